@@ -1,0 +1,193 @@
+"""Flax modules that the networks share. Feature maps are `B H W C`.
+
+`dtype` is the dtype of the computation (float32 or bfloat16); parameters and batch statistics are
+always float32. New weights are drawn as PyTorch draws them (uniform, bound 1 / sqrt(fan_in), for
+kernels and biases), since the published networks were trained from there.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lnln_jax.attention import region_attention
+from lnln_jax.ops import (
+    batch_norm,
+    depthwise_conv3x3,
+    materialize,
+    pixel_shuffle,
+    pointwise_conv,
+    scale_and_shift,
+)
+
+Dtype = type[jnp.float32] | type[jnp.bfloat16] | jnp.dtype
+Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
+
+# The mean of DIV2K's training images, RGB in 0..255; subtracted before the head, added at the end.
+DIV2K_MEAN = (0.4488 * 255, 0.4371 * 255, 0.4040 * 255)
+
+
+def uniform_fan_in(fan_in: int) -> Initializer:
+    """Uniform in +-1/sqrt(fan_in): PyTorch's default for convolutions."""
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def subtract_mean(x: jax.Array) -> jax.Array:
+    """Subtracts `DIV2K_MEAN` from `B H W 3` in 0..255."""
+    return x - jnp.asarray(DIV2K_MEAN, x.dtype)
+
+
+def add_mean(x: jax.Array) -> jax.Array:
+    """Adds `DIV2K_MEAN` to `B H W 3`."""
+    return x + jnp.asarray(DIV2K_MEAN, x.dtype)
+
+
+class Conv(nn.Module):
+    """Convolution with bias and zero padding that keeps the size (odd kernels)."""
+
+    features: int
+    kernel_size: int = 3
+    zero_init: bool = False
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W I` to `B H W features`."""
+        size, in_features = self.kernel_size, x.shape[-1]
+        init = nn.initializers.zeros if self.zero_init else uniform_fan_in(size**2 * in_features)
+        kernel = self.param("kernel", init, (size, size, in_features, self.features), jnp.float32)
+        bias = self.param("bias", init, (self.features,), jnp.float32)
+        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
+        if size == 1:
+            return pointwise_conv(x, kernel[0, 0], bias)
+        out = lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return out + bias
+
+
+class DepthwiseConv(nn.Module):
+    """Depthwise 3x3 convolution with bias and zero padding 1."""
+
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W C` to `B H W C`."""
+        init = uniform_fan_in(9)
+        kernel = self.param("kernel", init, (3, 3, x.shape[-1]), jnp.float32)
+        bias = self.param("bias", init, (x.shape[-1],), jnp.float32)
+        return depthwise_conv3x3(*(a.astype(self.dtype) for a in (x, kernel, bias)))
+
+
+class DepthwiseSeparableConv(nn.Module):
+    """DSC: depthwise 3x3, then pointwise 1x1, nothing in between (LNLN paper, section 2.2)."""
+
+    features: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W I` to `B H W features`."""
+        x = DepthwiseConv(dtype=self.dtype, name="depthwise")(x)
+        return Conv(self.features, kernel_size=1, dtype=self.dtype, name="pointwise")(x)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with PyTorch's conventions.
+
+    `momentum` is the share that a running statistic keeps, so 0.9 is PyTorch's 0.1. The running
+    variance is the unbiased one, as in PyTorch and unlike `flax.linen.BatchNorm`: weights that go
+    from one framework to the other mean the same.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """`B H W C`, normalised with the batch's statistics (`train`) or the running ones."""
+        shape = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        if not train:
+            factor = scale * lax.rsqrt(running_var.value + self.epsilon)
+            return scale_and_shift(x, factor, bias - running_mean.value * factor)
+        y, mean, var = batch_norm(x, scale, bias, self.epsilon)
+        if not self.is_initializing():
+            count = x.size // x.shape[-1]
+            unbiased = var * (count / max(count - 1, 1))
+            for running, new in ((running_mean, mean), (running_var, unbiased)):
+                running.value = self.momentum * running.value + (1 - self.momentum) * new
+        return y
+
+
+class ChannelAttention(nn.Module):
+    """Scales each channel by a gate computed from all channels' means (RCAN, Zhang et al., 2018)."""
+
+    reduction: int = 16
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W C` to `B H W C`."""
+        features = x.shape[-1]
+        pooled = x.astype(jnp.float32).mean((1, 2), keepdims=True).astype(self.dtype)
+        hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(pooled)
+        logits = Conv(features, 1, dtype=self.dtype, name="excite")(nn.relu(hidden))
+        gate = materialize(nn.sigmoid(logits)[:, 0, 0])
+        return x * gate[:, None, None]
+
+
+class RegionNonLocal(nn.Module):
+    """Region non-local module (LNLN paper, equations 1 to 3 and figure 2).
+
+    The output projection starts at zero, so the module is the identity at initialisation.
+    """
+
+    inner_features: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W C` to `B H W C`; H and W at least 2."""
+        projections = [
+            Conv(self.inner_features, 1, dtype=self.dtype, name=name)(x)
+            for name in ("theta", "phi", "g")
+        ]
+        y = region_attention(*projections)
+        return x + Conv(x.shape[-1], 1, zero_init=True, dtype=self.dtype, name="w")(y)
+
+
+class Upsampler(nn.Module):
+    """Convolution and pixel shuffle: by 2 once (x2) or twice (x4), or by 3 (x3)."""
+
+    scale: int
+    separable: bool = False
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W C` to `B H*scale W*scale C`.
+
+        Raises:
+          ValueError: `scale` is not 2, 3 or 4.
+        """
+        factors = {2: (2,), 3: (3,), 4: (2, 2)}.get(self.scale)
+        if factors is None:
+            raise ValueError(f"scale is {self.scale}; the published networks have 2, 3 and 4")
+        conv = DepthwiseSeparableConv if self.separable else Conv
+        features = x.shape[-1]
+        for i, factor in enumerate(factors, start=1):
+            x = conv(features * factor**2, dtype=self.dtype, name=f"conv_{i}")(x)
+            x = pixel_shuffle(x, factor)
+        return x

@@ -1,0 +1,71 @@
+"""LNLN: Lightweight Non-Local Network for Image Super-Resolution (Wang et al., ICASSP 2021)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lnln_jax.layers import (
+    Conv,
+    DepthwiseSeparableConv,
+    Dtype,
+    RegionNonLocal,
+    Upsampler,
+    add_mean,
+    subtract_mean,
+)
+from lnln_jax.models.residual_groups import DenseResidualGroups
+
+
+class LNLN(nn.Module):
+    """The paper's network: 2.04 M parameters at x2 with the default hyper-parameters.
+
+    Attributes:
+      scale: 2, 3 or 4.
+      n_resgroups: lightweight residual groups, densely connected.
+      n_resblocks: residual channel-attention blocks in a group.
+      n_feats: width of the network.
+      reduction: squeeze factor of the channel attention.
+      unroll: blocks that the compiler lays out side by side; changes no result.
+      dtype: of the computation; parameters are float32.
+    """
+
+    scale: int = 2
+    n_resgroups: int = 5
+    n_resblocks: int = 36
+    n_feats: int = 64
+    reduction: int = 16
+    unroll: int = 1
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:
+        """Super-resolves a batch.
+
+        Args:
+          lr: `B H W 3`, float32, RGB in 0..255, H and W at least 2.
+          train: normalise with the batch's statistics and update the running ones (then
+            `batch_stats` must be mutable).
+
+        Returns:
+          `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
+        """
+        non_local = RegionNonLocal(self.n_feats // 2, dtype=self.dtype, name="non_local")
+        head = DepthwiseSeparableConv(self.n_feats, dtype=self.dtype, name="head")(
+            subtract_mean(lr)
+        )
+        body = DenseResidualGroups(
+            self.n_resgroups,
+            self.n_resblocks,
+            self.n_feats,
+            self.reduction,
+            separable=True,
+            unroll=self.unroll,
+            dtype=self.dtype,
+            name="body",
+        )(non_local(head), train=train)
+        features = non_local(body) + head
+        features = Upsampler(self.scale, separable=True, dtype=self.dtype, name="upsampler")(
+            features
+        )
+        sr = Conv(3, dtype=self.dtype, name="tail")(features)
+        return add_mean(sr.astype(jnp.float32))

@@ -1,0 +1,218 @@
+"""The arithmetic that the layers are made of: pure functions, with gradient rules where they pay.
+
+Arrays are `B H W C`. The blocks of a residual group run inside `lax.scan`, so their parameters are
+slices of stacked arrays. XLA's CPU compiler fuses such a slice into every loop that reads it and
+then recomputes its address for each pixel, which makes the loop up to ten times slower; its own
+gradient of a depthwise convolution reads the image once per tap. The rules below cure both:
+`scripts/benchmark_layout.py` measures what they are worth.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+# What the backward pass keeps of a block; all else is cheaper to compute again than to store.
+SAVED_NAMES = ("pointwise", "batch_statistics")
+
+_SPATIAL = (0, 1, 2)
+
+
+def materialize(rows: jax.Array) -> jax.Array:
+    """Returns `rows` unchanged, on CPU as a buffer of its own that no loop can be fused with.
+
+    A product with the identity matrix is the one exact operation that XLA neither removes nor
+    fuses into its consumers (an optimization barrier is dropped before fusion).
+
+    Args:
+      rows: `K C`, per-channel vectors, finite. K is small.
+    """
+
+    def through_identity(rows: jax.Array) -> jax.Array:
+        identity = jnp.eye(rows.shape[0], dtype=rows.dtype)
+        return jnp.dot(identity, rows, precision=lax.Precision.HIGHEST)
+
+    if rows.shape[0] == 1:  # a 1x1 product would be simplified away
+        return materialize(jnp.concatenate([rows, rows]))[:1]
+    return lax.platform_dependent(rows, cpu=through_identity, default=lambda rows: rows)
+
+
+def _shifted(padded: jax.Array) -> list[jax.Array]:
+    """The nine views `B H W C` of an image with a border of one, in the kernel's row-major order."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    return [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+
+
+def _pad(x: jax.Array) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
+    """`start` plus the sum over nine taps `9 C`, accumulated in float32, in the dtype of `x`."""
+    total = start.astype(jnp.float32)
+    for view, tap in zip(_shifted(_pad(x)), taps.astype(jnp.float32), strict=True):
+        total = total + view.astype(jnp.float32) * tap
+    return total.astype(x.dtype)
+
+
+@jax.custom_vjp
+def depthwise_conv3x3(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """Depthwise 3x3 convolution, zero padding 1, as nine shifted multiply-adds.
+
+    Args:
+      x: `B H W C`, float32 or bfloat16.
+      kernel: `3 3 C`, the dtype of `x`.
+      bias: `C`, the dtype of `x`.
+
+    Returns:
+      `B H W C`, the dtype of `x`; sums are accumulated in float32.
+    """
+    rows = materialize(jnp.concatenate([kernel.reshape(9, -1), bias[None]]))
+    return _correlate(x, rows[:9], rows[9])
+
+
+def _depthwise_forward(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return depthwise_conv3x3(x, kernel, bias), (x, kernel)
+
+
+def _depthwise_backward(
+    saved: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, kernel = saved
+    flipped = materialize(kernel.reshape(9, -1)[::-1])
+    grad_x = _correlate(grad, flipped, jnp.zeros((), x.dtype))
+    # One pass over the image yields the gradients of all nine taps and of the bias.
+    padded, grad = lax.optimization_barrier((_pad(x), grad))
+    grad32 = grad.astype(jnp.float32)
+    products = [view.astype(jnp.float32) * grad32 for view in _shifted(padded)] + [grad32]
+    zero = jnp.zeros((), jnp.float32)
+    *grad_taps, grad_bias = lax.reduce(
+        products, [zero] * 10, lambda a, b: [p + q for p, q in zip(a, b, strict=True)], _SPATIAL
+    )
+    grad_kernel = jnp.stack(grad_taps).reshape(kernel.shape)
+    return grad_x, grad_kernel.astype(kernel.dtype), grad_bias.astype(kernel.dtype)
+
+
+depthwise_conv3x3.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+@jax.custom_vjp
+def pointwise_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """1x1 convolution: a matrix product over the channels.
+
+    Args:
+      x: `B H W I`.
+      kernel: `I O`, the dtype of `x`.
+      bias: `O`, the dtype of `x`.
+
+    Returns:
+      `B H W O`, the dtype of `x`.
+    """
+    product = checkpoint_name(jnp.dot(x, kernel), "pointwise")
+    return product + materialize(bias[None])[0]
+
+
+def _pointwise_forward(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return pointwise_conv(x, kernel, bias), (x, kernel)
+
+
+def _pointwise_backward(
+    saved: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, kernel = saved
+    # Without the barrier the loop that makes `grad` is fused, and run, once for each use.
+    grad = lax.optimization_barrier(grad).reshape(-1, kernel.shape[1])
+    rows = x.reshape(-1, kernel.shape[0])
+    grad_x = jnp.dot(grad, kernel.T).reshape(x.shape)
+    grad_kernel = lax.dot_general(rows, grad, (((0,), (0,)), ((), ())))
+    grad_bias = grad.astype(jnp.float32).sum(0).astype(grad.dtype)
+    return grad_x, grad_kernel, grad_bias
+
+
+pointwise_conv.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+def scale_and_shift(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    """`x * scale + shift` in float32 with per-channel vectors `C`, in the dtype of `x`."""
+    rows = materialize(jnp.stack([scale, shift]))
+    return (x.astype(jnp.float32) * rows[0] + rows[1]).astype(x.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def batch_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Batch normalisation with the statistics of the batch itself (Ioffe and Szegedy, 2015).
+
+    Args:
+      x: `B H W C`, float32 or bfloat16.
+      scale: `C`, float32.
+      bias: `C`, float32.
+      epsilon: added to the variance.
+
+    Returns:
+      The normalised `x` in its dtype, the mean `C` and the biased variance `C` in float32.
+      Gradients flow through the first alone.
+    """
+    return _batch_norm_forward(x, scale, bias, epsilon)[0]
+
+
+_Saved = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+def _batch_norm_forward(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], _Saved]:
+    x32 = x.astype(jnp.float32)
+    mean = checkpoint_name(x32.mean(_SPATIAL), "batch_statistics")
+    var = checkpoint_name(jnp.square(x32 - mean).mean(_SPATIAL), "batch_statistics")
+    factor = scale * lax.rsqrt(var + epsilon)
+    y = scale_and_shift(x, factor, bias - mean * factor)
+    return (y, mean, var), (x, scale, mean, var)
+
+
+def _batch_norm_backward(
+    epsilon: float, saved: _Saved, grads: tuple[jax.Array, jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, scale, mean, var = saved
+    x32 = x.astype(jnp.float32)
+    grad = lax.optimization_barrier(grads[0]).astype(jnp.float32)
+    count = x.size // x.shape[-1]
+    centre = materialize(mean[None])[0]
+    inverse = lax.rsqrt(var + epsilon)
+    grad_bias = grad.sum(_SPATIAL)
+    grad_scale = (grad * (x32 - centre)).sum(_SPATIAL) * inverse
+    # grad_x = factor * (grad - grad_bias / n - normalised * grad_scale / n), as grad*a + x*b + c
+    a = scale * inverse
+    b = -a * inverse * grad_scale / count
+    c = -a * grad_bias / count - b * mean
+    rows = materialize(jnp.stack([a, b, c]))
+    grad_x = grad * rows[0] + x32 * rows[1] + rows[2]
+    return grad_x.astype(x.dtype), grad_scale, grad_bias
+
+
+batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+
+
+def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
+    """Rearranges `B H W C*factor*factor` to `B H*factor W*factor C`.
+
+    Channels are ordered (C, row, column) as in PyTorch (Shi et al., 2016), not (row, column, C).
+
+    Raises:
+      ValueError: The number of channels is not a multiple of the square of `factor`.
+    """
+    batch, height, width, channels = x.shape
+    if channels % (factor * factor):
+        raise ValueError(
+            f"x has {channels} channels, which is no multiple of factor**2 = {factor * factor}; "
+            "let the convolution before it produce C * factor**2 channels"
+        )
+    x = x.reshape(batch, height, width, -1, factor, factor)
+    return x.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * factor, width * factor, -1)
