@@ -132,7 +132,7 @@ class BatchNorm(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Scales each channel by a gate computed from all channels' means (RCAN, Zhang et al., 2018)."""
+    """Scales each channel by a gate made from the means of all (RCAN, Zhang et al., ECCV 2018)."""
 
     reduction: int = 16
     dtype: Dtype = jnp.float32

@@ -40,7 +40,7 @@ def materialize(rows: jax.Array) -> jax.Array:
 
 
 def _shifted(padded: jax.Array) -> list[jax.Array]:
-    """The nine views `B H W C` of an image with a border of one, in the kernel's row-major order."""
+    """The nine views `B H W C` of an image with a border of one, row by row."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     return [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
 

@@ -1,0 +1,14 @@
+"""LNLN x2 as published (Wang et al., ICASSP 2021): 2.04 M parameters.
+
+Expected: 38.32 dB / 0.9618 on Set5 (the paper's Table 1). 1000 epochs of 1000 steps, the length
+of DRCA's training; the paper does not give its own.
+
+    lnln train configs/lnln_x2.py data.train=data/DIV2K_train_HR data.validation=data/Set5
+"""
+
+from lnln_jax.config import DataConfig, ModelConfig, TrainConfig
+
+config = TrainConfig(
+    model=ModelConfig("lnln", scale=2),
+    data=DataConfig(train=("data/DIV2K_train_HR",), validation="data/Set5"),
+)

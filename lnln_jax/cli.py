@@ -1,0 +1,141 @@
+"""The `lnln` command. Heavy imports happen in the command that needs them."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from lnln_jax.version import __version__
+
+MODEL_HELP = '"bicubic", or the folder of a training run'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0, 1 for a failure, 2 for a wrong call."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(arguments)
+    if args.run is _train:
+        args.overrides += rest  # argparse leaves those that follow an option
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return args.run(args)
+    except BrokenPipeError:
+        # The reader, such as `head`, has left; stdout must not be flushed into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("LNLN_TRACEBACK"):
+            raise
+        print(f"lnln: error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lnln",
+        description="Image super-resolution in JAX.",
+        epilog="Errors are one line; with LNLN_TRACEBACK=1 in the environment, a traceback.",
+    )
+    parser.add_argument("--version", action="version", version=f"lnln {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    train = commands.add_parser("train", help="train a network, or go on with a stopped training")
+    train.add_argument("config", type=Path, help="a file such as configs/lnln_x2.py")
+    train.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="fields of the config, by dotted name"
+    )
+    train.add_argument(
+        "--output", type=Path, help="folder of the run (default: runs/ and the config's name)"
+    )
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="PSNR and SSIM on a benchmark, beside bicubic")
+    evaluate.add_argument("models", nargs="+", metavar="model", help=MODEL_HELP)
+    evaluate.add_argument("--data", type=Path, nargs="+", required=True, metavar="folder")
+    evaluate.add_argument("--scale", type=int, help="needed only where bicubic stands alone")
+    evaluate.add_argument("--json", type=Path, help="write the results to this file as well")
+    evaluate.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
+    evaluate.set_defaults(run=_evaluate)
+
+    upscale = commands.add_parser("upscale", help="enlarge photos")
+    upscale.add_argument("model", help=MODEL_HELP)
+    upscale.add_argument("inputs", nargs="+", type=Path, help="image files and folders of them")
+    upscale.add_argument("--output", type=Path, required=True, help="folder for the results")
+    upscale.add_argument("--scale", type=int, help="of bicubic (default: 2)")
+    upscale.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
+    upscale.add_argument(
+        "--tile",
+        type=_tile,
+        default="auto",
+        help='side in pixels of the tiles that a large photo is cut in; "auto" or "none"',
+    )
+    upscale.add_argument("--format", default="png", help="png, jpg, webp, tiff or same")
+    upscale.add_argument("--overwrite", action="store_true", help="replace existing results")
+    upscale.set_defaults(run=_upscale)
+    return parser
+
+
+def _tile(text: str) -> int | Literal["auto"] | None:
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of pixels, "auto" or "none"')
+    return int(text)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from lnln_jax.config import load_config
+    from lnln_jax.train import train
+
+    config = load_config(args.config, args.overrides)
+    folder = args.output or Path("runs") / args.config.stem
+    outcome = train(config, folder)
+    if outcome.stopped:
+        print(f"stopped at step {outcome.step}; the same command goes on from there")
+    else:
+        print(f"trained {outcome.step} steps; the run is in {folder}")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from lnln_jax.evaluate import evaluate, format_table, open_benchmark
+    from lnln_jax.loading import load_model
+
+    names = [name for name in args.models if name != "bicubic"]
+    models = [load_model(name) for name in names]
+    scale = args.scale or (models[0].scale if models else 2)
+    models.insert(0, load_model("bicubic", scale=scale))
+    results = []
+    for folder in args.data:
+        of_folder = evaluate(
+            models, open_benchmark(folder, scale), self_ensemble=args.self_ensemble
+        )
+        print(format_table(of_folder), end="\n\n")
+        results += of_folder
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps([r.to_json() for r in results], indent=2) + "\n")
+        print(f"written to {args.json}")
+    return 0
+
+
+def _upscale(args: argparse.Namespace) -> int:
+    from lnln_jax.loading import load_model
+    from lnln_jax.photos import upscale_files
+
+    files = upscale_files(
+        load_model(args.model, scale=args.scale),
+        args.inputs,
+        args.output,
+        self_ensemble=args.self_ensemble,
+        tile=args.tile,
+        overwrite=args.overwrite,
+        format=args.format,
+    )
+    return 1 if any(file.error for file in files) else 0

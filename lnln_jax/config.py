@@ -1,0 +1,236 @@
+"""What an experiment consists of: typed frozen dataclasses, and how to load and override them.
+
+A file in `configs/` is Python that defines `config = TrainConfig(...)`. On the command line any
+field is overridden by its dotted name: `optimizer.learning_rate=2e-4`, `model.n_feats=32`.
+"""
+
+import ast
+import dataclasses
+import runpy
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from lnln_jax.models import MODELS, create_model, model_options
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network; `options` are its hyper-parameters where they differ from the published."""
+
+    name: str = "lnln"
+    scale: int = 2
+    options: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where training and validation images come from."""
+
+    train: tuple[str, ...] = ()  # folders of HR images
+    train_lr: tuple[str, ...] = ()  # folders of matching LR images; empty: made by imresize
+    dead_leaves: int = 0  # how many generated HR images to train on as well
+    dead_leaves_size: int = 256  # their height and width
+    validation: str = ""  # folder of a benchmark such as Set5; empty: none
+    on_bad_image: Literal["stop", "skip"] = "stop"
+    lr_patch_size: int = 48  # the HR patch is that times the scale
+    batch_size: int = 16
+    num_threads: int = 4
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with a learning rate that is halved at fixed intervals."""
+
+    learning_rate: float = 1e-4
+    b1: float = 0.9
+    b2: float = 0.99
+    eps: float = 1e-8
+    halve_every_epochs: int = 200
+    steps_per_epoch: int = 1000
+    clip_norm: float = 0.0  # global norm to which gradients are clipped; 0: they are not
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One experiment."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    steps: int = 1_000_000
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters: float32
+    ema_decay: float = 0.0  # of the averaged weights that are evaluated; 0: no averaging
+    init_from: str = ""  # a trained run to start from; from another scale, all but its tail
+    log_every: int = 100
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 3  # the latest ones; the best is kept besides
+    validate_every: int = 1000
+    sample_every: int = 10_000  # a picture of a validation image; 0: none
+
+    def __post_init__(self) -> None:
+        """Checks what can be known before any data is read."""
+        create_model(self.model.name, self.model.scale, **self.model.options)
+        positive = {
+            "steps": self.steps,
+            "log_every": self.log_every,
+            "checkpoint_every": self.checkpoint_every,
+            "keep_checkpoints": self.keep_checkpoints,
+            "validate_every": self.validate_every,
+            "data.lr_patch_size": self.data.lr_patch_size,
+            "data.batch_size": self.data.batch_size,
+            "optimizer.learning_rate": self.optimizer.learning_rate,
+            "optimizer.halve_every_epochs": self.optimizer.halve_every_epochs,
+            "optimizer.steps_per_epoch": self.optimizer.steps_per_epoch,
+        }
+        for key, value in positive.items():
+            if value <= 0:
+                raise ValueError(f"{key} is {value}; it must be larger than 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
+        if self.optimizer.clip_norm < 0:
+            raise ValueError(f"optimizer.clip_norm is {self.optimizer.clip_norm}; 0 turns it off")
+        if self.data.train_lr and len(self.data.train_lr) != len(self.data.train):
+            raise ValueError(
+                f"data.train_lr has {len(self.data.train_lr)} folders and data.train "
+                f"{len(self.data.train)}; give one LR folder for each HR folder, or none"
+            )
+
+
+def build_module(config: TrainConfig) -> nn.Module:
+    """The network of an experiment."""
+    model, dtype = config.model, jnp.dtype(config.dtype)
+    return create_model(model.name, model.scale, dtype=dtype, **model.options)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Runs a config file and applies `key=value` overrides to its `config`.
+
+    Raises:
+      ValueError: no such file, no `config` in it, or an override with a wrong key or type.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no config file {path}; the repository has some in configs/")
+    config = runpy.run_path(str(path)).get("config")
+    if not isinstance(config, TrainConfig):
+        raise ValueError(f"{path} defines no `config`; it must say config = TrainConfig(...)")
+    return override(config, overrides)
+
+
+def override(config: TrainConfig, overrides: Iterable[str]) -> TrainConfig:
+    """Applies overrides such as `data.batch_size=32`.
+
+    Raises:
+      ValueError: an unknown key or a value of another type; the message says what exists.
+    """
+    tree = to_dict(config)
+    for item in overrides:
+        key, separator, text = item.lstrip("-").partition("=")
+        if not separator:
+            raise ValueError(f"override {item!r} has no '='; write it as data.batch_size=32")
+        _set(tree, key, text)
+    return from_dict(tree)
+
+
+def _set(tree: dict[str, Any], key: str, text: str) -> None:
+    """Sets the leaf of dotted name `key` to the value that `text` spells."""
+    *parents, leaf = key.split(".")
+    cls: type = TrainConfig
+    for i, name in enumerate(parents):
+        hint = typing.get_type_hints(cls).get(name)
+        if not dataclasses.is_dataclass(hint):
+            raise _unknown(key, ".".join(parents[:i]), cls)
+        cls, tree = typing.cast(type, hint), tree[name]
+    hints = typing.get_type_hints(cls)
+    if leaf in hints and not dataclasses.is_dataclass(hints[leaf]) and leaf != "options":
+        tree[leaf] = _parse(key, text, hints[leaf])
+    elif cls is ModelConfig and tree["name"] in MODELS and leaf in model_options(tree["name"]):
+        tree["options"][leaf] = _parse(key, text, int)
+    else:
+        raise _unknown(key, ".".join(parents), cls)
+
+
+def _unknown(key: str, parent: str, cls: type) -> ValueError:
+    names = [f.name for f in dataclasses.fields(cls) if f.name != "options"]
+    if cls is ModelConfig:
+        names += sorted({name for model in MODELS for name in model_options(model)} - {"dtype"})
+    where = f"{parent} has" if parent else "the config has"
+    return ValueError(f"there is no config field {key!r}; {where} {', '.join(names)}")
+
+
+def _parse(key: str, text: str, hint: Any) -> Any:
+    """The value of type `hint` that `text` spells."""
+    origin = typing.get_origin(hint)
+    if hint is str:
+        return text
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if text not in choices:
+            raise ValueError(f"{key} is {text!r}; it must be one of {', '.join(choices)}")
+        return text
+    if origin is tuple:  # folders, separated by commas
+        return tuple(part.strip() for part in text.strip("[]()").split(",") if part.strip())
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if hint is float and type(value) is int:
+        value = float(value)
+    if hint is int and type(value) is float and value.is_integer():  # 1e6
+        value = int(value)
+    if type(value) is not hint:
+        kind = {int: "a whole number", float: "a number"}[hint]
+        raise ValueError(f"{key} is {text!r}; it must be {kind}")
+    return value
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The config as nested dictionaries that JSON can hold."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(tree: Mapping[str, Any]) -> TrainConfig:
+    """The inverse of `to_dict`, also after a way through JSON.
+
+    Raises:
+      ValueError: a field that this version does not know.
+    """
+    return _build(TrainConfig, tree)
+
+
+def _build(cls: Any, tree: Mapping[str, Any]) -> Any:
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in tree.items():
+        if key not in hints:
+            raise _unknown(key, "", cls)
+        if dataclasses.is_dataclass(hints[key]):
+            value = _build(hints[key], value)
+        elif typing.get_origin(hints[key]) is tuple:
+            value = tuple(value)
+        elif key == "options":
+            value = dict(value)
+        values[key] = value
+    return cls(**values)
+
+
+def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """The dotted names of the fields that differ, with both values."""
+
+    def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, value in tree.items():
+            nested = isinstance(value, Mapping)
+            out |= flat(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+        return out
+
+    a, b = flat(to_dict(old)), flat(to_dict(new))
+    keys = sorted(a.keys() | b.keys())
+    return {key: (a.get(key), b.get(key)) for key in keys if a.get(key) != b.get(key)}

@@ -1,0 +1,75 @@
+"""What a training run writes down as it goes: JSON lines, TensorBoard events, a progress bar."""
+
+import json
+import sys
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+
+class RunReport:
+    """Writes a run's metrics to `metrics.jsonl`, `tensorboard/` and the terminal.
+
+    A run that resumes at `step` drops what was written of later steps, so that the files read as
+    if the run had never stopped.
+    """
+
+    def __init__(self, folder: Path, *, step: int, total_steps: int) -> None:
+        """Opens the files of the run in `folder`."""
+        path = folder / "metrics.jsonl"
+        kept = [line for line in _read_lines(path) if json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept))
+        self._lines = path.open("a", buffering=1)
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._bar = tqdm(
+            total=total_steps, initial=step, unit="step", disable=not sys.stderr.isatty()
+        )
+
+    def __enter__(self) -> "RunReport":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+        self._lines.close()
+        self._events.close()
+
+    def advance(self) -> None:
+        """Counts one step on the progress bar."""
+        self._bar.update()
+
+    def write(self, step: int, metrics: dict[str, float], *, prefix: str) -> None:
+        """Records scalars, as `prefix/name` in TensorBoard.
+
+        Args:
+          step: the step that they belong to.
+          metrics: finite numbers.
+          prefix: "train" or "validation".
+        """
+        line = {"step": step, **{f"{prefix}/{key}": value for key, value in metrics.items()}}
+        self._lines.write(json.dumps(line) + "\n")
+        for key, value in metrics.items():
+            self._events.add_scalar(f"{prefix}/{key}", value, step)
+        text = "  ".join(f"{key} {value:.6g}" for key, value in metrics.items())
+        if self._bar.disable or prefix != "train":
+            tqdm.write(f"step {step:>7}  {prefix}  {text}", file=sys.stderr)
+        else:
+            self._bar.set_postfix_str(text)
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """Records a uint8 `H W 3` picture in TensorBoard."""
+        self._events.add_image(name, image, step, dataformats="HWC")
+
+
+def _read_lines(path: Path) -> list[str]:
+    """The complete lines of a file that a killed process may have left half-written."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().split("\n")[:-1] if line.endswith("}")]

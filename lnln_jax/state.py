@@ -1,0 +1,99 @@
+"""The state of a training and the step that advances it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from lnln_jax.prng import hash_key
+
+Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
+Batch = Mapping[str, jax.Array]  # {"lr": B h w 3, "hr": B H W 3}, uint8
+TrainStep = Callable[["TrainState", Batch], tuple["TrainState", dict[str, jax.Array]]]
+
+
+class TrainState(struct.PyTreeNode):
+    """All that a step changes.
+
+    Attributes:
+      step: int32 scalar, how many steps have been taken.
+      variables: parameters and batch statistics.
+      opt_state: of the Optax optimizer.
+      ema: the exponential moving average of `variables`, or None.
+    """
+
+    step: jax.Array
+    variables: Variables
+    opt_state: optax.OptState
+    ema: Variables | None
+
+    @property
+    def averaged(self) -> Variables:
+        """What is to be evaluated: the moving average where there is one."""
+        return self.variables if self.ema is None else self.ema
+
+
+def initialize(module: nn.Module, seed: int) -> Variables:
+    """Draws the variables of a network in one compiled call."""
+    shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    return jax.jit(lambda key: module.lazy_init(key, shape))(hash_key(seed))
+
+
+def create_state(
+    variables: Variables, optimizer: optax.GradientTransformation, *, ema: bool
+) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        variables=variables,
+        opt_state=optimizer.init(variables["params"]),
+        ema=jax.tree.map(jnp.copy, variables) if ema else None,
+    )
+
+
+def l1_loss(module: nn.Module, variables: Variables, batch: Batch) -> tuple[jax.Array, Variables]:
+    """Mean absolute error in units of 0..255 in training mode, and the changed statistics."""
+    lr, hr = (batch[key].astype(jnp.float32) for key in ("lr", "hr"))
+    sr, changed = module.apply(variables, lr, train=True, mutable=["batch_stats"])
+    return jnp.abs(sr - hr).mean(), dict(changed)
+
+
+def make_train_step(
+    module: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    schedule: optax.Schedule,
+    ema_decay: float = 0.0,
+) -> TrainStep:
+    """The jitted training step; it takes over (donates) the state that it is given.
+
+    Returns:
+      A function of a state and a batch that returns the next state and the metrics `loss`
+      (before the update), `grad_norm` and `learning_rate`, float32 scalars on the device.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        params = state.variables["params"]
+        rest = {key: value for key, value in state.variables.items() if key != "params"}
+
+        def loss_of(params: Any) -> tuple[jax.Array, Variables]:
+            return l1_loss(module, {"params": params, **rest}, batch)
+
+        (loss, changed), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, params)
+        variables = {"params": optax.apply_updates(params, updates), **changed}
+        ema = state.ema
+        if ema is not None:
+            ema = optax.incremental_update(variables, ema, 1 - ema_decay)
+        metrics = {
+            "loss": loss,
+            "grad_norm": optax.global_norm(grads),
+            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+        }
+        return TrainState(state.step + 1, variables, opt_state, ema), metrics
+
+    return jax.jit(step, donate_argnums=0)

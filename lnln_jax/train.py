@@ -1,0 +1,267 @@
+"""Training: one experiment from its configuration to its last checkpoint.
+
+A run lives in a folder: `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/` and
+`checkpoints/`. Started again with the same configuration it goes on from the newest checkpoint
+and arrives, bit for bit, where it would have arrived without the interruption.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from lnln_jax.checkpoint import RunCheckpoints, load_run
+from lnln_jax.config import TrainConfig, build_module, differences, to_dict
+from lnln_jax.data import PairSource, dead_leaves_pairs, load_folder, make_train_iterator
+from lnln_jax.evaluate import Benchmark, BenchmarkImage, evaluate, open_benchmark
+from lnln_jax.inference import SuperResolver
+from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.reporting import RunReport
+from lnln_jax.resize import imresize
+from lnln_jax.state import TrainState, Variables, create_state, initialize, make_train_step
+
+# Fields that a resumed run may change, since no step depends on them.
+FREE_FIELDS = frozenset(
+    {
+        "steps",
+        "log_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "validate_every",
+        "sample_every",
+        "data.validation",
+        "data.num_threads",
+    }
+)
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended: at which step, and whether a signal ended it early."""
+
+    step: int
+    stopped: bool
+
+
+def train(config: TrainConfig, folder: Path) -> Outcome:
+    """Trains, or goes on training, in `folder`.
+
+    SIGTERM and SIGINT end the run after the current step, with a checkpoint.
+
+    Raises:
+      ValueError: data or configuration that can't be used; nothing has been written then.
+      NonFiniteLossError: the loss diverged; the last good checkpoint stays.
+    """
+    # Data
+    benchmark = None
+    if config.data.validation:
+        benchmark = open_benchmark(config.data.validation, config.model.scale)
+    iterator = make_train_iterator(
+        _open_sources(config),
+        lr_patch_size=config.data.lr_patch_size,
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        num_threads=config.data.num_threads,
+    )
+
+    # Model, optimizer, state
+    module = build_module(config)
+    optimizer = make_optimizer(config.optimizer)
+    variables = initialize(module, config.seed)
+    if config.init_from:
+        variables = _transfer(variables, Path(config.init_from), config)
+    state = create_state(variables, optimizer, ema=config.ema_decay > 0)
+
+    # Step
+    train_step = make_train_step(
+        module, optimizer, schedule=halving_schedule(config.optimizer), ema_decay=config.ema_decay
+    )
+
+    # Restore
+    folder.mkdir(parents=True, exist_ok=True)
+    with RunCheckpoints(folder / "checkpoints", config) as checkpoints:
+        if checkpoints.latest_step() is not None:
+            _check_same(checkpoints.saved_config(), config, folder)
+            state = checkpoints.restore(state, iterator)
+        (folder / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
+
+        # Loop
+        start = int(state.step)
+        pending: list[dict[str, jax.Array]] = []
+        with (
+            _stop_signals() as stop,
+            RunReport(folder, step=start, total_steps=config.steps) as report,
+        ):
+            clock = time.perf_counter()
+            for step in range(start + 1, config.steps + 1):
+                state, metrics = train_step(state, next(iterator))
+                pending.append(metrics)
+                report.advance()
+                last = step == config.steps or stop.requested
+                validates = step % config.validate_every == 0 or step == config.steps
+                saves = step % config.checkpoint_every == 0 or validates or last
+                if step % config.log_every == 0 or saves:
+                    summary = _summarize(pending, step, folder)
+                    elapsed = time.perf_counter() - clock
+                    summary["images_per_second"] = len(pending) * config.data.batch_size / elapsed
+                    report.write(step, summary, prefix="train")
+                    pending = []
+                if saves:
+                    scores: dict[str, float] = {}
+                    if validates and benchmark is not None:
+                        samples = config.sample_every and step % config.sample_every == 0
+                        scores = _validate(
+                            module, state, benchmark, report, step, folder if samples else None
+                        )
+                    checkpoints.save(state, iterator, scores)
+                if not pending:
+                    clock = time.perf_counter()
+                if last:
+                    break
+    return Outcome(int(state.step), stopped=int(state.step) < config.steps)
+
+
+def _open_sources(config: TrainConfig) -> list[PairSource]:
+    """Reads all training images into memory."""
+    data, scale = config.data, config.model.scale
+    lr_folders = data.train_lr or (None,) * len(data.train)
+    sources = [
+        load_folder(
+            hr,
+            scale=scale,
+            min_lr_size=data.lr_patch_size,
+            lr_root=lr,
+            on_bad_image=data.on_bad_image,
+        )
+        for hr, lr in zip(data.train, lr_folders, strict=True)
+    ]
+    if data.dead_leaves:
+        size = data.dead_leaves_size
+        sources.append(
+            dead_leaves_pairs(data.dead_leaves, size=size, scale=scale, seed=config.seed)
+        )
+    if not sources:
+        raise ValueError(
+            "data.train names no folder and data.dead_leaves is 0; give training images, for "
+            "example data.train=path/to/DIV2K_train_HR"
+        )
+    return sources
+
+
+def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variables:
+    """Fresh variables with those of a trained run; of another scale, all but its tail."""
+    other, trained, _ = load_run(source)
+    fresh = ("upsampler", "tail") if other.model.scale != config.model.scale else ()
+    merged = {
+        collection: {
+            name: new if name in fresh else trained[collection].get(name)
+            for name, new in tree.items()
+        }
+        for collection, tree in variables.items()
+    }
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (variables, merged)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"init_from is {source}, a {other.model.name} with {dict(other.model.options)}; its "
+            f"parameters do not fit {config.model.name} with {dict(config.model.options)}"
+        )
+    return jax.tree.map(jnp.asarray, merged)
+
+
+def _check_same(saved: TrainConfig, config: TrainConfig, folder: Path) -> None:
+    """Refuses to go on with settings under which the run would not be the same run."""
+    changed = {k: v for k, v in differences(saved, config).items() if k not in FREE_FIELDS}
+    if changed:
+        listing = "; ".join(f"{key} was {old} and is {new}" for key, (old, new) in changed.items())
+        raise ValueError(
+            f"{folder} holds a run with another configuration: {listing}. Train in another folder, "
+            "or give the settings that it was started with"
+        )
+
+
+def _summarize(pending: list[dict[str, jax.Array]], step: int, folder: Path) -> dict[str, float]:
+    """The metrics since the last report: the mean loss, the rest of the last step.
+
+    Raises:
+      NonFiniteLossError: a loss or gradient is NaN or infinite.
+    """
+    rows = jax.device_get(pending)
+    for i, row in enumerate(rows):
+        if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
+            bad = step - len(rows) + 1 + i
+            raise NonFiniteLossError(
+                f"step {bad}: the loss is {row['loss']} and the norm of its gradient "
+                f"{row['grad_norm']}. The last good checkpoint is in {folder / 'checkpoints'}. "
+                "Lower optimizer.learning_rate, set optimizer.clip_norm, or look for damaged "
+                "training images, and start again in another folder with init_from"
+            )
+    summary = {key: float(value) for key, value in rows[-1].items()}
+    summary["loss"] = float(np.mean([row["loss"] for row in rows]))
+    return summary
+
+
+def _validate(
+    module: nn.Module,
+    state: TrainState,
+    benchmark: Benchmark,
+    report: RunReport,
+    step: int,
+    sample_folder: Path | None,
+) -> dict[str, float]:
+    """Mean Y-PSNR and SSIM on the benchmark; a picture of its first image where asked for."""
+    pictured = sample_folder is None
+
+    def picture(_: str, image: BenchmarkImage, sr: np.ndarray) -> None:
+        nonlocal pictured
+        if pictured or sample_folder is None:
+            return
+        pictured = True
+        bicubic = imresize(image.lr, benchmark.scale)
+        row = np.concatenate([bicubic, sr, image.hr], axis=1)
+        report.picture(step, "bicubic, network, original", row)
+        (sample_folder / "samples").mkdir(exist_ok=True)
+        Image.fromarray(row).save(sample_folder / "samples" / f"{step:07d}_{image.name}.png")
+
+    network = SuperResolver("network", benchmark.scale, module, state.averaged)
+    (result,) = evaluate([network], benchmark, done=picture)
+    scores = {"psnr_y": result.psnr_y, "ssim_y": result.ssim_y}
+    report.write(step, scores, prefix="validation")
+    return scores
+
+
+class _Stop:
+    """Whether a signal has asked the run to end."""
+
+    requested = False
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    """Turns SIGTERM and SIGINT into a request; a second SIGINT interrupts at once."""
+    stop = _Stop()
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def request(number: int, _: object) -> None:
+        stop.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in previous:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,20 @@
+"""What every test shares: strict dtype promotion, and the folder of real images."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+# An accidental mix of dtypes (float32 with float64, or bfloat16 with float32) is an error.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with Set5, Set14 and so on: $LNLN_TEST_DATA, or shared/data beside the project."""
+    project = Path(__file__).parents[1]
+    folder = Path(os.environ.get("LNLN_TEST_DATA") or project.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real images: {folder} is not a folder (set LNLN_TEST_DATA to change it)")
+    return folder

@@ -1,0 +1,253 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from lnln_jax import inference
+from lnln_jax.inference import Bicubic, SuperResolver
+from lnln_jax.models import create_model
+from lnln_jax.resize import imresize
+
+SCALE = 2
+RADIUS = 3  # LR pixels that `SmallNet` looks away: a 3x3 convolution dilated by 3
+
+
+class SmallNet(nn.Module):
+    """Convolution and pixel shuffle. With whole numbers in and in the kernel it is exact."""
+
+    scale: int = SCALE
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        assert not train
+        b, h, w, _ = x.shape
+        conv = nn.Conv(3 * self.scale**2, (3, 3), kernel_dilation=RADIUS, padding="SAME")
+        x = conv(x).reshape(b, h, w, self.scale, self.scale, 3)
+        return x.swapaxes(2, 3).reshape(b, h * self.scale, w * self.scale, 3)
+
+
+def small_resolver(scale: int = SCALE) -> SuperResolver:
+    rng = np.random.default_rng(0)
+    kernel = rng.integers(-3, 4, (3, 3, 3, 3 * scale**2)).astype(np.float32)
+    bias = rng.integers(0, 200, 3 * scale**2).astype(np.float32)
+    variables = {"params": {"Conv_0": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}}}
+    return SuperResolver("small", scale, SmallNet(scale), variables)
+
+
+def image(height: int, width: int, channels: int = 3) -> np.ndarray:
+    shape = (height, width, channels)
+    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+
+def directly(resolver: SuperResolver, lr: np.ndarray) -> np.ndarray:
+    x = jnp.asarray(lr, jnp.float32)[None]
+    return np.asarray(resolver.module.apply(resolver.variables, x))[0]
+
+
+# ---- whole images ----
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_upscale_is_the_network_rounded(scale):
+    resolver, lr = small_resolver(scale), image(9, 14)
+    expected = directly(resolver, lr)
+    sr = resolver.upscale(lr)
+    assert sr.dtype == np.uint8
+    assert sr.shape == (9 * scale, 14 * scale, 3)
+    np.testing.assert_array_equal(sr, np.rint(expected).clip(0, 255))
+    sr_float = resolver.upscale_float(lr.astype(np.float32))
+    assert sr_float.dtype == np.float32
+    np.testing.assert_array_equal(sr_float, expected)  # neither rounded nor clipped
+    assert sr_float.min() < 0
+    assert sr_float.max() > 255
+
+
+def test_the_result_can_be_written_to():
+    for resolver in (small_resolver(), Bicubic(SCALE)):
+        resolver.upscale(image(4, 4))[:] = 0
+        resolver.upscale_float(image(4, 4).astype(np.float32))[:] = 0
+
+
+def test_the_input_is_left_alone():
+    lr = image(40, 36)
+    before = lr.copy()
+    small_resolver().upscale(lr, self_ensemble=True, tile=32)
+    np.testing.assert_array_equal(lr, before)
+
+
+def test_gray_comes_back_gray():
+    resolver, lr = small_resolver(), image(9, 14, 1)
+    rgb = resolver.upscale_float(np.repeat(lr, 3, axis=2).astype(np.float32))
+    luma = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
+    for gray in (lr, lr[..., 0]):
+        sr = resolver.upscale_float(gray.astype(np.float32))
+        assert sr.shape == (18, 28, *gray.shape[2:])
+        assert sr.dtype == np.float32
+        np.testing.assert_allclose(sr.reshape(18, 28), luma, atol=2e-3)
+        assert resolver.upscale(gray).shape == sr.shape
+        assert Bicubic(SCALE).upscale(gray).shape == sr.shape
+
+
+def test_one_compilation_per_shape_also_across_resolvers():
+    inference._apply.clear_cache()
+    for resolver in (small_resolver(), small_resolver()):
+        for _ in range(2):
+            resolver.upscale(image(9, 14))
+            resolver.upscale(image(14, 9))
+    assert inference._apply._cache_size() == 2
+
+
+# ---- self-ensemble ----
+
+
+def test_self_ensemble_is_the_mean_of_eight_turned_back():
+    resolver, lr = small_resolver(), image(9, 14)
+    results = []
+    for turns in range(4):
+        for mirror in (False, True):
+            turned = np.rot90(lr, turns)
+            turned = turned[:, ::-1] if mirror else turned
+            sr = directly(resolver, turned)
+            sr = sr[:, ::-1] if mirror else sr
+            results.append(np.rot90(sr, -turns))
+    expected = np.mean(results, axis=0)
+    sr = resolver.upscale_float(lr.astype(np.float32), self_ensemble=True)
+    np.testing.assert_allclose(sr, expected, rtol=1e-6, atol=1e-3)
+    assert sr.dtype == np.float32
+    assert not np.allclose(sr, results[0], atol=1)
+    rounded = resolver.upscale(lr, self_ensemble=True)
+    np.testing.assert_array_equal(rounded, sr.round().clip(0, 255).astype(np.uint8))
+
+
+def test_self_ensemble_commutes_with_turning():
+    resolver, lr = small_resolver(), image(9, 14)
+    once = resolver.upscale(lr, self_ensemble=True)
+    turned = resolver.upscale(np.rot90(lr), self_ensemble=True)
+    np.testing.assert_array_equal(np.rot90(once), turned)
+
+
+# ---- tiles ----
+
+SIZES = [(40, 56), (16, 16), (17, 16), (33, 12), (2, 45), (15, 2), (31, 47), (7, 9)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("tile", "overlap"), [(16, 6), (16, 8), (17, 7)])
+def test_tiles_change_nothing_where_the_overlap_covers_the_receptive_field(size, tile, overlap):
+    assert overlap // 2 >= RADIUS
+    resolver, lr = small_resolver(), image(*size).astype(np.float32)
+    whole = resolver.upscale_float(lr)
+    np.testing.assert_array_equal(resolver.upscale_float(lr, tile=tile, overlap=overlap), whole)
+
+
+def test_too_little_overlap_shows():
+    resolver, lr = small_resolver(), image(40, 56).astype(np.float32)
+    whole = resolver.upscale_float(lr)
+    assert (resolver.upscale_float(lr, tile=16, overlap=4) != whole).any()
+
+
+def test_tiles_with_self_ensemble_and_the_default_overlap():
+    resolver, lr = small_resolver(), image(40, 57)
+    whole = resolver.upscale(lr, self_ensemble=True)
+    np.testing.assert_array_equal(resolver.upscale(lr, self_ensemble=True, tile=32), whole)
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(16, 0), (16, 7), (16, 8), (2, 0), (2, 1)])
+def test_spans_cover_an_axis_once_with_margins(tile, overlap):
+    for size in range(1, 80):
+        spans = list(inference._spans(size, tile, overlap))
+        decided = [i for _, start, stop in spans for i in range(start, stop)]
+        assert decided == list(range(size))
+        for begin, start, stop in spans:
+            end = begin + min(tile, size)
+            assert 0 <= begin <= start < stop <= end <= size
+            assert begin == 0 or start - begin >= overlap // 2
+            assert end == size or end - stop >= overlap // 2
+
+
+def test_all_tiles_have_one_shape():
+    inference._apply.clear_cache()
+    small_resolver().upscale(image(70, 81), tile=32)
+    small_resolver().upscale(image(33, 100), tile=32)
+    assert inference._apply._cache_size() == 1
+
+
+# ---- bicubic ----
+
+
+def test_bicubic_is_imresize(data_dir):
+    with Image.open(data_dir / "Set5" / "LRx2" / "butterfly.png") as file:
+        lr = np.asarray(file)
+    bicubic = Bicubic(3)
+    assert (bicubic.name, bicubic.scale, bicubic.module, bicubic.variables) == (
+        "bicubic",
+        3,
+        None,
+        {},
+    )
+    np.testing.assert_array_equal(bicubic.upscale(lr), imresize(lr, 3))
+    np.testing.assert_array_equal(bicubic.upscale(lr, True, 32, 8), imresize(lr, 3))
+    x = lr.astype(np.float32)
+    np.testing.assert_array_equal(bicubic.upscale_float(x, self_ensemble=True), imresize(x, 3))
+    assert bicubic.upscale(lr[:1, :1]).shape == (3, 3, 3)
+
+
+# ---- the real network ----
+
+
+def test_a_real_network_takes_odd_sizes():
+    module = create_model("lnln", scale=2, n_resgroups=1, n_resblocks=1, n_feats=16)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype), shapes)
+    resolver = SuperResolver("lnln", 2, module, variables)
+    assert resolver.upscale(image(5, 7)).shape == (10, 14, 3)
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize("resolver", [small_resolver(), Bicubic(SCALE)], ids=["net", "bicubic"])
+def test_wrong_images_are_refused(resolver):
+    lr = image(8, 8)
+    x = lr.astype(np.float32)
+    for shape in ((8, 8, 4), (8, 8, 2), (1, 8, 8, 3), (8,)):
+        with pytest.raises(ValueError, match=r"must have shape \(H, W, 3\).*got"):
+            resolver.upscale(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"must be uint8 with values in 0..255, got float32"):
+        resolver.upscale(x)
+    with pytest.raises(ValueError, match=r"must be float32 with values in 0..255, got uint8"):
+        resolver.upscale_float(lr)
+    with pytest.raises(ValueError, match="got float64"):
+        resolver.upscale_float(x.astype(np.float64))
+    with pytest.raises(ValueError, match="the image is 8x0 pixels"):
+        resolver.upscale(lr[:0])
+
+
+def test_an_image_too_small_for_a_network():
+    with pytest.raises(ValueError, match="the image is 5x1 pixels; small takes at least 2 a side"):
+        small_resolver().upscale(image(1, 5))
+
+
+@pytest.mark.parametrize("resolver", [small_resolver(), Bicubic(SCALE)], ids=["net", "bicubic"])
+def test_wrong_tiles_are_refused(resolver):
+    for tile, overlap in ((31, 16), (0, 0), (1, 0), (-4, 0)):
+        with pytest.raises(ValueError, match=f"got tile {tile} with overlap {overlap}"):
+            resolver.upscale(image(8, 8), tile=tile, overlap=overlap)
+    with pytest.raises(ValueError, match="overlap must be at least 0, got -1"):
+        resolver.upscale(image(8, 8), tile=8, overlap=-1)
+
+
+def test_a_wrong_scale_is_noticed():
+    good = small_resolver(2)
+    bad = SuperResolver("bad", 3, good.module, good.variables)
+    with pytest.raises(ValueError, match=r"network of bad made \(16, 16, 3\) of .*scale is 3"):
+        bad.upscale(image(8, 8))
+
+
+def test_damaged_weights_are_noticed():
+    good = small_resolver()
+    variables = jax.tree.map(lambda x: x * np.float32("nan"), good.variables)
+    with pytest.raises(ValueError, match="returned NaN or infinity; its weights are damaged"):
+        SuperResolver("bad", 2, good.module, variables).upscale(image(8, 8))

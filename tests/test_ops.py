@@ -1,0 +1,138 @@
+"""The hand-written gradient rules against JAX's own gradients of plain definitions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from lnln_jax.ops import (
+    batch_norm,
+    depthwise_conv3x3,
+    materialize,
+    pixel_shuffle,
+    pointwise_conv,
+    scale_and_shift,
+)
+
+# Sums of some hundred float32 products: relative to the largest value, a few units of 2**-23.
+TOLERANCE = 2e-6
+SHAPES = [(2, 6, 8, 16), (1, 5, 7, 3), (3, 1, 4, 8), (1, 1, 1, 1)]
+
+
+def draw(*shapes, dtype=jnp.float32):
+    rng = np.random.default_rng(sum(map(sum, shapes)))
+    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
+
+
+def assert_close(actual, expected, tolerance=TOLERANCE):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        difference = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).max()
+        assert difference <= tolerance * max(np.abs(b).max(), 1e-30)
+
+
+def plain_depthwise(x, kernel, bias):
+    kernel = kernel[:, :, None]
+    return bias + lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def plain_batch_norm(x, scale, bias):
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    return (x - mean) / jnp.sqrt(var + 1e-5) * scale + bias
+
+
+def value_and_gradients(function, args, cotangent):
+    value, pullback = jax.vjp(function, *args)
+    return value, pullback(cotangent)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_depthwise_conv(shape):
+    channels = shape[-1]
+    *args, cotangent = draw(shape, (3, 3, channels), (channels,), shape)
+    with jax.numpy_dtype_promotion("strict"):
+        actual = jax.jit(lambda: value_and_gradients(depthwise_conv3x3, args, cotangent))()
+    assert_close(actual, value_and_gradients(plain_depthwise, args, cotangent))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pointwise_conv(shape):
+    channels = shape[-1]
+    *args, cotangent = draw(shape, (channels, 5), (5,), (*shape[:-1], 5))
+    with jax.numpy_dtype_promotion("strict"):
+        actual = value_and_gradients(pointwise_conv, args, cotangent)
+    assert_close(actual, value_and_gradients(lambda x, k, b: x @ k + b, args, cotangent))
+
+
+@pytest.mark.parametrize("shape", SHAPES[:3])
+def test_batch_norm(shape):
+    channels = shape[-1]
+    x, scale, bias, cotangent = draw(shape, (channels,), (channels,), shape)
+    x = 3 + 2 * x
+
+    def ours(x, scale, bias):
+        return batch_norm(x, scale, bias, 1e-5)[0]
+
+    with jax.numpy_dtype_promotion("strict"):
+        actual = value_and_gradients(ours, (x, scale, bias), cotangent)
+    expected = value_and_gradients(plain_batch_norm, (x, scale, bias), cotangent)
+    # The gradient of x is a difference of terms some ten times as large as itself.
+    assert_close(actual, expected, tolerance=1e-5)
+    _, mean, var = batch_norm(x, scale, bias, 1e-5)
+    assert_close((mean, var), (x.mean((0, 1, 2)), x.var((0, 1, 2))))
+
+
+def test_batch_norm_does_not_cancel():
+    (x,) = draw((4, 8, 8, 2))
+    x = 1000 + x  # a float32 E[x^2] - E[x]^2 would lose all digits but one
+    _, _, var = batch_norm(x, jnp.ones(2), jnp.zeros(2), 1e-5)
+    np.testing.assert_allclose(var, np.asarray(x, np.float64).var((0, 1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("operation", [depthwise_conv3x3, pointwise_conv])
+def test_bfloat16_stays_bfloat16(operation):
+    kernel_shape = (3, 3, 16) if operation is depthwise_conv3x3 else (16, 16)
+    args = draw((2, 6, 6, 16), kernel_shape, (16,), dtype=jnp.bfloat16)
+    (cotangent,) = draw((2, 6, 6, 16), dtype=jnp.bfloat16)
+    with jax.numpy_dtype_promotion("strict"):
+        actual = value_and_gradients(operation, args, cotangent)
+    wide = [arg.astype(jnp.float32) for arg in args]
+    expected = value_and_gradients(operation, wide, cotangent.astype(jnp.float32))
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == jnp.bfloat16
+        # Two roundings to 8 bits: the product's and, for the value, that of the sum with the bias.
+        assert np.abs(a.astype(jnp.float32) - b).max() <= 2 * 2**-8 * np.abs(b).max()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 11])
+def test_materialize_changes_no_bit(rows):
+    (values,) = draw((rows, 7))
+    values = values * jnp.asarray(10.0 ** np.arange(-30, 40, 10), jnp.float32)
+    np.testing.assert_array_equal(jax.jit(materialize)(values), values)
+
+
+def test_scale_and_shift():
+    x, scale, shift = draw((2, 3, 4, 5), (5,), (5,))
+    assert_close(scale_and_shift(x, scale, shift), x * scale + shift)
+
+
+def test_pixel_shuffle_orders_channels_as_pytorch():
+    x = jnp.arange(1 * 2 * 3 * 8).reshape(1, 2, 3, 8)
+    y = pixel_shuffle(x, 2)
+    assert y.shape == (1, 4, 6, 2)
+    for row in range(4):
+        for column in range(6):
+            for channel in range(2):
+                source = channel * 4 + (row % 2) * 2 + column % 2
+                assert y[0, row, column, channel] == x[0, row // 2, column // 2, source]
+    with pytest.raises(ValueError, match="6 channels, which is no multiple of factor"):
+        pixel_shuffle(jnp.zeros((1, 2, 2, 6)), 2)

@@ -1,0 +1,38 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lnln_jax.config import OptimizerConfig
+from lnln_jax.optim import halving_schedule, make_optimizer
+
+
+@pytest.fixture(autouse=True)
+def _standard_promotion():
+    """Optax divides the integer count of its schedules, which strict promotion forbids."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def test_the_learning_rate_is_halved_every_200_epochs_of_1000_steps():
+    schedule = halving_schedule(OptimizerConfig())
+    for step, expected in [(0, 1e-4), (199_999, 1e-4), (200_000, 5e-5), (999_999, 6.25e-6)]:
+        # Powers of two are exact, so only the float32 rounding of 1e-4 remains.
+        assert float(schedule(step)) == pytest.approx(expected, rel=6e-8)
+
+
+def test_the_first_adam_step_has_the_length_of_the_learning_rate():
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=0.5))
+    params = {"w": jnp.zeros(3)}
+    grads = {"w": jnp.array([3.0, -1e-3, 40.0])}
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["w"], [-0.5, 0.5, -0.5], rtol=2e-5)  # eps against 1e-3
+
+
+def test_clipping_bounds_the_gradient_before_adam():
+    config = OptimizerConfig(learning_rate=0.5, eps=1.0, clip_norm=1e-3)
+    optimizer = make_optimizer(config)
+    params = {"w": jnp.zeros(2)}
+    updates, _ = optimizer.update({"w": jnp.array([30.0, 40.0])}, optimizer.init(params), params)
+    # Clipped to (0.6e-3, 0.8e-3); with eps 1 Adam's first step is lr * g / (|g| + 1).
+    np.testing.assert_allclose(updates["w"], [-0.3e-3, -0.4e-3], rtol=2e-3)
