@@ -18,7 +18,7 @@ config = TrainConfig(
         on_bad_image="skip",  # some images of T91 are smaller than a patch
     ),
     optimizer=OptimizerConfig(learning_rate=1e-3, halve_every_epochs=2),
-    steps=12_000,
+    steps=10_000,
     ema_decay=0.999,
     sample_every=2000,
 )

@@ -7,6 +7,7 @@ good enough for weights, not for statistics or secrets.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +27,8 @@ def _hash(x: jax.Array) -> jax.Array:
     return x ^ (x >> np.uint32(16))
 
 
-def _child(key: jax.Array, index: jax.Array) -> jax.Array:
-    """Keys `... 2` for the uint32 indices of any shape."""
+def _child(key: jax.Array, index: Any) -> jax.Array:
+    """Keys `... 2` for uint32 indices `...`."""
     salt = _hash(index + np.uint32(0x9E3779B9))
     return jnp.stack([_hash(key[0] ^ salt), _hash(key[1] + salt)], axis=-1)
 
