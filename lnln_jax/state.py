@@ -88,7 +88,9 @@ def make_train_step(
         variables = {"params": optax.apply_updates(params, updates), **changed}
         ema = state.ema
         if ema is not None:
-            ema = optax.incremental_update(variables, ema, 1 - ema_decay)
+            # The decay grows to its value, so that the average soon forgets the first weights.
+            decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+            ema = optax.incremental_update(variables, ema, 1 - decay)
         metrics = {
             "loss": loss,
             "grad_norm": optax.global_norm(grads),

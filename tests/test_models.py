@@ -1,6 +1,6 @@
 """Sizes and behaviour of the networks; full-size ones only through `jax.eval_shape`."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -18,18 +18,27 @@ def count(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
+@cache
 def abstract_variables(name, scale, **overrides):
     lr = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
     return jax.eval_shape(create_model(name, scale, **overrides).init, jax.random.key(0), lr)
 
 
-def tiny(**overrides):
-    module = create_model("lnln", 2, **{**TINY, **overrides})
-    variables = initialize(module, jax.random.key(1))
-    # The output projection of the non-local module starts at zero: give it something to do.
-    w = variables["params"]["non_local"]["w"]
-    w["kernel"] = 0.1 * jax.random.normal(jax.random.key(2), w["kernel"].shape)
-    return module, variables
+def tiny(name="lnln", **overrides):
+    """A small network with random parameters and statistics, none of them zero."""
+    options = {**TINY, **overrides}
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        # Deviations of 1 / sqrt(fan_in) for kernels; scales and variances around 1.
+        kind = path[-1].key
+        if kind in ("scale", "var"):
+            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
+        deviation = np.prod(leaf.shape[-4:-1]) ** -0.5 if kind == "kernel" else 0.1
+        return jnp.asarray(deviation * rng.normal(size=leaf.shape), jnp.float32)
+
+    variables = jax.tree_util.tree_map_with_path(draw, abstract_variables(name, 2, **options))
+    return create_model(name, 2, **options), variables
 
 
 @partial(jax.jit, static_argnums=0)
@@ -106,8 +115,9 @@ def test_any_number_of_blocks(n_resblocks):
 
 
 def test_blocks_start_with_different_weights():
-    _, variables = tiny()
+    variables = initialize(create_model("lnln", **{**TINY, "n_resblocks": 3}), seed=0)
     kernel = variables["params"]["body"]["group_1"]["blocks"]["conv_1"]["pointwise"]["kernel"]
+    assert kernel.shape == (2, 1, 1, 16, 16)
     assert not np.array_equal(kernel[0], kernel[1])
 
 
@@ -133,9 +143,11 @@ def test_strict_promotion_and_finite_gradients():
 
 
 def test_bfloat16_keeps_float32_parameters_and_output():
-    module, variables = tiny(dtype=jnp.bfloat16)
-    full, _ = tiny()
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    # Of DRCA, since the softmax over unscaled scores of random weights amplifies any rounding.
+    module, variables = tiny("drca", dtype=jnp.bfloat16)
+    full, _ = tiny("drca")
+    drawn = abstract_variables("lnln", 2, dtype=jnp.bfloat16, **TINY)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(drawn))
     with jax.numpy_dtype_promotion("strict"):
         sr = apply(module, variables, image(8, 8))
     assert sr.dtype == jnp.float32
@@ -149,7 +161,8 @@ def test_inference_depends_on_the_running_statistics_alone():
     one, two = image(8, 8, seed=1), image(8, 8, seed=2)
     alone = apply(module, variables, one)
     together = apply(module, variables, jnp.concatenate([one, two]))[:1]
-    np.testing.assert_allclose(alone, together, rtol=1e-5)  # other shapes, other order of sums
+    # Another shape, another order of sums: some units of 2**-23 of the largest value, about 300.
+    np.testing.assert_allclose(alone, together, atol=3e-4)
 
 
 def test_the_non_local_module_is_the_identity_at_first():
