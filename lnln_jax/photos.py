@@ -27,7 +27,7 @@ from lnln_jax.resize import imresize
 FORMATS = ("png", "jpg", "webp", "tiff", "same")
 
 # A non-local module compares all pixel pairs of a region: its cost is quadratic in the pixels.
-_WHOLE_PIXELS = 512 * 512
+_WHOLE_PIXELS = 320 * 320
 _AUTO_TILE = 256
 _OVERLAP = 32
 
@@ -71,7 +71,7 @@ def upscale_files(
       output: folder to write to; made if missing.
       self_ensemble: see `Resolver.upscale`.
       tile: side of the tiles in LR pixels; None takes images whole; "auto" takes images of up to
-        512 * 512 pixels whole and larger ones in tiles of 256.
+        320 * 320 pixels whole and larger ones in tiles of 256.
       overwrite: replace files that exist; otherwise each is an error, found before computing.
       format: "png", "jpg", "webp" or "tiff"; "same" keeps the format of the input.
       report: called with one line for each file.

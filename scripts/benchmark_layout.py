@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 import lnln_jax.layers
 from lnln_jax.config import OptimizerConfig
@@ -50,14 +51,16 @@ def shifted_depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.A
 def plain_batch_norm(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    mean, var = (
+        checkpoint_name(v, "batch_statistics") for v in (x.mean((0, 1, 2)), x.var((0, 1, 2)))
+    )
     return (x - mean) * lax.rsqrt(var + epsilon) * scale + bias, mean, var
 
 
 def plain_operations(depthwise: Callable[..., jax.Array]) -> dict[str, Callable[..., Any]]:
     return {
         "depthwise_conv3x3": depthwise,
-        "pointwise_conv": lambda x, kernel, bias: x @ kernel + bias,
+        "pointwise_conv": lambda x, kernel, bias: checkpoint_name(x @ kernel, "pointwise") + bias,
         "batch_norm": plain_batch_norm,
         "materialize": lambda rows: rows,
         "scale_and_shift": lambda x, scale, shift: x * scale + shift,
@@ -98,6 +101,7 @@ class Variant:
         self.memory = self.step.memory_analysis().temp_size_in_bytes / 2**20
 
     def run(self) -> None:
+        """Takes each time once."""
         lr = self.batch["lr"].astype(jnp.float32)
         _, seconds = timed(lambda: self.forward(self.state.variables, lr))
         self.times["forward"].append(seconds)
@@ -105,6 +109,8 @@ class Variant:
         self.times["step"].append(seconds)
 
     def row(self) -> str:
+        """A line of the table."""
+
         def median(kind: str) -> str:
             times = self.times[kind][1:]  # the first one warms up
             return f"{np.median(times):.3f} ({min(times):.3f}-{max(times):.3f})"

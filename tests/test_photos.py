@@ -95,8 +95,8 @@ def test_alpha_profile_and_depth_arrive(tmp_path):
 @pytest.mark.parametrize(
     ("tile", "size", "expected", "said"),
     [
-        ("auto", (512, 512), {(512, 512)}, None),
-        ("auto", (100, 2622), {(100, 256)}, "tiles of 256"),
+        ("auto", (320, 320), {(320, 320)}, None),
+        ("auto", (100, 1025), {(100, 256)}, "tiles of 256"),
         (None, (520, 520), {(520, 520)}, None),
         (64, (65, 20), {(64, 20)}, "tiles of 64"),
         (64, (64, 64), {(64, 64)}, None),
