@@ -161,6 +161,10 @@ def main() -> None:
     for _ in range(args.rounds + 1):
         for variant in variants:
             variant.run()
+    module, lr = create_model("lnln"), jnp.zeros((1, 8, 8, 3))
+    _, threefry = timed(lambda: jax.jit(module.init)(jax.random.key(0), lr))
+    _, hashed = timed(lambda: initialize(module, 0))
+    print(f"\nInitial weights: {threefry:.1f} s with Threefry, {hashed:.1f} s with prng.py")
     print(f"\nLNLN x2, batch {args.batch} of LR 48x48, float32; seconds, median (range)")
     print(f"jax {jax.__version__}, {platform.processor() or platform.machine()}, {jax.devices()}\n")
     print(

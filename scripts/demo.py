@@ -24,6 +24,7 @@ from lnln_jax.train import train
 ROOT = Path(__file__).parents[1]
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 PICTURED, BOX = "astronaut", (20, 170, 64, 96)
+ENLARGED = "chelsea"
 LEAST_GAIN = 0.7  # dB
 
 
@@ -58,7 +59,7 @@ def main() -> None:
 
     print("\n3. Enlarging a photo beyond its own size")
     upscaled = output / "upscaled"
-    upscale_files(models[1], [photos / f"{PICTURED}.png"], upscaled, overwrite=True)
+    upscale_files(models[1], [photos / f"{ENLARGED}.png"], upscaled, overwrite=True)
 
     picture = output / "comparison.png"
     _write_picture(results, pictured, picture)
