@@ -1,7 +1,7 @@
 """The Flax networks compute what PyTorch computes, and train as PyTorch trains.
 
-The truth is the PyTorch reference in float64. The same reference in float32 shows how near to it
-float32 comes, and ours has to come as near, up to `FACTOR`. `pytest -rP` prints every error;
+The truth is the PyTorch reference in float64. The same reference in float32 shows how near to the
+truth float32 comes, and ours has to come as near, up to a factor. `pytest -rP` prints all errors;
 docs/parity.md has them in a table.
 """
 
@@ -32,20 +32,33 @@ torch = pytest.importorskip(
 
 import torch_reference  # noqa: E402  (it needs torch)
 
+NETWORKS = {"lnln": torch_reference.LNLN, "drca": torch_reference.DRCA}
 SMALL = {"n_resgroups": 2, "n_resblocks": 3, "n_feats": 16, "reduction": 4}
-EVEN, ODD = (12, 10), (11, 13)
-NETWORKS = ("lnln", "drca")
-TRAINING_SIZES = {"lnln": ODD, "drca": EVEN}
-# With these weights no ReLU gets an input so near to zero that rounding could change its sign.
+SIZES = {"even": (12, 10), "odd": (11, 13)}
+TRAINING_SIZES = {"lnln": SIZES["odd"], "drca": SIZES["even"]}
+# Seeds of weights with which no ReLU's input is so near to zero that rounding decides its sign.
 SEEDS = {"lnln": 9, "drca": 35}
+
+# Ours may be FACTOR times as far from the truth as PyTorch, plus FLOOR where PyTorch is lucky.
+# Measured for errors above 1e-6: up to 1.1 times as far, 5.4 times when PyTorch's sums over the
+# pixels are split among two threads, so that fewer values are added one after another.
 EPSILON = float(np.finfo(np.float32).eps)
-FACTOR, FLOOR = 4, 8 * EPSILON
+FACTOR, FLOOR = 8, 8 * EPSILON
+# And no farther than this, as a share of the norm.
+LIMITS = {
+    "output": 1e-6,  # measured 2.3e-7: the rounding of the last additions
+    "gradients": 2e-5,  # measured 7.9e-6: sums over all pixels, added one after another
+    "statistics": 5e-6,  # measured 2.4e-7, and 1.3e-6 after ten steps
+    "losses": 2e-6,  # measured 7.0e-7: a sum over all pixels
+    "parameters": 5e-6,  # measured 1.2e-6
+    "changes": 1e-4,  # measured 3.2e-5: Adam makes the noise of small gradients as large as others'
+}
 
 
 @pytest.fixture(autouse=True)
-def _two_threads_and_full_precision():
+def _one_thread_and_full_precision():
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # on a busy machine PyTorch's threads spend minutes waiting for others
     with jax.default_matmul_precision("highest"):  # on a GPU the default is TensorFloat-32
         yield
     torch.set_num_threads(threads)
@@ -55,7 +68,7 @@ def _two_threads_and_full_precision():
 def make_networks(name, scale):
     """A Flax module, its variables, and the PyTorch network that they come from."""
     torch.manual_seed(SEEDS[name])
-    network = {"lnln": torch_reference.LNLN, "drca": torch_reference.DRCA}[name](scale, **SMALL)
+    network = NETWORKS[name](scale, **SMALL)
     with torch.no_grad():
         for layer in network.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
@@ -77,9 +90,9 @@ def make_networks(name, scale):
 def is_cancelled(key):
     """Whether a PyTorch key is that of a bias which the next operation takes away again.
 
-    In training BatchNorm subtracts the mean, and with it what its convolution adds to a channel (a
-    separable convolution: what both of its halves add); the softmax over positions j cancels
-    theta_i . bias(phi). The gradients are zero but for rounding.
+    In training, BatchNorm subtracts the mean and with it whatever its convolution adds to a whole
+    channel (a separable convolution: both of its halves); the softmax over positions j cancels
+    theta_i . bias(phi). The gradients of such biases are zero but for rounding.
     """
     before_norm = r"body\.\d+\.body\.\d+\.body\.[03](\.depthwise|\.pointwise)?\.bias"
     return key == "non_local.phi.bias" or re.fullmatch(before_norm, key) is not None
@@ -89,13 +102,9 @@ def random_image(seed, size):
     return np.random.default_rng(seed).integers(0, 256, (2, *size, 3)).astype(np.float32)
 
 
-def random_features(seed, size, channels):
+def random_features(seed, shape):
     """As large as the features of the networks."""
-    return np.random.default_rng(seed).normal(0, 30, (2, *size, channels)).astype(np.float32)
-
-
-def random_cotangent(shape):
-    return np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    return np.random.default_rng(seed).normal(0, 30, shape).astype(np.float32)
 
 
 def to_nchw(x, dtype=torch.float32):
@@ -106,22 +115,26 @@ def to_nhwc(x):
     return np.moveaxis(x.detach().numpy(), 1, -1)
 
 
+def in_float64(network):
+    return copy.deepcopy(network).double()
+
+
 def error(value, truth):
-    """The largest difference, as a share of the largest true value."""
-    return np.abs(value - truth).max() / np.abs(truth).max()
+    """The norm of the difference as a share of the true norm."""
+    return np.linalg.norm(np.ravel(value - truth)) / np.linalg.norm(np.ravel(truth))
 
 
 def check(what, ours, theirs, truth):
-    """Compares dictionaries of arrays; the worst of ours may be FACTOR times the worst of theirs."""
-    assert ours.keys() == theirs.keys() == truth.keys()
+    """Compares arrays by name: the worst of ours with the worst of PyTorch's and with `LIMITS`."""
     errors = {key: error(ours[key], truth[key]) for key in truth}
     worst, expected = max(errors, key=errors.get), max(error(theirs[k], truth[k]) for k in truth)
-    print(f"{what}: {errors[worst]:.1e}, PyTorch {expected:.1e} (worst: {worst})")
-    assert errors[worst] <= FACTOR * expected + FLOOR, f"{what}: {worst} is off by {errors[worst]}"
+    print(f"{what}: {errors[worst]:.1e}, PyTorch {expected:.1e} (ours is worst in {worst})")
+    limit = min(FACTOR * expected + FLOOR, LIMITS[what])
+    assert errors[worst] <= limit, f"{what}: {worst} is off by {errors[worst]:.1e} > {limit:.1e}"
 
 
 def watch_relus(network):
-    """A list that gets the smallest input of each ReLU, as a share of the largest."""
+    """A list that collects the smallest input of each ReLU, as a share of the largest."""
     margins = []
 
     def hook(_, inputs):
@@ -135,19 +148,23 @@ def watch_relus(network):
 
 
 def assert_no_ties(margins):
-    """At a kink rounding decides between two gradients, and nothing could be compared."""
-    assert min(margins, default=1) > 10 * EPSILON, "a value is too near the kink; change the seed"
+    """At a kink rounding chooses between two gradients, and there is nothing to compare."""
+    assert min(margins, default=1) > 10 * EPSILON, "a value is too near a kink: change the seed"
 
 
-def without_counts(buffers):
-    return {k: v.numpy() for k, v in buffers if not k.endswith("num_batches_tracked")}
+def get_gradients(network):
+    return {key: p.grad.numpy() for key, p in network.named_parameters() if p.requires_grad}
+
+
+def get_statistics(network):
+    return {k: v.numpy() for k, v in network.named_buffers() if "num_batches_tracked" not in k}
 
 
 # --- layers -----------------------------------------------------------------------------------
 
 
 class Layer(NamedTuple):
-    """A layer with the weights that it has in a network."""
+    """A layer, with the weights that it has in a network."""
 
     network: str
     module: nn.Module
@@ -157,48 +174,40 @@ class Layer(NamedTuple):
     scale: int = 2
 
 
+_DSC = layers.DepthwiseSeparableConv
+_BLOCK = ResidualBlock(16, 4, separable=True, project_skip=True)
+_GROUP = ResidualGroup(3, 16, 4, separable=True)
+_FIRST = ("body/group_1/first", "body.0.body.0.body")
 LAYERS = {
     "conv 3x3": Layer("drca", layers.Conv(16), "head", "head.0", 3),
     "conv 1x1": Layer("drca", layers.Conv(16, 1), "body/projection", "body.2", 48),
-    "depthwise": Layer("lnln", layers.DepthwiseConv(), "head/depthwise", "head.0.depthwise", 3),
-    "separable": Layer("lnln", layers.DepthwiseSeparableConv(16), "head", "head.0", 3),
-    "norm": Layer(
-        "lnln", layers.BatchNorm(), "body/group_1/first/norm_1", "body.0.body.0.body.1", 16
+    "depthwise": Layer(
+        "lnln", layers.DepthwiseConv(), "upsampler/conv_1/depthwise", "tail.0.0.depthwise", 16
     ),
-    "channel attention": Layer(
-        "lnln",
-        layers.ChannelAttention(4),
-        "body/group_1/first/attention",
-        "body.0.body.0.body.5",
-        16,
+    "separable": Layer("lnln", _DSC(64), "upsampler/conv_1", "tail.0.0", 16),
+    "norm": Layer("lnln", layers.BatchNorm(), f"{_FIRST[0]}/norm_1", f"{_FIRST[1]}.1", 16),
+    "attention": Layer(
+        "lnln", layers.ChannelAttention(4), f"{_FIRST[0]}/attention", f"{_FIRST[1]}.5", 16
     ),
     "non-local": Layer("lnln", layers.RegionNonLocal(8), "non_local", "non_local", 16),
-    "upsampler x2": Layer("lnln", layers.Upsampler(2, separable=True), "upsampler", "tail.0", 16),
+    "upsampler x2": Layer("drca", layers.Upsampler(2), "upsampler", "tail.0", 16),
     "upsampler x3": Layer("drca", layers.Upsampler(3), "upsampler", "tail.0", 16, scale=3),
     "upsampler x4": Layer(
         "lnln", layers.Upsampler(4, separable=True), "upsampler", "tail.0", 16, scale=4
     ),
-    "block": Layer(
-        "lnln",
-        ResidualBlock(16, 4, separable=True, project_skip=True),
-        "body/group_2/first",
-        "body.1.body.0",
-        32,
-    ),
-    "group": Layer(
-        "lnln", ResidualGroup(3, 16, 4, separable=True), "body/group_2", "body.1", 32
-    ),
+    "block": Layer("lnln", _BLOCK, "body/group_2/first", "body.1.body.0", 32),
+    "group": Layer("lnln", _GROUP, "body/group_2", "body.1", 32),
 }
 
 
 def subtree(tree, path):
-    flat = flatten_dict(tree, sep="/")
-    path += "/"
-    return unflatten_dict({k[len(path) :]: v for k, v in flat.items() if k.startswith(path)}, "/")
+    prefix = f"{path}/"
+    flat = {k: v for k, v in flatten_dict(tree, sep="/").items() if k.startswith(prefix)}
+    return unflatten_dict({k.removeprefix(prefix): v for k, v in flat.items()}, sep="/")
 
 
 def layer_in_flax(layer, variables, x, options):
-    """The output; under PyTorch's names the gradients (of x: "input") and statistics."""
+    """The output; under PyTorch's keys the gradients and statistics; the gradient of x: "input"."""
 
     @jax.jit
     def run(variables, x):
@@ -208,61 +217,73 @@ def layer_in_flax(layer, variables, x, options):
             return layer.module.apply(local, x, mutable=["batch_stats"], **options)
 
         out, pullback, changed = jax.vjp(forward, variables["params"], x, has_aux=True)
-        return out, pullback(random_cotangent(out.shape)), changed.get("batch_stats", {})
+        return out, pullback(random_features(2, out.shape)), changed.get("batch_stats", {})
 
     out, (grads, grad_x), changed = run(variables, x)
     stats = flatten_dict(variables["batch_stats"], sep="/")
     stats |= {f"{layer.flax_path}/{k}": v for k, v in flatten_dict(changed, sep="/").items()}
-    arrays = to_torch(
-        {"params": grads, "batch_stats": unflatten_dict(stats, "/")}, name=layer.network
-    )
-    prefix = layer.torch_path + "."
-    local = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-    return {"output": out}, local | {"input": grad_x}
+    stats = unflatten_dict(stats, sep="/")
+    arrays = to_torch({"params": grads, "batch_stats": stats}, name=layer.network)
+    prefix = f"{layer.torch_path}."
+    arrays = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    return out, arrays | {"input": grad_x}
 
 
-def layer_in_torch(layer, network, x, *, train, dtype):
-    """The output, the gradients (of x: "input") and the statistics."""
-    part = copy.deepcopy(network.get_submodule(layer.torch_path)).to(dtype).train(train)
-    margins = watch_relus(part)
+def layer_in_torch(network, x):
+    """The output, and the gradient of x; the network keeps the other gradients and statistics."""
+    dtype = next(network.parameters()).dtype
+    margins = watch_relus(network)
     x = to_nchw(x, dtype).requires_grad_()
-    out = part(x)
-    out.backward(to_nchw(random_cotangent(to_nhwc(out).shape), dtype))
+    out = to_nhwc(y := network(x))
+    y.backward(to_nchw(random_features(2, out.shape), dtype))
     assert_no_ties(margins)
-    grads = {key: p.grad.numpy() for key, p in part.named_parameters()}
-    return (
-        {"output": to_nhwc(out)},
-        grads | {"input": to_nhwc(x.grad)},
-        without_counts(part.named_buffers()),
-    )
+    return out, to_nhwc(x.grad)
 
 
 @pytest.mark.parametrize(
     ("name", "size", "train"),
     [
-        *((name, ODD, True) for name in LAYERS),
-        ("non-local", EVEN, True),
-        ("norm", EVEN, False),
-        ("block", EVEN, False),
+        *((name, "odd", True) for name in LAYERS),
+        ("non-local", "even", True),
+        ("norm", "even", False),
     ],
 )
 def test_layer(name, size, train):
     layer = LAYERS[name]
     _, variables, network = make_networks(layer.network, layer.scale)
-    x = random_features(1, size, layer.channels)
+    x = random_features(1, (2, *SIZES[size], layer.channels))
     normalises = isinstance(layer.module, layers.BatchNorm | ResidualBlock | ResidualGroup)
-    theirs, truth = (
-        layer_in_torch(layer, network, x, train=train, dtype=dtype)
-        for dtype in (torch.float32, torch.float64)
-    )
-    options = {"train": train} if normalises else {}
-    output, rest = layer_in_flax(layer, variables, x, options)
-    check("output", output, theirs[0], truth[0])
-    keys = [k for k in truth[1] if not (train and is_cancelled(f"{layer.torch_path}.{k}"))]
-    grads = ({key: grads[key] for key in keys} for grads in (rest, theirs[1], truth[1]))
-    check("gradients", *grads)
-    if normalises:
-        check("statistics", {key: rest[key] for key in truth[2]}, theirs[2], truth[2])
+    ours = layer_in_flax(layer, variables, x, {"train": train} if normalises else {})
+    part = copy.deepcopy(network.get_submodule(layer.torch_path)).train(train)
+    results = [ours]
+    for reference in (part, in_float64(part)):
+        out, grad_x = layer_in_torch(reference, x)
+        arrays = get_gradients(reference) | get_statistics(reference) | {"input": grad_x}
+        results.append((out, arrays))
+
+    check("output", *({"output": out} for out, _ in results))
+    statistics = get_statistics(part)
+    gradients = results[2][1].keys() - statistics.keys()
+    if train:
+        gradients = {key for key in gradients if not is_cancelled(f"{layer.torch_path}.{key}")}
+    for what, keys in (("gradients", gradients), ("statistics", statistics)):
+        if keys:
+            check(what, *({key: arrays[key] for key in keys} for _, arrays in results))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_pixel_shuffle(factor):
+    x = random_features(1, (2, *SIZES["odd"], 5 * factor**2))
+    expected = torch.nn.functional.pixel_shuffle(to_nchw(x), factor)
+    np.testing.assert_array_equal(pixel_shuffle(x, factor), to_nhwc(expected))
+
+
+@pytest.mark.parametrize("name", ["sub_mean", "add_mean"])
+def test_mean_shift(name):
+    shift = {"sub_mean": layers.subtract_mean, "add_mean": layers.add_mean}[name]
+    layer, lr = getattr(make_networks("lnln", 2)[2], name), random_image(1, SIZES["odd"])
+    theirs, truth = layer(to_nchw(lr)), in_float64(layer)(to_nchw(lr, torch.float64))
+    check("output", *({name: x} for x in (shift(lr), to_nhwc(theirs), to_nhwc(truth))))
 
 
 # --- networks ---------------------------------------------------------------------------------
@@ -271,58 +292,33 @@ def test_layer(name, size, train):
 @pytest.mark.parametrize(
     ("name", "scale", "size"),
     [
-        ("lnln", 2, EVEN),
-        ("lnln", 3, ODD),
-        ("lnln", 4, EVEN),
-        ("drca", 2, ODD),
-        ("drca", 3, EVEN),
-        ("drca", 4, ODD),
+        ("lnln", 2, "even"),
+        ("lnln", 3, "odd"),
+        ("lnln", 4, "even"),
+        ("drca", 2, "odd"),
+        ("drca", 3, "even"),
+        ("drca", 4, "odd"),
     ],
 )
 def test_inference(name, scale, size):
     module, variables, network = make_networks(name, scale)
-    lr = random_image(3, size)
-    with torch.no_grad():
-        theirs, truth = (
-            copy.deepcopy(network).eval().to(dtype)(to_nchw(lr, dtype))
-            for dtype in (torch.float32, torch.float64)
-        )
+    network, lr = copy.deepcopy(network).eval(), random_image(3, SIZES[size])
     ours = jax.jit(module.apply)(variables, lr)
-    check("sr", {"sr": ours}, {"sr": to_nhwc(theirs)}, {"sr": to_nhwc(truth)})
+    with torch.no_grad():
+        theirs = network(to_nchw(lr))
+        truth = in_float64(network)(to_nchw(lr, torch.float64))
+    check("output", *({"sr": sr} for sr in (ours, to_nhwc(theirs), to_nhwc(truth))))
 
 
 @cache
-def loss_and_grads(name):
-    """A jitted function of params, batch_stats, lr and hr; `((loss, (sr, batch_stats)), grads)`."""
-    module = make_networks(name, 2)[0]
+def make_batches(name):
+    """Ten LR images, and HR ones 80 to 120 away from what the network first makes of them.
 
-    def loss(params, batch_stats, lr, hr):
-        variables = {"params": params, "batch_stats": batch_stats}
-        sr, changed = module.apply(variables, lr, train=True, mutable=["batch_stats"])
-        return jnp.abs(sr - hr).mean(), (sr, changed["batch_stats"])
-
-    return jax.jit(jax.value_and_grad(loss, has_aux=True))
-
-
-def backward(network, lr, hr):
-    """The loss and sr of a PyTorch network in training mode; its parameters get gradients."""
-    dtype = network.tail[1].bias.dtype
-    network.zero_grad()
-    margins = watch_relus(network)
-    sr = network(to_nchw(lr, dtype))
-    residual = sr - to_nchw(hr, dtype)
-    loss = residual.abs().mean()
-    loss.backward()
-    assert_no_ties([*margins, residual.abs().min().item() / 255])
-    return loss.item(), to_nhwc(sr)
-
-
-@cache
-def make_batches(name, count=10):
-    """LR images, and HR ones 80 to 120 away from what the network first makes of them."""
+    So L1's kink, where rounding would choose the gradient's sign, stays out of reach.
+    """
     network = copy.deepcopy(make_networks(name, 2)[2])
     batches = []
-    for seed in range(count):
+    for seed in range(10):
         rng, lr = np.random.default_rng(seed), random_image(seed, TRAINING_SIZES[name])
         with torch.no_grad():
             sr = to_nhwc(network(to_nchw(lr)))
@@ -331,31 +327,176 @@ def make_batches(name, count=10):
     return batches
 
 
-def gradients(network):
-    return {key: p.grad.numpy() for key, p in network.named_parameters() if p.requires_grad}
+@cache
+def loss_and_grads(name):
+    """A jitted function of variables, lr and hr; `((loss, (sr, batch_stats)), gradients)`."""
+    module = make_networks(name, 2)[0]
+
+    def loss(params, batch_stats, lr, hr):
+        variables = {"params": params, "batch_stats": batch_stats}
+        sr, changed = module.apply(variables, lr, train=True, mutable=["batch_stats"])
+        return jnp.abs(sr - hr).mean(), (sr, changed["batch_stats"])
+
+    grad = jax.value_and_grad(loss, has_aux=True)
+    return jax.jit(lambda v, lr, hr: grad(v["params"], v["batch_stats"], lr, hr))
+
+
+def pass_in_flax(name, variables, lr, hr):
+    """The output; the gradients and statistics by PyTorch's keys."""
+    (loss, (sr, stats)), grads = loss_and_grads(name)(variables, lr, hr)
+    arrays = to_torch({"params": grads, "batch_stats": stats}, name=name)
+    return {"sr": sr, "loss": loss}, arrays, arrays
+
+
+def pass_in_torch(network, lr, hr):
+    """The output, the gradients and the statistics; the network keeps the latter two."""
+    dtype = next(network.parameters()).dtype
+    network.zero_grad()
+    margins = watch_relus(network)
+    sr = network(to_nchw(lr, dtype))
+    residual = sr - to_nchw(hr, dtype)
+    loss = residual.abs().mean()
+    loss.backward()
+    assert_no_ties([*margins, residual.detach().abs().min().item() / 255])
+    output = {"sr": to_nhwc(sr), "loss": loss.item()}
+    return output, get_gradients(network), get_statistics(network)
+
+
+def without_cancelled(arrays, keys):
+    return {key: arrays[key] for key in keys if not is_cancelled(key)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_pass(name):
     _, variables, network = make_networks(name, 2)
-    lr, hr = make_batches(name)[0]
-    theirs, truth = {}, {}
-    for result, dtype in ((theirs, torch.float32), (truth, torch.float64)):
-        copied = copy.deepcopy(network).to(dtype)
-        loss, sr = backward(copied, lr, hr)
-        result |= {"output": {"sr": sr, "loss": loss}, "gradients": gradients(copied)}
-        result["statistics"] = without_counts(copied.named_buffers())
-    (loss, (sr, stats)), grads = loss_and_grads(name)(*variables.values(), lr, hr)
-    arrays = to_torch({"params": grads, "batch_stats": stats}, name=name)
+    batch = make_batches(name)[0]
+    ours = pass_in_flax(name, variables, *batch)
+    theirs = pass_in_torch(copy.deepcopy(network), *batch)
+    truth = pass_in_torch(in_float64(network), *batch)
+    for i, what in enumerate(("output", "gradients", "statistics")):
+        check(what, *(without_cancelled(x[i], truth[i]) for x in (ours, theirs, truth)))
 
-    check("output", {"sr": sr, "loss": loss}, theirs["output"], truth["output"])
-    for what in ("gradients", "statistics"):
-        keys = [key for key in truth[what] if not is_cancelled(key)]
-        check(what, *({key: x[key] for key in keys} for x in (arrays, theirs[what], truth[what])))
 
-    # The gradients that are zero: a share of what float32 rounding makes of the layer's other one.
-    for key in filter(is_cancelled, truth["gradients"]):
-        size = np.abs(truth["gradients"][key.replace("bias", "weight")]).max()
-        for grads in (arrays, theirs["gradients"]):
-            assert np.abs(grads[key]).max() <= 16 * EPSILON * size
-        assert np.abs(truth["gradients"][key]).max() <= 1e-8 * EPSILON * size
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_of_cancelled_biases_are_noise(name):
+    """Small beside the gradient of the same layer's weight."""
+    _, variables, network = make_networks(name, 2)
+    batch = make_batches(name)[0]
+    grads = [
+        pass_in_flax(name, variables, *batch)[1],
+        pass_in_torch(copy.deepcopy(network), *batch)[1],
+        pass_in_torch(in_float64(network), *batch)[1],
+    ]
+    shares = []
+    for key in filter(is_cancelled, grads[2]):
+        scale = np.abs(grads[2][key.replace("bias", "weight")]).max()
+        shares.append([np.abs(x[key]).max() / scale for x in grads])
+    ours, theirs, truth = np.max(shares, axis=0)
+    print(f"cancelled gradients: {ours:.1e}, PyTorch {theirs:.1e}, in float64 {truth:.1e}")
+    assert max(ours, theirs) < 5e-5  # measured: 1.1e-5 and 1.1e-6
+    assert truth < 1e-13
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cancelled_biases_change_nothing(name):
+    """In training, with other such biases, output and gradients are the true ones of before."""
+    _, variables, network = make_networks(name, 2)
+    batch = make_batches(name)[0]
+    truth = pass_in_torch(in_float64(network), *batch)
+    changed, generator = copy.deepcopy(network), torch.Generator().manual_seed(0)
+    for key, value in changed.state_dict().items():
+        if is_cancelled(key):
+            value.add_(torch.randn(value.shape, generator=generator), alpha=0.1)
+    variables = from_torch(changed.state_dict(), name=name, like=variables)
+    ours, theirs = pass_in_flax(name, variables, *batch), pass_in_torch(changed, *batch)
+    for i, what in enumerate(("output", "gradients")):
+        check(what, *(without_cancelled(x[i], truth[i]) for x in (ours, theirs, truth)))
+
+
+def train_in_flax(name, variables, batches):
+    """The loss of every step, and the state dicts from before the first to after the last."""
+    optimizer = make_optimizer(
+        OptimizerConfig(learning_rate=1e-3, halve_every_epochs=4, steps_per_epoch=1)
+    )
+
+    @jax.jit
+    def update(grads, opt_state, params):
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    opt_state, losses = optimizer.init(variables["params"]), []
+    states = [to_torch(variables, name=name)]
+    for step, (lr, hr) in enumerate(batches, start=1):
+        (loss, (_, stats)), grads = loss_and_grads(name)(variables, lr, hr)
+        with jax.numpy_dtype_promotion("standard"):  # Optax raises a float to an integer power
+            params, opt_state = update(grads, opt_state, variables["params"])
+        variables = {"params": params, "batch_stats": stats}
+        losses.append(loss)
+        states.append(to_torch(variables, name=name, step=step))
+    return np.array(losses), states
+
+
+def train_in_torch(network, batches):
+    """As `train_in_flax`."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, betas=(0.9, 0.99), eps=1e-8)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=4, gamma=0.5)
+
+    def snapshot():
+        return {key: value.numpy().copy() for key, value in network.state_dict().items()}
+
+    losses, states = [], [snapshot()]
+    for lr, hr in batches:
+        losses.append(pass_in_torch(network, lr, hr)[0]["loss"])
+        optimizer.step()
+        scheduler.step()
+        states.append(snapshot())
+    return np.array(losses), states
+
+
+def cancelled_means(state):
+    """What the cancelled biases alone add to the batch mean of each BatchNorm."""
+    means = {}
+    for key in (key for key in state if key.endswith(".running_mean")):
+        prefix, index, _ = key.rsplit(".", 2)
+        conv = f"{prefix}.{int(index) - 1}"
+        if f"{conv}.bias" in state:
+            means[key] = state[f"{conv}.bias"].astype(np.float64)
+        else:
+            weight, bias = (state[f"{conv}.pointwise.{k}"] for k in ("weight", "bias"))
+            means[key] = weight[:, :, 0, 0] @ state[f"{conv}.depthwise.bias"].astype(float) + bias
+    return means
+
+
+def own_statistics(states):
+    """The last running statistics, net of what the cancelled biases have put into the means."""
+    statistics = {key: value for key, value in states[-1].items() if ".running_" in key}
+    for age, state in enumerate(reversed(states[:-1])):
+        for key, mean in cancelled_means(state).items():
+            statistics[key] = statistics[key] - 0.1 * 0.9**age * mean
+    return statistics
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_ten_training_steps(name):
+    """Adam at a rate that is halved every four steps, with another batch in each step.
+
+    Adam divides gradients by their size, so that the noise which the cancelled biases get for
+    gradients moves them as far as any parameter. Where they go means nothing: they are left out,
+    and what they add to the running means is subtracted.
+    """
+    _, variables, network = make_networks(name, 2)
+    batches = make_batches(name)
+    ours = train_in_flax(name, variables, batches)
+    theirs = train_in_torch(copy.deepcopy(network), batches)
+    truth = train_in_torch(in_float64(network), batches)
+    results = (ours, theirs, truth)
+
+    assert truth[0][-1] < 0.995 * truth[0][0]
+    check("losses", *({"losses": losses} for losses, _ in results))
+    keys = [key for key, p in network.named_parameters() if p.requires_grad]
+    check("parameters", *(without_cancelled(states[-1], keys) for _, states in results))
+    changes = [{key: states[-1][key] - states[0][key] for key in keys} for _, states in results]
+    check("changes", *(without_cancelled(x, keys) for x in changes))
+    check("statistics", *(own_statistics(states) for _, states in results))
+    for key in (key for key in theirs[1][-1] if key.endswith("num_batches_tracked")):
+        assert ours[1][-1][key] == theirs[1][-1][key] == 10

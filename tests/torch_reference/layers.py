@@ -106,7 +106,7 @@ class ResidualGroup(nn.Module):
 
 
 class DenseGroups(nn.ModuleList):
-    """Each group sees the input and all outputs before its own; the last layer fuses all of them."""
+    """Each group sees the input and the outputs of all before it; the last layer fuses them."""
 
     def __init__(self, conv3x3, channels, n_resgroups, n_resblocks, reduction):
         groups = [
