@@ -43,7 +43,6 @@ class Resolver(abc.ABC):
     min_size: ClassVar[int] = 1
     uses_tiles: ClassVar[bool] = False
 
-    @abc.abstractmethod
     def upscale(
         self,
         lr: np.ndarray,
@@ -71,8 +70,10 @@ class Resolver(abc.ABC):
           ValueError: `lr` has another dtype or shape or too few pixels, or `tile` does not fit
             `overlap`.
         """
+        _check_image(lr, np.uint8, self)
+        _check_tile(tile, overlap)
+        return self._enlarge(lr, self_ensemble, tile, overlap)
 
-    @abc.abstractmethod
     def upscale_float(
         self,
         x: np.ndarray,
@@ -81,6 +82,15 @@ class Resolver(abc.ABC):
         overlap: int = DEFAULT_OVERLAP,
     ) -> np.ndarray:
         """`upscale` for float32 images in 0..255; the result is neither rounded nor clipped."""
+        _check_image(x, np.float32, self)
+        _check_tile(tile, overlap)
+        return self._enlarge(x, self_ensemble, tile, overlap)
+
+    @abc.abstractmethod
+    def _enlarge(
+        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
+    ) -> np.ndarray:
+        """uint8 to uint8 or float32 to float32; the arguments have been checked."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,28 +115,13 @@ class SuperResolver(Resolver):
     min_size: ClassVar[int] = 2
     uses_tiles: ClassVar[bool] = True
 
-    def upscale(
-        self,
-        lr: np.ndarray,
-        self_ensemble: bool = False,
-        tile: int | None = None,
-        overlap: int = DEFAULT_OVERLAP,
+    def _enlarge(
+        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
     ) -> np.ndarray:
-        """Upscales a uint8 image; see `Resolver.upscale`."""
-        _check_image(lr, np.uint8, self)
-        return to_uint8(self.upscale_float(lr.astype(np.float32), self_ensemble, tile, overlap))
-
-    def upscale_float(
-        self,
-        x: np.ndarray,
-        self_ensemble: bool = False,
-        tile: int | None = None,
-        overlap: int = DEFAULT_OVERLAP,
-    ) -> np.ndarray:
-        """Upscales a float32 image; see `Resolver.upscale_float`."""
-        _check_image(x, np.float32, self)
-        _check_tile(tile, overlap)
-        rgb = x if x.ndim == 3 else x[..., None]
+        if image.dtype == np.uint8:
+            x = image.astype(np.float32)
+            return to_uint8(self._enlarge(x, self_ensemble, tile, overlap))
+        rgb = image if image.ndim == 3 else image[..., None]
         rgb = np.broadcast_to(rgb, (*rgb.shape[:2], 3))
 
         forward = self._forward
@@ -136,9 +131,9 @@ class SuperResolver(Resolver):
             forward = functools.partial(_self_ensemble, forward)
         sr = forward(rgb)
 
-        if x.ndim == 2:
+        if image.ndim == 2:
             return sr @ _GRAY_WEIGHTS
-        return sr if x.shape[2] == 3 else (sr @ _GRAY_WEIGHTS)[..., None]
+        return sr if image.shape[2] == 3 else (sr @ _GRAY_WEIGHTS)[..., None]
 
     def _forward(self, x: np.ndarray) -> np.ndarray:
         """Applies the network to float32 `H W 3`."""
@@ -169,29 +164,10 @@ class Bicubic(Resolver):
     module: None = None
     variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def upscale(
-        self,
-        lr: np.ndarray,
-        self_ensemble: bool = False,
-        tile: int | None = None,
-        overlap: int = DEFAULT_OVERLAP,
+    def _enlarge(
+        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
     ) -> np.ndarray:
-        """`imresize(lr, scale)` with MATLAB's rounding; see `Resolver.upscale`."""
-        _check_image(lr, np.uint8, self)
-        _check_tile(tile, overlap)
-        return imresize(lr, self.scale)
-
-    def upscale_float(
-        self,
-        x: np.ndarray,
-        self_ensemble: bool = False,
-        tile: int | None = None,
-        overlap: int = DEFAULT_OVERLAP,
-    ) -> np.ndarray:
-        """`imresize(x, scale)`, unrounded; see `Resolver.upscale_float`."""
-        _check_image(x, np.float32, self)
-        _check_tile(tile, overlap)
-        return imresize(x, self.scale)
+        return imresize(image, self.scale)
 
 
 @functools.partial(jax.jit, static_argnums=0)
