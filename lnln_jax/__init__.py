@@ -5,12 +5,37 @@ import lnln_jax
 model = lnln_jax.load_model("runs/lnln_x2")
 sr = model.upscale(lr)  # uint8 H W 3 to uint8 H*2 W*2 3
 lnln_jax.psnr(sr, hr, shave=2), lnln_jax.ssim(sr, hr, shave=2)  # on luma
+
+Names are imported at their first use, so that `lnln --help` need not wait for JAX.
 """
 
-from lnln_jax.loading import load_model
-from lnln_jax.metrics import psnr, ssim
-from lnln_jax.models import create_model
-from lnln_jax.resize import imresize
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from lnln_jax.version import __version__
 
+if TYPE_CHECKING:
+    from lnln_jax.loading import load_model
+    from lnln_jax.metrics import psnr, ssim
+    from lnln_jax.models import create_model
+    from lnln_jax.resize import imresize
+
 __all__ = ["__version__", "create_model", "imresize", "load_model", "psnr", "ssim"]
+
+_MODULES = {
+    "create_model": "lnln_jax.models",
+    "imresize": "lnln_jax.resize",
+    "load_model": "lnln_jax.loading",
+    "psnr": "lnln_jax.metrics",
+    "ssim": "lnln_jax.metrics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

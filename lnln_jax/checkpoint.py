@@ -5,10 +5,12 @@ ema         their moving average, where the run keeps one
 optimizer   the optimizer's state
 data        the position of the data iterator
 config      the configuration, as JSON
+metrics     the validation's scores, as JSON; empty for a step without validation
 """
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,31 +18,35 @@ from typing import Any
 import grain
 import grain.checkpoint
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from lnln_jax.config import TrainConfig, from_dict, to_dict
-from lnln_jax.state import TrainState, Variables
+from lnln_jax.config import TrainConfig, build_module, from_dict, to_dict
+from lnln_jax.state import TrainState, Variables, initialize
 
 BEST_METRIC = "psnr_y"
 
 
-def _manager(folder: Path, *, keep: int = 1, read_only: bool = False) -> ocp.CheckpointManager:
+def _score(metrics: Mapping[str, float] | None) -> float:
+    """What makes a checkpoint the best; a step without validation never is."""
+    return (metrics or {}).get(BEST_METRIC, -math.inf)
+
+
+def _manager(folder: Path, *, keep: int = 1, create: bool = True) -> ocp.CheckpointManager:
     policy = checkpoint_managers.AnyPreservationPolicy(
         [
             checkpoint_managers.LatestN(keep),
             checkpoint_managers.BestN(
-                get_metric_fn=lambda metrics: metrics[BEST_METRIC],
-                n=1,
-                keep_checkpoints_without_metrics=False,
+                get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False
             ),
         ]
     )
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy,
-        read_only=read_only,
-        create=not read_only,
-        cleanup_tmp_directories=not read_only,
+        best_fn=_score,  # or Orbax does not write the metrics down
+        create=create,
+        cleanup_tmp_directories=create,
     )
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
@@ -54,10 +60,14 @@ class RunCheckpoints:
     """The checkpoints that a training run writes: the latest few, and the best by validation.
 
     Saving is asynchronous and atomic: a step's folder has its name only when it is complete.
+
+    Attributes:
+      folder: where they lie.
     """
 
     def __init__(self, folder: Path, config: TrainConfig) -> None:
         """Opens (and makes) the folder."""
+        self.folder = folder
         self._config = config
         self._manager = _manager(folder, keep=config.keep_checkpoints)
 
@@ -68,7 +78,7 @@ class RunCheckpoints:
     def save(
         self, state: TrainState, iterator: grain.DatasetIterator, metrics: dict[str, float]
     ) -> None:
-        """Starts to write a checkpoint; `metrics` is empty or has `psnr_y`.
+        """Starts to write a checkpoint; `metrics` is empty or has `psnr_y`, by which it is judged.
 
         A step that is saved already is left alone.
         """
@@ -83,10 +93,14 @@ class RunCheckpoints:
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.ema)
-        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics or None)
+        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
     def restore(self, state: TrainState, iterator: grain.DatasetIterator) -> TrainState:
-        """Reads the newest checkpoint into a state like `state`, and moves the iterator there."""
+        """Reads the newest checkpoint into a state like `state`, and moves the iterator there.
+
+        Raises:
+          ValueError: it is damaged.
+        """
         step = self._manager.latest_step()
         items: dict[str, Any] = {
             "variables": ocp.args.StandardRestore(_abstract(state.variables)),
@@ -95,17 +109,14 @@ class RunCheckpoints:
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardRestore(_abstract(state.ema))
-        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        with _damage_named(self.folder / str(step)):
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         return TrainState(
-            step=jax.numpy.asarray(step, jax.numpy.int32),
+            step=jax.device_put(np.int32(step), state.step.sharding),
             variables=restored["variables"],
             opt_state=restored["optimizer"],
             ema=restored["ema"] if state.ema is not None else None,
         )
-
-    def saved_config(self) -> TrainConfig:
-        """The configuration in the newest checkpoint."""
-        return _read_config(self._manager, self._manager.latest_step())
 
     def __enter__(self) -> "RunCheckpoints":
         return self
@@ -126,13 +137,22 @@ def _read_config(manager: ocp.CheckpointManager, step: int | None) -> TrainConfi
     return from_dict(manager.restore(step, args=args)["config"])
 
 
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[ocp.CheckpointManager]:
-    manager = _manager(folder, read_only=True)
-    try:
-        yield manager
-    finally:
-        manager.close()
+def saved_steps(folder: Path) -> list[int]:
+    """The steps of the complete checkpoints in a `checkpoints` folder, which need not exist."""
+    return sorted(int(p.parent.name) for p in folder.glob("*/config") if p.parent.name.isdigit())
+
+
+def saved_config(folder: Path) -> TrainConfig | None:
+    """The configuration in the newest checkpoint of a `checkpoints` folder, or None.
+
+    Raises:
+      ValueError: the checkpoint is damaged.
+    """
+    steps = saved_steps(folder)
+    if not steps:
+        return None
+    with _manager(folder, create=False) as manager, _damage_named(folder / str(steps[-1])):
+        return _read_config(manager, steps[-1])
 
 
 def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
@@ -142,26 +162,48 @@ def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
       path: the run's folder, its `checkpoints` folder, or the folder of one step in it.
 
     Returns:
-      The configuration, the variables to evaluate (the moving average where there is one), and
-      the step.
+      The configuration, the variables to evaluate (the moving average where there is one) on the
+      default device, and the step.
 
     Raises:
-      ValueError: there is no complete checkpoint.
+      ValueError: there is no complete checkpoint, or it is damaged.
     """
     folder, wanted = path, None
     if (path / "checkpoints").is_dir():
         folder = path / "checkpoints"
-    elif path.name.isdigit() and path.is_dir():
+    elif path.name.isdigit():
         folder, wanted = path.parent, int(path.name)
-    steps = [int(p.name) for p in folder.glob("*") if p.is_dir() and p.name.isdigit()]
-    if not steps:
+    steps = saved_steps(folder)
+    if not steps or wanted not in (None, *steps):
         raise ValueError(f"{path} holds no checkpoint; give the folder of a training run")
-    with _opened(folder) as manager:
+    with _manager(folder, create=False) as manager:
         step = wanted
         if step is None:
-            scores = {s: m[BEST_METRIC] for s in steps if (m := manager.metrics(s))}
-            step = max(scores, key=scores.__getitem__) if scores else max(steps)
-        config = _read_config(manager, step)
-        item = "ema" if config.ema_decay else "variables"
-        args = ocp.args.Composite(**{item: ocp.args.StandardRestore()})
-        return config, manager.restore(step, args=args)[item], step
+            step = max(steps, key=lambda step: (_score(manager.metrics(step)), step))
+        with _damage_named(folder / str(step)):
+            config = _read_config(manager, step)
+            item = "ema" if config.ema_decay else "variables"
+            args = ocp.args.Composite(**{item: ocp.args.StandardRestore(_expected(config))})
+            return config, manager.restore(step, args=args)[item], step
+
+
+@contextlib.contextmanager
+def _damage_named(checkpoint: Path) -> Iterator[None]:
+    """Turns the errors of a checkpoint that cannot be read into one that says which and why."""
+    try:
+        yield
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError(
+            f"the checkpoint {checkpoint} is damaged, or another version wrote it "
+            f"({str(error)[:200]}); remove it to use the one before it"
+        ) from error
+
+
+def _expected(config: TrainConfig) -> Any:
+    """Shapes and dtypes of the variables, on the default device wherever they were trained."""
+    module = build_module(config)
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+        jax.eval_shape(lambda: initialize(module, config.seed)),
+    )

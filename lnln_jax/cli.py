@@ -14,7 +14,11 @@ MODEL_HELP = '"bicubic", or the folder of a training run'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0, 1 for a failure, 2 for a wrong call."""
+    """Runs one command.
+
+    Returns:
+      The exit status: 0, 1 for a failure, 130 for Ctrl-C. A wrong call exits with 2.
+    """
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
     if args.run is _train:
@@ -22,11 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:
         # The reader, such as `head`, has left; stdout must not be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        print("lnln: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("LNLN_TRACEBACK"):
             raise
@@ -56,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="PSNR and SSIM on a benchmark, beside bicubic")
     evaluate.add_argument("models", nargs="+", metavar="model", help=MODEL_HELP)
     evaluate.add_argument("--data", type=Path, nargs="+", required=True, metavar="folder")
-    evaluate.add_argument("--scale", type=int, help="needed only where bicubic stands alone")
+    evaluate.add_argument("--scale", type=_scale, help="needed only where bicubic stands alone")
     evaluate.add_argument("--json", type=Path, help="write the results to this file as well")
     evaluate.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     evaluate.set_defaults(run=_evaluate)
@@ -65,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("model", help=MODEL_HELP)
     upscale.add_argument("inputs", nargs="+", type=Path, help="image files and folders of them")
     upscale.add_argument("--output", type=Path, required=True, help="folder for the results")
-    upscale.add_argument("--scale", type=int, help="of bicubic (default: 2)")
+    upscale.add_argument("--scale", type=_scale, help="of bicubic (default: 2)")
     upscale.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     upscale.add_argument(
         "--tile",
@@ -79,12 +88,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _scale(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
 def _tile(text: str) -> int | Literal["auto"] | None:
     if text == "auto":
         return "auto"
     if text == "none":
         return None
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f'{text!r} is no number of pixels, "auto" or "none"')
     return int(text)
 
@@ -138,4 +153,10 @@ def _upscale(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         format=args.format,
     )
-    return 1 if any(file.error for file in files) else 0
+    failed = [str(file.source) for file in files if file.error]
+    if failed:
+        print(
+            f"lnln: error: {len(failed)} of {len(files)} failed: {', '.join(failed)}",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0

@@ -123,11 +123,18 @@ class Score:
 def score(
     model: Upscaler, image: BenchmarkImage, *, self_ensemble: bool = False
 ) -> tuple[Score, np.ndarray]:
-    """Super-resolves one image and compares it with the original; also returns the uint8 SR."""
+    """Super-resolves one image and compares it with the original; also returns the uint8 SR.
+
+    Raises:
+      ValueError: the image is too small to be enlarged or measured, or the network returned NaN.
+    """
     start = time.perf_counter()
-    sr = model.upscale(image.lr, self_ensemble=self_ensemble)
-    seconds = time.perf_counter() - start
-    values = [float(metric(sr, image.hr, shave=model.scale)) for metric in (psnr, ssim)]
+    try:
+        sr = model.upscale(image.lr, self_ensemble=self_ensemble)
+        seconds = time.perf_counter() - start
+        values = [float(metric(sr, image.hr, shave=model.scale)) for metric in (psnr, ssim)]
+    except ValueError as error:
+        raise ValueError(f"{image.name}: {error}") from error
     return Score(image.name, values[0], values[1], seconds), sr
 
 
@@ -139,6 +146,7 @@ class Result:
     benchmark: str
     scale: int
     lr_origin: str
+    self_ensemble: bool
     scores: tuple[Score, ...]
 
     @property
@@ -175,7 +183,7 @@ def evaluate(
       done: called with the model's name, the image and the uint8 SR after each.
 
     Raises:
-      ValueError: a model of another scale, or two of one name.
+      ValueError: a model of another scale, two of one name, or an image that `score` refuses.
     """
     names = [model.name for model in models]
     if len(set(names)) < len(names):
@@ -194,7 +202,14 @@ def evaluate(
             if done is not None:
                 done(model.name, image, sr)
     return [
-        Result(name, benchmark.name, benchmark.scale, benchmark.lr_origin, tuple(scores[name]))
+        Result(
+            model=name,
+            benchmark=benchmark.name,
+            scale=benchmark.scale,
+            lr_origin=benchmark.lr_origin,
+            self_ensemble=self_ensemble,
+            scores=tuple(scores[name]),
+        )
         for name in names
     ]
 
@@ -219,7 +234,7 @@ def format_table(results: Sequence[Result]) -> str:
     return "\n".join(
         [
             f"PSNR (dB) / SSIM on Y, shaved {first.scale}, of rounded results; "
-            f"LR {first.lr_origin}",
+            f"LR {first.lr_origin}{'; self-ensemble' if first.self_ensemble else ''}",
             lines[0],
             rule,
             *lines[1:-1],

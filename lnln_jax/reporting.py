@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 import numpy as np
 from tensorboardX import SummaryWriter
@@ -19,10 +20,8 @@ class RunReport:
 
     def __init__(self, folder: Path, *, step: int, total_steps: int) -> None:
         """Opens the files of the run in `folder`."""
-        path = folder / "metrics.jsonl"
-        kept = [line for line in _read_lines(path) if json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in kept))
-        self._lines = path.open("a", buffering=1)
+        self._lines = (folder / "metrics.jsonl").open("a+", buffering=1)
+        _drop_later_lines(self._lines, step)
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._bar = tqdm(
             total=total_steps, initial=step, unit="step", disable=not sys.stderr.isatty()
@@ -68,8 +67,12 @@ class RunReport:
         self._events.add_image(name, image, step, dataformats="HWC")
 
 
-def _read_lines(path: Path) -> list[str]:
-    """The complete lines of a file that a killed process may have left half-written."""
-    if not path.exists():
-        return []
-    return [line for line in path.read_text().split("\n")[:-1] if line.endswith("}")]
+def _drop_later_lines(file: TextIO, step: int) -> None:
+    """Cuts off what follows `step`, and the half line that a killed process may have left."""
+    file.seek(0)
+    kept = 0
+    for line in file:
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept += len(line)
+    file.truncate(kept)

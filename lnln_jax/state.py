@@ -93,7 +93,7 @@ def make_train_step(
             ema = optax.incremental_update(variables, ema, 1 - decay)
         metrics = {
             "loss": loss,
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
         }
         return TrainState(state.step + 1, variables, opt_state, ema), metrics

@@ -9,25 +9,24 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from lnln_jax.checkpoint import RunCheckpoints, load_run
+from lnln_jax.checkpoint import RunCheckpoints, load_run, saved_config
 from lnln_jax.config import TrainConfig, build_module, differences, to_dict
 from lnln_jax.data import PairSource, dead_leaves_pairs, load_folder, make_train_iterator
-from lnln_jax.evaluate import Benchmark, BenchmarkImage, evaluate, open_benchmark
-from lnln_jax.inference import SuperResolver
+from lnln_jax.evaluate import Benchmark, evaluate, open_benchmark
+from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.reporting import RunReport
 from lnln_jax.resize import imresize
-from lnln_jax.state import TrainState, Variables, create_state, initialize, make_train_step
+from lnln_jax.state import Variables, create_state, initialize, make_train_step
 
 # Fields that a resumed run may change, since no step depends on them.
 FREE_FIELDS = frozenset(
@@ -65,10 +64,15 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
       ValueError: data or configuration that can't be used; nothing has been written then.
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
+    saved = saved_config(folder / "checkpoints")
+    if saved is not None:
+        _check_same(saved, config, folder)
+
     # Data
     benchmark = None
     if config.data.validation:
         benchmark = open_benchmark(config.data.validation, config.model.scale)
+        evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
     iterator = make_train_iterator(
         _open_sources(config),
         lr_patch_size=config.data.lr_patch_size,
@@ -81,9 +85,11 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
     module = build_module(config)
     optimizer = make_optimizer(config.optimizer)
     variables = initialize(module, config.seed)
-    if config.init_from:
+    if config.init_from and saved is None:
         variables = _transfer(variables, Path(config.init_from), config)
     state = create_state(variables, optimizer, ema=config.ema_decay > 0)
+    # Bound to the device, as a restored state is: the step is then compiled to the same program.
+    state = jax.device_put(state, jax.local_devices()[0])
 
     # Step
     train_step = make_train_step(
@@ -92,19 +98,19 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
 
     # Restore
     folder.mkdir(parents=True, exist_ok=True)
-    with RunCheckpoints(folder / "checkpoints", config) as checkpoints:
-        if checkpoints.latest_step() is not None:
-            _check_same(checkpoints.saved_config(), config, folder)
+    with (
+        _stop_signals() as stop,
+        RunCheckpoints(folder / "checkpoints", config) as checkpoints,
+        closing(iterator),
+    ):
+        if saved is not None:
             state = checkpoints.restore(state, iterator)
         (folder / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
 
         # Loop
         start = int(state.step)
         pending: list[dict[str, jax.Array]] = []
-        with (
-            _stop_signals() as stop,
-            RunReport(folder, step=start, total_steps=config.steps) as report,
-        ):
+        with RunReport(folder, step=start, total_steps=config.steps) as report:
             clock = time.perf_counter()
             for step in range(start + 1, config.steps + 1):
                 state, metrics = train_step(state, next(iterator))
@@ -112,20 +118,27 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
                 report.advance()
                 last = step == config.steps or stop.requested
                 validates = step % config.validate_every == 0 or step == config.steps
+                pictures = config.sample_every > 0 and step % config.sample_every == 0
                 saves = step % config.checkpoint_every == 0 or validates or last
-                if step % config.log_every == 0 or saves:
-                    summary = _summarize(pending, step, folder)
+                if step % config.log_every == 0 or saves or pictures:
+                    summary = _summarize(pending, step, checkpoints)
                     elapsed = time.perf_counter() - clock
                     summary["images_per_second"] = len(pending) * config.data.batch_size / elapsed
                     report.write(step, summary, prefix="train")
                     pending = []
+                scores: dict[str, float] = {}
+                if benchmark is not None and (validates or pictures):
+                    network = SuperResolver(
+                        config.model.name, config.model.scale, module, state.averaged
+                    )
+                    try:
+                        if validates:
+                            scores = _validate(network, benchmark, report, step)
+                        if pictures:
+                            _picture(network, benchmark, report, step, folder / "samples")
+                    except ValueError as error:  # the images are sound, so it is the weights
+                        raise _divergence(f"step {step}: {error}", checkpoints) from error
                 if saves:
-                    scores: dict[str, float] = {}
-                    if validates and benchmark is not None:
-                        samples = config.sample_every and step % config.sample_every == 0
-                        scores = _validate(
-                            module, state, benchmark, report, step, folder if samples else None
-                        )
                     checkpoints.save(state, iterator, scores)
                 if not pending:
                     clock = time.perf_counter()
@@ -192,54 +205,58 @@ def _check_same(saved: TrainConfig, config: TrainConfig, folder: Path) -> None:
         )
 
 
-def _summarize(pending: list[dict[str, jax.Array]], step: int, folder: Path) -> dict[str, float]:
+def _summarize(
+    pending: list[dict[str, jax.Array]], step: int, checkpoints: RunCheckpoints
+) -> dict[str, float]:
     """The metrics since the last report: the mean loss, the rest of the last step.
 
     Raises:
       NonFiniteLossError: a loss or gradient is NaN or infinite.
     """
     rows = jax.device_get(pending)
-    for i, row in enumerate(rows):
+    for number, row in enumerate(rows, start=step - len(rows) + 1):
         if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
-            bad = step - len(rows) + 1 + i
-            raise NonFiniteLossError(
-                f"step {bad}: the loss is {row['loss']} and the norm of its gradient "
-                f"{row['grad_norm']}. The last good checkpoint is in {folder / 'checkpoints'}. "
-                "Lower optimizer.learning_rate, set optimizer.clip_norm, or look for damaged "
-                "training images, and start again in another folder with init_from"
+            raise _divergence(
+                f"step {number}: the loss is {row['loss']} and the norm of its gradient "
+                f"{row['grad_norm']}",
+                checkpoints,
             )
     summary = {key: float(value) for key, value in rows[-1].items()}
     summary["loss"] = float(np.mean([row["loss"] for row in rows]))
     return summary
 
 
+def _divergence(problem: str, checkpoints: RunCheckpoints) -> NonFiniteLossError:
+    """What is wrong, and what to do about it."""
+    remedy = (
+        "Lower optimizer.learning_rate, set optimizer.clip_norm, or look for damaged training "
+        "images, and start again in another folder"
+    )
+    if checkpoints.latest_step() is not None:
+        remedy += f", from the best checkpoint of this one: init_from={checkpoints.folder}"
+    return NonFiniteLossError(f"{problem}. {remedy}")
+
+
 def _validate(
-    module: nn.Module,
-    state: TrainState,
-    benchmark: Benchmark,
-    report: RunReport,
-    step: int,
-    sample_folder: Path | None,
+    network: SuperResolver, benchmark: Benchmark, report: RunReport, step: int
 ) -> dict[str, float]:
-    """Mean Y-PSNR and SSIM on the benchmark; a picture of its first image where asked for."""
-    pictured = sample_folder is None
-
-    def picture(_: str, image: BenchmarkImage, sr: np.ndarray) -> None:
-        nonlocal pictured
-        if pictured or sample_folder is None:
-            return
-        pictured = True
-        bicubic = imresize(image.lr, benchmark.scale)
-        row = np.concatenate([bicubic, sr, image.hr], axis=1)
-        report.picture(step, "bicubic, network, original", row)
-        (sample_folder / "samples").mkdir(exist_ok=True)
-        Image.fromarray(row).save(sample_folder / "samples" / f"{step:07d}_{image.name}.png")
-
-    network = SuperResolver("network", benchmark.scale, module, state.averaged)
-    (result,) = evaluate([network], benchmark, done=picture)
+    """Mean Y-PSNR and SSIM on the benchmark."""
+    (result,) = evaluate([network], benchmark)
     scores = {"psnr_y": result.psnr_y, "ssim_y": result.ssim_y}
     report.write(step, scores, prefix="validation")
     return scores
+
+
+def _picture(
+    network: SuperResolver, benchmark: Benchmark, report: RunReport, step: int, folder: Path
+) -> None:
+    """Writes the benchmark's first image: by bicubic, by the network, and the original."""
+    image = next(iter(benchmark))
+    bicubic, sr = imresize(image.lr, benchmark.scale), network.upscale(image.lr)
+    row = np.concatenate([bicubic, sr, image.hr], axis=1)
+    report.picture(step, "bicubic_network_original", row)
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(row).save(folder / f"{step:07d}_{image.name}.png")
 
 
 class _Stop:

@@ -1,0 +1,205 @@
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lnln_jax import load_model
+from lnln_jax.checkpoint import RunCheckpoints, load_run, saved_config, saved_steps
+from lnln_jax.config import DataConfig, ModelConfig, TrainConfig, build_module
+from lnln_jax.data import dead_leaves_pairs, make_train_iterator
+from lnln_jax.optim import make_optimizer
+from lnln_jax.state import TrainState, create_state, initialize
+
+CONFIG = TrainConfig(
+    model=ModelConfig(
+        "lnln", 2, {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 8, "reduction": 4}
+    ),
+    data=DataConfig(dead_leaves=1, dead_leaves_size=16, lr_patch_size=8, batch_size=2),
+    ema_decay=0.9,
+    keep_checkpoints=2,
+)
+MODULE = build_module(CONFIG)
+SOURCE = dead_leaves_pairs(1, size=16, scale=2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def fresh() -> TrainState:
+    variables = initialize(MODULE, 0)
+    return create_state(variables, make_optimizer(CONFIG.optimizer), ema=True)
+
+
+@pytest.fixture
+def iterator():
+    iterator = make_train_iterator([SOURCE], lr_patch_size=8, batch_size=2, seed=0)
+    yield iterator
+    iterator.close()
+
+
+def at(state: TrainState, step: int) -> TrainState:
+    """A state in which every array tells its step, and the average from what is averaged."""
+
+    def marked(tree, offset):
+        return jax.tree.map(lambda x: x + jnp.asarray(offset, x.dtype), tree)
+
+    return TrainState(
+        step=jnp.asarray(step, jnp.int32),
+        variables=marked(state.variables, step),
+        opt_state=marked(state.opt_state, step),
+        ema=None if state.ema is None else marked(state.ema, -step),
+    )
+
+
+def save(folder: Path, state: TrainState, iterator, scores: dict[int, float | None]) -> None:
+    """Writes a checkpoint for each step, with its validation score if it has one."""
+    config = CONFIG if state.ema is not None else dataclasses.replace(CONFIG, ema_decay=0.0)
+    with RunCheckpoints(folder / "checkpoints", config) as checkpoints:
+        for step, psnr_y in scores.items():
+            metrics = {} if psnr_y is None else {"psnr_y": psnr_y, "ssim_y": 0.9}
+            checkpoints.save(at(state, step), iterator, metrics)
+
+
+def assert_equal(actual, expected) -> None:
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+# ---- there and back ----
+
+
+def test_everything_comes_back(tmp_path, fresh, iterator):
+    for _ in range(3):
+        next(iterator)
+    state = at(fresh, 3)
+    save(tmp_path, fresh, iterator, {3: 30.0})
+    expected = [next(iterator) for _ in range(2)]
+
+    assert saved_config(tmp_path / "checkpoints") == CONFIG
+    assert saved_config(tmp_path) is None
+    items = {path.name for path in (tmp_path / "checkpoints" / "3").iterdir() if path.is_dir()}
+    assert items == {"variables", "ema", "optimizer", "data", "config", "metrics"}
+    again = make_train_iterator([SOURCE], lr_patch_size=8, batch_size=2, seed=0)
+    with RunCheckpoints(tmp_path / "checkpoints", CONFIG) as checkpoints:
+        assert checkpoints.latest_step() == 3
+        restored = checkpoints.restore(fresh, again)
+    assert_equal(restored, state)  # the structure too: Optax's named tuples, not plain ones
+    for batch in expected:
+        jax.tree.map(np.testing.assert_array_equal, next(again), batch)
+    again.close()
+
+
+def test_the_average_is_what_is_loaded(tmp_path, fresh, iterator):
+    save(tmp_path / "ema", fresh, iterator, {3: None})
+    config, variables, step = load_run(tmp_path / "ema")
+    assert (config, step) == (CONFIG, 3)
+    assert_equal(variables, at(fresh, 3).ema)
+
+    save(tmp_path / "plain", fresh.replace(ema=None), iterator, {3: None})
+    assert not (tmp_path / "plain" / "checkpoints" / "3" / "ema").exists()
+    assert_equal(load_run(tmp_path / "plain")[1], at(fresh, 3).variables)
+
+    model = load_model(tmp_path / "ema")
+    assert (model.name, model.scale, model.module) == ("ema", 2, MODULE)
+    assert_equal(model.variables, at(fresh, 3).ema)
+    with pytest.raises(ValueError, match="ema enlarges x2, not x4"):
+        load_model(tmp_path / "ema", scale=4)
+
+
+# ---- which checkpoints ----
+
+
+def test_the_latest_and_the_best_are_kept(tmp_path, fresh, iterator):
+    state, folder = fresh.replace(ema=None), tmp_path / "checkpoints"
+    save(tmp_path, state, iterator, {1: 28.0, 2: 30.0, 3: None, 4: 29.0, 5: None, 6: None})
+    assert saved_steps(folder) == [2, 5, 6]
+    save(tmp_path, state, iterator, {7: 29.5})  # as a resumed run does, which has to read scores
+    assert saved_steps(folder) == [2, 6, 7]
+    assert load_run(tmp_path)[2] == 2
+    save(tmp_path, state, iterator, {8: 31.0, 9: None, 10: None})
+    assert saved_steps(folder) == [8, 9, 10]
+    assert load_run(tmp_path)[2] == 8
+
+
+def test_any_folder_of_a_run_will_do(tmp_path, fresh, iterator):
+    save(tmp_path / "2024", fresh, iterator, {8: None, 16: None})  # a run may have such a name
+    folder = tmp_path / "2024" / "checkpoints"
+    for path, step in [(folder.parent, 16), (folder, 16), (folder / "8", 8)]:
+        _, variables, found = load_run(path)
+        assert found == step
+        assert_equal(variables, at(fresh, step).ema)
+
+
+def test_no_checkpoint_is_a_clear_error(tmp_path, fresh, iterator):
+    save(tmp_path / "run", fresh, iterator, {8: None})
+    empty = tmp_path / "1234"
+    (empty / "checkpoints").mkdir(parents=True)
+    missing = tmp_path / "run" / "checkpoints" / "9"
+    for path in (tmp_path, tmp_path / "none", empty, empty / "checkpoints", missing):
+        with pytest.raises(ValueError, match=rf"{path} holds no checkpoint; give the folder of"):
+            load_run(path)
+
+
+# ---- faults ----
+
+
+def test_what_an_interrupted_save_left_is_ignored_and_cleaned(tmp_path, fresh, iterator):
+    save(tmp_path, fresh, iterator, {4: None})
+    folder = tmp_path / "checkpoints"
+    remains = folder / "8.orbax-checkpoint-tmp"
+    shutil.copytree(folder / "4", remains)
+    shutil.rmtree(remains / "variables")
+    assert load_run(tmp_path)[2] == 4
+    assert remains.exists()  # reading changes nothing
+    with RunCheckpoints(folder, CONFIG) as checkpoints:
+        assert checkpoints.latest_step() == 4
+        checkpoints.save(at(fresh, 8), iterator, {})
+    assert saved_steps(folder) == [4, 8]
+    assert not remains.exists()
+
+
+def test_a_damaged_checkpoint_is_named_and_can_be_removed(tmp_path, fresh, iterator):
+    save(tmp_path, fresh, iterator, {4: None, 8: None})
+    folder = tmp_path / "checkpoints"
+    for item in ("ema", "optimizer"):
+        shutil.rmtree(folder / "8" / item)
+    message = rf"the checkpoint {folder / '8'} is damaged.*; remove it to use the one before it"
+    with pytest.raises(ValueError, match=message):
+        load_run(tmp_path)
+    with (
+        pytest.raises(ValueError, match=message),
+        RunCheckpoints(folder, CONFIG) as checkpoints,
+    ):
+        checkpoints.restore(fresh, iterator)
+    (folder / "8" / "config" / "metadata").write_text("{")
+    with pytest.raises(ValueError, match=message):
+        saved_config(folder)
+    shutil.rmtree(folder / "8")
+    assert load_run(tmp_path)[2] == 4
+
+
+def test_a_network_trained_on_another_device_is_loaded(tmp_path, fresh, iterator):
+    save(tmp_path, fresh, iterator, {4: None})
+    sharding = tmp_path / "checkpoints" / "4" / "ema" / "_sharding"
+    assert "cpu:0" in sharding.read_text()
+    sharding.write_text(sharding.read_text().replace("cpu:0", "cuda:3"))
+    _, variables, _ = load_run(tmp_path)
+    assert_equal(variables, at(fresh, 4).ema)
+    assert jax.tree.leaves(variables)[0].devices() == {jax.devices()[0]}
+
+
+def test_reading_is_silent_and_changes_no_file(tmp_path, fresh, iterator, capfd, caplog):
+    save(tmp_path, fresh, iterator, {4: None, 8: 30.0})
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    capfd.readouterr()
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        load_run(tmp_path)
+    assert not caplog.records
+    assert "".join(capfd.readouterr()) == ""
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

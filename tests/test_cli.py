@@ -1,0 +1,265 @@
+"""The `lnln` command; what its commands compute is tested beside the modules that do it."""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lnln_jax
+from lnln_jax.cli import main
+from lnln_jax.resize import imresize
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+
+
+def lnln(*arguments: object, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a process of its own."""
+    code = "import sys; from lnln_jax.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120)
+
+
+def fails(capsys, *arguments: object) -> str:
+    """Runs the command, which must exit with 1, and returns the one line on stderr."""
+    assert main([str(argument) for argument in arguments]) == 1
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("lnln: error: ")
+    return line.removeprefix("lnln: error: ")
+
+
+def refuses(capsys, *arguments: object) -> str:
+    """Runs the command, which must exit with 2 as for a wrong call, and returns stderr."""
+    with pytest.raises(SystemExit) as exit:
+        main([str(argument) for argument in arguments])
+    assert exit.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(PIXELS).save(path)
+    return path
+
+
+@pytest.fixture
+def broken(tmp_path, photo) -> Path:
+    path = tmp_path / "broken.png"
+    path.write_bytes(photo.read_bytes()[:80])
+    return path
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path = tmp_path / "experiment.py"
+    path.write_text("from lnln_jax.config import TrainConfig\n\nconfig = TrainConfig()\n")
+    return path
+
+
+# ---- help ----
+
+
+def test_help_does_not_wait_for_jax():
+    code = "import sys, lnln_jax.cli; print({'jax', 'flax', 'numpy'} & set(sys.modules))"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (process.stdout, process.stderr) == ("set()\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ([], ["train", "evaluate", "upscale", "LNLN_TRACEBACK"]),
+        (["train"], ["config", "key=value", "--output"]),
+        (["evaluate"], ["bicubic", "--data", "--scale", "--json", "--self-ensemble"]),
+        (["upscale"], ["bicubic", "--output", "--tile", "--format", "--overwrite"]),
+    ],
+)
+def test_help_names_every_option(capsys, command, words):
+    with pytest.raises(SystemExit) as exit:
+        main([*command, "--help"])
+    assert exit.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in words)
+
+
+def test_version_and_console_script(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert exit.value.code == 0
+    assert capsys.readouterr().out == f"lnln {lnln_jax.__version__}\n"
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="lnln")
+    assert script.load() is main
+
+
+def test_the_package_offers_its_names():
+    assert set(lnln_jax.__all__) <= set(dir(lnln_jax))
+    for name in lnln_jax.__all__:
+        assert getattr(lnln_jax, name) is not None
+    with pytest.raises(AttributeError, match="module 'lnln_jax' has no attribute 'upscale'"):
+        lnln_jax.upscale  # noqa: B018
+
+
+# ---- evaluate ----
+
+
+def test_evaluate_bicubic(data_dir, tmp_path, capsys):
+    output = tmp_path / "new" / "out.json"
+    set5, head = data_dir / "Set5", tmp_path / "Head"
+    head.mkdir()
+    (head / "head.png").write_bytes((set5 / "HR" / "head.png").read_bytes())
+    arguments = ["evaluate", "bicubic", "--data", set5, head, "--json", output]
+    assert main([str(argument) for argument in arguments]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "mean       33.67 / 0.9303" in captured.out
+    assert "LR files in LRx2" in captured.out
+    assert "LR made from HR by imresize" in captured.out
+    assert captured.out.endswith(f"written to {output}\n")
+    first, second = json.loads(output.read_text())
+    assert (first["benchmark"], second["benchmark"]) == ("Set5", "Head")
+    assert [one["image"] for one in first["scores"]] == [
+        "baby",
+        "bird",
+        "butterfly",
+        "head",
+        "woman",
+    ]
+    assert second["psnr_y"] == first["scores"][3]["psnr_y"]
+
+
+def test_evaluate_takes_scale_and_self_ensemble(tmp_path, capsys):
+    Image.fromarray(PIXELS.repeat(8, axis=0).repeat(8, axis=1)).save(tmp_path / "x.png")
+    arguments = ["evaluate", "bicubic", "--data", str(tmp_path), "--scale", "4", "--self-ensemble"]
+    assert main(arguments) == 0
+    header, columns, *_ = capsys.readouterr().out.splitlines()
+    assert header.startswith("PSNR (dB) / SSIM on Y, shaved 4, ")
+    assert header.endswith("; self-ensemble")
+    assert columns.split()[1:] == ["x4", "bicubic"]
+
+
+# ---- upscale ----
+
+
+def test_upscale_does_what_it_can(tmp_path, photo, broken):
+    done = lnln("upscale", "bicubic", broken, photo, "--output", tmp_path / "out")
+    assert done.returncode == 1
+    first, second = done.stdout.splitlines()
+    assert first == f"[1/2] {broken}: error: cannot be read: image file is truncated"
+    assert second.startswith(f"[2/2] {photo}: 8x6 -> {tmp_path / 'out' / 'photo_x2.png'} 16x12, ")
+    assert done.stderr == f"lnln: error: 1 of 2 failed: {broken}\n"
+    with Image.open(tmp_path / "out" / "photo_x2.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), imresize(PIXELS, 2))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo_x2.png"]
+
+
+def test_upscale_options(tmp_path, photo, capsys):
+    arguments = ["upscale", "bicubic", str(photo), "--output", str(tmp_path / "out")]
+    options = ["--scale", "3", "--format", "tiff", "--tile", "none", "--self-ensemble"]
+    assert main([*arguments, *options]) == 0
+    with Image.open(tmp_path / "out" / "photo_x3.tiff") as image:
+        np.testing.assert_array_equal(np.asarray(image), imresize(PIXELS, 3))
+    capsys.readouterr()
+    assert main([*arguments, *options]) == 1
+    captured = capsys.readouterr()
+    assert "exists; allow overwriting" in captured.out
+    assert captured.err == f"lnln: error: 1 of 1 failed: {photo}\n"
+    assert main([*arguments, *options, "--tile", "32", "--overwrite"]) == 0
+
+
+# ---- train ----
+
+
+def test_overrides_may_stand_anywhere(tmp_path, config, capsys):
+    output = ["--output", tmp_path / "run"]
+    for arguments in (
+        [config, "steps=5", "data.batch_size=0", *output],
+        [config, *output, "steps=5", "data.batch_size=0"],
+        [config, "steps=5", *output, "data.batch_size=0"],
+        [*output, config, "steps=5", "data.batch_size=0"],
+        [*output, config, "steps=5", "--data.batch_size=0"],
+    ):
+        error = fails(capsys, "train", *arguments)
+        assert error == "data.batch_size is 0; it must be larger than 0"
+    assert "data.train names no folder" in fails(capsys, "train", config, *output)
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_goes_to_runs_by_default(tmp_path, config, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "experiment").write_text("in the way")
+    small = ["model.n_resgroups=1", "model.n_resblocks=1"]
+    data = ["data.dead_leaves=1", "data.dead_leaves_size=96"]
+    error = fails(capsys, "train", config, *small, *data)
+    assert "runs/experiment" in error
+
+
+# ---- wrong calls and failures ----
+
+
+def test_unknown_arguments_are_refused(tmp_path, config, photo, capsys):
+    error = refuses(capsys, "evaluate", "bicubic", "--data", tmp_path, "--frobnicate")
+    assert error.endswith("error: unrecognized arguments: --frobnicate\n")
+    refuses(capsys, "upscale", "bicubic", photo, "--output", tmp_path, "--frobnicate")
+    error = fails(capsys, "train", config, "--frobnicate")
+    assert error == "override '--frobnicate' has no '='; write it as data.batch_size=32"
+    assert "no config field 'outptu'" in fails(capsys, "train", config, "--outptu=x")
+
+
+def test_wrong_calls_are_refused(tmp_path, photo, capsys):
+    assert "arguments are required: command" in refuses(capsys)
+    assert "invalid choice: 'frobnicate'" in refuses(capsys, "frobnicate")
+    assert "arguments are required: --data" in refuses(capsys, "evaluate", "bicubic")
+    upscale = ("upscale", "bicubic", photo, "--output", tmp_path)
+    for scale in ("0", "-2", "x2", "1.5"):
+        assert "no whole number of at least 1" in refuses(capsys, *upscale, f"--scale={scale}")
+    assert "'large' is no number of pixels" in refuses(capsys, *upscale, "--tile", "large")
+
+
+def test_failures_are_one_line(tmp_path, photo, capsys):
+    missing = tmp_path / "missing"
+    assert fails(capsys, "train", missing).startswith(f"there is no config file {missing}; ")
+    error = fails(capsys, "evaluate", missing, "--data", tmp_path)
+    assert error == f'there is no model {missing}; give "bicubic" or a training run\'s folder'
+    error = fails(capsys, "evaluate", tmp_path, "--data", tmp_path)
+    assert error == f"{tmp_path} holds no checkpoint; give the folder of a training run"
+    error = fails(capsys, "evaluate", "bicubic", "--data", missing)
+    assert error == f"there is no folder {missing}; give one that holds HR images"
+    error = fails(capsys, "upscale", "bicubic", photo, "--output", photo)
+    assert error == f"{photo}: cannot write to the output folder: it is not a folder"
+    error = fails(capsys, "upscale", "bicubic", photo, "--output", tmp_path, "--format", "gif")
+    assert error == "format must be one of png, jpg, webp, tiff, same, got 'gif'"
+
+
+def test_a_damaged_test_image_is_named(broken, capsys):
+    error = fails(capsys, "evaluate", "bicubic", "--data", broken.parent)
+    assert error == f"{broken}: cannot be read: image file is truncated"
+
+
+def test_a_traceback_when_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("LNLN_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="there is no config file"):
+        main(["train", str(tmp_path / "missing.py")])
+
+
+def test_ctrl_c_is_no_traceback(tmp_path, capsys):
+    interrupted = tmp_path / "interrupted.py"
+    interrupted.write_text("import signal\n\nsignal.raise_signal(signal.SIGINT)\n")
+    assert main(["train", str(interrupted)]) == 130
+    assert capsys.readouterr().err == "lnln: interrupted\n"
+
+
+def test_a_reader_that_leaves_is_no_traceback(tmp_path, photo):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = lnln("upscale", "bicubic", photo, "--output", tmp_path / "out", stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (tmp_path / "out" / "photo_x2.png").exists()

@@ -1,0 +1,492 @@
+"""Training from its parts to real processes that are stopped, killed and started again."""
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
+
+from lnln_jax import load_model
+from lnln_jax.checkpoint import load_run, saved_steps
+from lnln_jax.cli import main
+from lnln_jax.config import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    build_module,
+    load_config,
+    override,
+    to_dict,
+)
+from lnln_jax.data import dead_leaves_pairs
+from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.reporting import RunReport
+from lnln_jax.resize import imresize
+from lnln_jax.state import create_state, initialize, make_train_step
+from lnln_jax.train import NonFiniteLossError, Outcome, train
+
+CONFIG = TrainConfig(
+    model=ModelConfig(
+        "lnln", 2, {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
+    ),
+    data=DataConfig(dead_leaves=4, dead_leaves_size=48, lr_patch_size=12, batch_size=2),
+    optimizer=OptimizerConfig(learning_rate=2e-3),
+    ema_decay=0.9,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _standard_promotion():
+    """Optax divides the integer count of its schedules, which strict promotion forbids."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled(tmp_path_factory):
+    """A folder through which the runs of this file, processes too, share what XLA compiled."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield {name.upper(): str(value) for name, value in settings.items()}
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def save_pictures(folder: Path, count: int, size: int) -> Path:
+    folder.mkdir(parents=True)
+    for i, (_, hr) in enumerate(dead_leaves_pairs(count, size=size, scale=2, seed=9)):
+        Image.fromarray(hr).save(folder / f"{i}.png")
+    return folder
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_equal(actual: Any, expected: Any) -> None:
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+# ---- one step ----
+
+
+class Gain(nn.Module):
+    """Doubles the size and multiplies each channel: a network that NumPy can follow."""
+
+    @nn.compact
+    def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:
+        gain = self.param("gain", lambda _: jnp.array([0.53, 1.01, 1.97]))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, 3)
+        if train:
+            mean.value = lr.mean((0, 1, 2))
+        return lr.repeat(2, axis=1).repeat(2, axis=2) * gain
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 10.0])
+def test_the_step_is_its_definition(clip_norm):
+    config = OptimizerConfig(
+        learning_rate=0.1, eps=1.0, halve_every_epochs=2, steps_per_epoch=1, clip_norm=clip_norm
+    )
+    ema_decay, steps, module = 0.3, 5, Gain()
+    optimizer, schedule = make_optimizer(config), halving_schedule(config)
+    step = make_train_step(module, optimizer, schedule=schedule, ema_decay=ema_decay)
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 2, 2, 3)))
+    state = create_state(variables, optimizer, ema=True)
+    rng = np.random.default_rng(0)
+
+    # Gains at which no pixel is exact: there |x| has no gradient, and JAX takes 1.
+    gain, m, v = np.array([0.53, 1.01, 1.97]), np.zeros(3), np.zeros(3)
+    ema = {"gain": gain, "mean": np.zeros(3)}
+    for i in range(steps):
+        lr = rng.integers(0, 256, (2, 3, 4, 3), np.uint8)
+        hr = rng.integers(0, 256, (2, 6, 8, 3), np.uint8)
+        state, metrics = step(state, {"lr": lr, "hr": hr})
+
+        x = lr.astype(float).repeat(2, axis=1).repeat(2, axis=2)
+        loss = np.abs(x * gain - hr).mean()
+        grad = (np.sign(x * gain - hr) * x).sum((0, 1, 2)) / hr.size
+        norm, rate = np.sqrt((grad**2).sum()), 0.1 * 0.5 ** (i // 2)
+        assert norm > clip_norm  # so it clips, where it does
+        expected = {"loss": loss, "grad_norm": norm, "learning_rate": rate}
+        assert {key: float(value) for key, value in metrics.items()} == pytest.approx(expected)
+
+        if clip_norm:
+            grad *= clip_norm / norm
+        m, v = 0.9 * m + 0.1 * grad, 0.99 * v + 0.01 * grad**2
+        m_hat, v_hat = m / (1 - 0.9 ** (i + 1)), v / (1 - 0.99 ** (i + 1))
+        gain = gain - rate * m_hat / (np.sqrt(v_hat) + 1.0)
+        mean = lr.astype(float).mean((0, 1, 2))
+        decay = min(ema_decay, (1 + i) / (10 + i))  # the first three steps are below
+        ema["gain"] = decay * ema["gain"] + (1 - decay) * gain
+        ema["mean"] = decay * ema["mean"] + (1 - decay) * mean
+        np.testing.assert_allclose(state.variables["params"]["gain"], gain, rtol=1e-5)
+        np.testing.assert_allclose(state.variables["batch_stats"]["mean"], mean, rtol=1e-5)
+        np.testing.assert_allclose(state.averaged["params"]["gain"], ema["gain"], rtol=1e-5)
+        np.testing.assert_allclose(state.averaged["batch_stats"]["mean"], ema["mean"], rtol=1e-5)
+    assert int(state.step) == steps
+    assert state.replace(ema=None).averaged is state.variables
+
+
+# ---- one run ----
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> tuple[TrainConfig, Path]:
+    """A run on a folder of images, with all that a run writes."""
+    folder = tmp_path_factory.mktemp("run")
+    images = save_pictures(folder / "images", 3, 48)
+    validation = save_pictures(folder / "validation", 2, 40)
+    config = replace(
+        CONFIG,
+        data=replace(CONFIG.data, train=(str(images),), validation=str(validation)),
+        steps=40,
+        log_every=5,
+        checkpoint_every=25,
+        validate_every=20,
+        sample_every=10,
+    )
+    assert train(config, folder / "run") == Outcome(40, stopped=False)
+    return config, folder / "run"
+
+
+def test_metrics_tell_the_course_of_the_run(run):
+    config, folder = run
+    rows = read_metrics(folder)
+    training = [row for row in rows if "train/loss" in row]
+    assert [row["step"] for row in training] == [5, 10, 15, 20, 25, 30, 35, 40]
+    for row in training:
+        assert set(row) == {
+            "step",
+            "train/loss",
+            "train/grad_norm",
+            "train/learning_rate",
+            "train/images_per_second",
+        }
+        assert row["train/learning_rate"] == pytest.approx(2e-3)
+        assert row["train/images_per_second"] > 0
+    assert training[-1]["train/loss"] < 0.6 * training[0]["train/loss"]
+    assert [row["step"] for row in rows if "validation/psnr_y" in row] == [20, 40]
+    assert json.loads((folder / "config.json").read_text()) == json.loads(
+        json.dumps(to_dict(config))
+    )
+    assert saved_steps(folder / "checkpoints") == [20, 25, 40]
+
+
+def read_events(folder: Path) -> list[Event]:
+    """Parses TensorBoard's records: length, its checksum, an event, its checksum."""
+    events = []
+    for path in sorted(folder.glob("events.*")):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            events.append(Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return events
+
+
+def test_tensorboard_has_the_same_numbers_and_the_samples(run):
+    _, folder = run
+    values, pictures = {}, {}
+    for event in read_events(folder / "tensorboard"):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                pictures[event.step] = (value.tag, value.image.height, value.image.width)
+            else:
+                values[value.tag, event.step] = value.simple_value
+    expected = {
+        (key, row["step"]): pytest.approx(value, rel=1e-6)
+        for row in read_metrics(folder)
+        for key, value in row.items()
+        if key != "step"
+    }
+    assert values == expected
+    picture = ("bicubic_network_original", 40, 120)
+    assert pictures == dict.fromkeys((10, 20, 30, 40), picture)
+
+
+def test_samples_show_bicubic_network_and_original(run):
+    config, folder = run
+    samples = sorted(path.name for path in (folder / "samples").iterdir())
+    assert samples == [f"{step:07d}_0.png" for step in (10, 20, 30, 40)]
+    with Image.open(folder / "samples" / "0000040_0.png") as image:
+        sample = np.asarray(image)
+    with Image.open(Path(config.data.validation) / "0.png") as image:
+        hr = np.asarray(image)
+    lr = imresize(hr, 0.5)
+    sr = load_model(folder / "checkpoints" / "40").upscale(lr)
+    np.testing.assert_array_equal(sample, np.hstack([imresize(lr, 2), sr, hr]))
+
+
+def test_validation_is_what_evaluate_prints(run, tmp_path, capsys):
+    config, folder = run
+    validation = {r["step"]: r for r in read_metrics(folder) if "validation/psnr_y" in r}
+    best = max(validation, key=lambda step: validation[step]["validation/psnr_y"])
+    output = tmp_path / "new" / "scores.json"
+    for model, step in [(folder, best), (folder / "checkpoints" / "20", 20)]:
+        arguments = ["evaluate", str(model), "--data", config.data.validation]
+        assert main([*arguments, "--json", str(output)]) == 0
+        bicubic, network = json.loads(output.read_text())
+        assert bicubic["model"] == "bicubic"
+        assert network["model"] == model.name
+        assert network["psnr_y"] == validation[step]["validation/psnr_y"]
+        assert network["ssim_y"] == validation[step]["validation/ssim_y"]
+        assert f"{network['psnr_y']:.2f} / {network['ssim_y']:.4f}" in capsys.readouterr().out
+
+
+def test_a_finished_run_goes_on_with_more_steps(run):
+    config, folder = run
+    free = ["steps=42", "log_every=1", "keep_checkpoints=1", "data.num_threads=1"]
+    assert train(override(config, free), folder) == Outcome(42, stopped=False)
+    steps = [row["step"] for row in read_metrics(folder) if "train/loss" in row]
+    assert steps == [5, 10, 15, 20, 25, 30, 35, 40, 41, 42]
+    assert train(config, folder) == Outcome(42, stopped=False)  # there is nothing left to do
+
+
+def test_another_configuration_is_refused_before_any_work(run):
+    config, folder = run
+    changed = override(config, ["optimizer.b1=0.8", "model.n_resblocks=3", "data.train=gone"])
+    message = (
+        f"{folder} holds a run with another configuration: data.train was {config.data.train} and "
+        "is ('gone',); model.options.n_resblocks was 2 and is 3; optimizer.b1 was 0.9 and is 0.8. "
+        "Train in another folder, or give the settings that it was started with"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        train(changed, folder)
+
+
+# ---- options ----
+
+
+def test_x4_in_bfloat16_starts_from_x2(run, tmp_path):
+    source = tmp_path / "x2"
+    shutil.copytree(run[1], source)
+    items = ["model.scale=4", "data.lr_patch_size=6", f"init_from={source}", "ema_decay=0"]
+    items += ["dtype=bfloat16", "steps=1", "optimizer.learning_rate=1e-4"]
+    config = override(CONFIG, items)
+    train(config, tmp_path / "x4")
+
+    module = load_model(tmp_path / "x4").module
+    assert (module.scale, module.dtype) == (4, jnp.bfloat16)
+    _, trained, _ = load_run(source)
+    fresh = initialize(build_module(config), config.seed)
+    _, variables, _ = load_run(tmp_path / "x4")
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
+    assert variables["params"].keys() == trained["params"].keys() | {"upsampler", "tail"}
+    for name, tree in variables["params"].items():
+        origin = fresh if name in ("upsampler", "tail") else trained
+        leaves = zip(*map(jax.tree.leaves, (tree, origin["params"][name])), strict=True)
+        for after, before in leaves:
+            assert 0 < np.abs(after - before).max() <= 1.001e-4  # Adam's first step
+
+    shutil.rmtree(source)  # started again, the run needs it no more
+    assert train(config, tmp_path / "x4") == Outcome(1, stopped=False)
+
+
+def test_another_network_cannot_start_from_it(run, tmp_path):
+    _, source = run
+    wider = override(CONFIG, ["model.n_feats=24", f"init_from={source}"])
+    with pytest.raises(ValueError, match=r"a lnln with .*'n_feats': 16.*do not fit .*24"):
+        train(wider, tmp_path / "wider")
+    with pytest.raises(ValueError, match="holds no checkpoint; give the folder of a training run"):
+        train(override(CONFIG, [f"init_from={tmp_path}"]), tmp_path / "none")
+    assert not list(tmp_path.iterdir())  # nothing was written
+
+
+# ---- what can go wrong ----
+
+
+def test_a_diverging_run_stops_with_advice(tmp_path):
+    items = ["model.n_resblocks=1", "optimizer.learning_rate=1e30"]
+    items += ["steps=20", "log_every=7", "checkpoint_every=1"]
+    with pytest.raises(
+        NonFiniteLossError,
+        match=r"step 2: the loss is nan .*optimizer\.learning_rate.*init_from=.*checkpoints$",
+    ):
+        train(override(CONFIG, items), tmp_path / "run")
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [1]
+    _, variables, step = load_run(tmp_path / "run")
+    assert step == 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+
+    # Validation may find it first; and there may be no checkpoint to point to.
+    validation = save_pictures(tmp_path / "validation", 1, 40)
+    items += [f"data.validation={validation}", "validate_every=1"]
+    with pytest.raises(NonFiniteLossError, match=r"step 1: 0: the network .*another folder$"):
+        train(override(CONFIG, items), tmp_path / "validated")
+    assert not saved_steps(tmp_path / "validated" / "checkpoints")
+
+
+def test_damaged_images_stop_the_run_before_it_begins(tmp_path, capsys):
+    images = save_pictures(tmp_path / "images", 2, 48)
+    (images / "broken.png").write_bytes((images / "0.png").read_bytes()[:300])
+    config = write_config(tmp_path, override(CONFIG, ["data.dead_leaves=0", "steps=1"]))
+    command = ["train", str(config), "--output", str(tmp_path / "run")]
+
+    assert main([*command, f"data.train={images}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"lnln: error: 1 of the 3 images in {images} cannot be used:\n")
+    assert "broken.png: " in error
+    assert 'data.on_bad_image="skip"' in error
+    assert not (tmp_path / "run").exists()
+
+    validated = [f"data.validation={images}", "data.dead_leaves=1"]
+    assert main([*command, *validated]) == 1
+    assert "broken.png: " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+    assert main([*command, "data.on_bad_image=skip", f"data.train={images}"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"trained 1 steps; the run is in {tmp_path / 'run'}\n"
+    assert saved_steps(tmp_path / "run" / "checkpoints") == [1]
+
+
+def test_no_images_at_all(tmp_path):
+    with pytest.raises(ValueError, match=r"data\.train names no folder and data\.dead_leaves is"):
+        train(override(CONFIG, ["data.dead_leaves=0"]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# ---- reports ----
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_progress_bar(tmp_path, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with RunReport(tmp_path, step=0, total_steps=2) as report:
+        report.advance()
+        report.write(1, {"loss": 1.5, "learning_rate": 1e-4}, prefix="train")
+        report.advance()
+        report.write(2, {"psnr_y": 30.25}, prefix="validation")
+    shown = terminal.getvalue()
+    assert "loss 1.5  learning_rate 0.0001" in shown
+    assert "2/2" in shown
+    assert "step       2  validation  psnr_y 30.25" in shown
+
+
+def test_a_resumed_report_reads_as_if_never_stopped(tmp_path, capsys):
+    for start in (0, 3):
+        with RunReport(tmp_path, step=start, total_steps=9) as report:
+            for step in range(start + 1, 6):
+                report.write(step, {"loss": step + start / 10}, prefix="train")
+        with (tmp_path / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 6, "train/lo')  # killed while writing
+    losses = [row["train/loss"] for row in read_metrics_of_complete_lines(tmp_path)]
+    assert losses == [1, 2, 3, 4.3, 5.3]
+    assert "step       5  train  loss 5.3\n" in capsys.readouterr().err
+
+
+def read_metrics_of_complete_lines(run: Path) -> list[dict[str, float]]:
+    *lines, _ = (run / "metrics.jsonl").read_text().split("\n")
+    return [json.loads(line) for line in lines]
+
+
+# ---- real processes ----
+
+
+def write_config(folder: Path, config: TrainConfig) -> Path:
+    path = folder / "experiment.py"
+    path.write_text(f"from lnln_jax.config import *\n\nconfig = {config!r}\n")
+    return path
+
+
+class Training:
+    """A process of `lnln train`, and its progress."""
+
+    def __init__(self, config: Path, output: Path, environment: dict[str, str]) -> None:
+        command = "import sys; from lnln_jax.cli import main; sys.exit(main())"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", command, "train", str(config), "--output", str(output)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def at(self, step: int) -> "Training":
+        """Waits until the step is reported."""
+        for line in self._process.stderr:
+            words = line.split()
+            if words[0] == "step" and int(words[1]) >= step:
+                return self
+        raise AssertionError(f"the process ended before step {step}")
+
+    def send(self, number: signal.Signals) -> "Training":
+        self._process.send_signal(number)
+        return self
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self._process.communicate(timeout=120)
+        return self._process.returncode, out, err
+
+
+def restore_everything(run: Path, step: int) -> dict[str, Any]:
+    """Every item of a checkpoint, read with Orbax alone."""
+    items = {
+        item: ocp.StandardCheckpointer().restore(run / "checkpoints" / str(step) / item)
+        for item in ("variables", "ema", "optimizer")
+    }
+    (data,) = (run / "checkpoints" / str(step) / "data").glob("*.json")
+    return items | {"data": json.loads(data.read_text())}
+
+
+def test_a_run_that_is_stopped_and_killed_ends_bit_for_bit_where_another_does(tmp_path, compiled):
+    steps = 100
+    items = [f"steps={steps}", "log_every=1", "checkpoint_every=20", "keep_checkpoints=2"]
+    config = write_config(tmp_path, override(CONFIG, items))
+    environment = {**os.environ, **compiled}
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    assert train(load_config(config), undisturbed) == Outcome(steps, stopped=False)
+
+    stopped = Training(config, disturbed, environment).at(10).send(signal.SIGTERM)
+    status, out, err = stopped.end()
+    assert status == 0, err
+    (step,) = saved_steps(disturbed / "checkpoints")[-1:]
+    assert 10 < step < steps
+    assert out == f"stopped at step {step}; the same command goes on from there\n"
+    assert read_metrics(disturbed)[-1]["step"] == step
+
+    killed = Training(config, disturbed, environment).at(step + 25).send(signal.SIGKILL)
+    assert killed.end()[0] == -signal.SIGKILL
+    assert saved_steps(disturbed / "checkpoints")[-1] < steps
+
+    status, out, err = Training(config, disturbed, environment).end()
+    assert (status, out) == (0, f"trained {steps} steps; the run is in {disturbed}\n"), err
+
+    assert_equal(restore_everything(disturbed, steps), restore_everything(undisturbed, steps))
+    courses = [
+        [{k: v for k, v in row.items() if "per_second" not in k} for row in read_metrics(run)]
+        for run in (disturbed, undisturbed)
+    ]
+    assert courses[0] == courses[1]  # each step once, and every digit of its loss
+    assert [row["step"] for row in courses[0]] == list(range(1, steps + 1))
