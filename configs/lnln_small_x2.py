@@ -1,4 +1,4 @@
-"""LNLN x2 of reduced depth (2 groups of 4 blocks), for half an hour on two CPU cores.
+"""LNLN x2 of reduced depth (2 groups of 4 blocks), for about half an hour on two CPU cores.
 
 The training images are BSDS400 (BSDS500 without its validation folder, which is the test set
 B100), T91 and General100; README.md has the result.

@@ -12,5 +12,4 @@ config = TrainConfig(
     data=DataConfig(dead_leaves=64, dead_leaves_size=256, lr_patch_size=32, batch_size=8),
     optimizer=OptimizerConfig(learning_rate=2e-3, halve_every_epochs=1, steps_per_epoch=500),
     steps=2400,
-    validate_every=1000,
 )

@@ -50,8 +50,8 @@ def attend(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
     batch, positions = theta.shape[:2]
     if positions <= DENSE_POSITIONS:
         return attend_dense(theta, phi, g)
-    block_size = max(1, BLOCK_ELEMENTS // (batch * phi.shape[1]))
-    return attend_in_blocks(theta, phi, g, block_size=block_size)
+    blocks = -(-positions * batch * phi.shape[1] // BLOCK_ELEMENTS)
+    return attend_in_blocks(theta, phi, g, block_size=-(-positions // blocks))
 
 
 def region_attention(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:

@@ -75,7 +75,18 @@ class TrainConfig:
     sample_every: int = 10_000  # a picture of a validation image; 0: none
 
     def __post_init__(self) -> None:
-        """Checks what can be known before any data is read."""
+        """Checks what can be known before any data is read.
+
+        Raises:
+          ValueError: a field of another type or out of its range.
+        """
+        for prefix, part in (
+            ("", self),
+            ("model.", self.model),
+            ("data.", self.data),
+            ("optimizer.", self.optimizer),
+        ):
+            _check_types(prefix, part)
         create_model(self.model.name, self.model.scale, **self.model.options)
         positive = {
             "steps": self.steps,
@@ -92,6 +103,14 @@ class TrainConfig:
         for key, value in positive.items():
             if value <= 0:
                 raise ValueError(f"{key} is {value}; it must be larger than 0")
+        for key, value in {"data.num_threads": self.data.num_threads, "seed": self.seed}.items():
+            if not 0 <= value < 2**32:
+                raise ValueError(f"{key} is {value}; it must be from 0 to 2**32 - 1")
+        if self.data.dead_leaves < 0:
+            raise ValueError(f"data.dead_leaves is {self.data.dead_leaves}; 0 generates none")
+        for key, value in {"b1": self.optimizer.b1, "b2": self.optimizer.b2}.items():
+            if not 0 <= value < 1:
+                raise ValueError(f"optimizer.{key} is {value}; it must be at least 0 and below 1")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
         if self.optimizer.clip_norm < 0:
@@ -101,6 +120,32 @@ class TrainConfig:
                 f"data.train_lr has {len(self.data.train_lr)} folders and data.train "
                 f"{len(self.data.train)}; give one LR folder for each HR folder, or none"
             )
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text"}
+
+
+def _check_types(prefix: str, part: Any) -> None:
+    """Raises ValueError for a field whose value is not of its type."""
+    for name, hint in typing.get_type_hints(type(part)).items():
+        value, key = getattr(part, name), prefix + name
+        if typing.get_origin(hint) is Literal:
+            _check_choice(key, value, hint)
+        elif typing.get_origin(hint) is tuple:
+            if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+                raise ValueError(f'{key} is {value!r}; it must be a tuple such as ("folder",)')
+        elif dataclasses.is_dataclass(hint) or hint in (int, str):
+            if type(value) is not hint:
+                kind = _KINDS.get(hint, f"a {hint.__name__}")
+                raise ValueError(f"{key} is {value!r}; it must be {kind}")
+        elif hint is float and type(value) not in (int, float):
+            raise ValueError(f"{key} is {value!r}; it must be {_KINDS[float]}")
+
+
+def _check_choice(key: str, value: Any, hint: Any) -> None:
+    choices = typing.get_args(hint)
+    if value not in choices:
+        raise ValueError(f"{key} is {value!r}; it must be one of {', '.join(choices)}")
 
 
 def build_module(config: TrainConfig) -> nn.Module:
@@ -151,16 +196,21 @@ def _set(tree: dict[str, Any], key: str, text: str) -> None:
     hints = typing.get_type_hints(cls)
     if leaf in hints and not dataclasses.is_dataclass(hints[leaf]) and leaf != "options":
         tree[leaf] = _parse(key, text, hints[leaf])
-    elif cls is ModelConfig and tree["name"] in MODELS and leaf in model_options(tree["name"]):
+    elif cls is ModelConfig and tree["name"] in MODELS and leaf in _integers(tree["name"]):
         tree["options"][leaf] = _parse(key, text, int)
     else:
         raise _unknown(key, ".".join(parents), cls)
 
 
+def _integers(model: str) -> set[str]:
+    """The hyper-parameters of a network that are numbers: all but its dtype, a field of its own."""
+    return {name for name, hint in model_options(model).items() if hint is int}
+
+
 def _unknown(key: str, parent: str, cls: type) -> ValueError:
     names = [f.name for f in dataclasses.fields(cls) if f.name != "options"]
     if cls is ModelConfig:
-        names += sorted({name for model in MODELS for name in model_options(model)} - {"dtype"})
+        names += sorted({name for model in MODELS for name in _integers(model)})
     where = f"{parent} has" if parent else "the config has"
     return ValueError(f"there is no config field {key!r}; {where} {', '.join(names)}")
 
@@ -171,9 +221,7 @@ def _parse(key: str, text: str, hint: Any) -> Any:
     if hint is str:
         return text
     if origin is Literal:
-        choices = typing.get_args(hint)
-        if text not in choices:
-            raise ValueError(f"{key} is {text!r}; it must be one of {', '.join(choices)}")
+        _check_choice(key, text, hint)
         return text
     if origin is tuple:  # folders, separated by commas
         return tuple(part.strip() for part in text.strip("[]()").split(",") if part.strip())
@@ -186,8 +234,7 @@ def _parse(key: str, text: str, hint: Any) -> Any:
     if hint is int and type(value) is float and value.is_integer():  # 1e6
         value = int(value)
     if type(value) is not hint:
-        kind = {int: "a whole number", float: "a number"}[hint]
-        raise ValueError(f"{key} is {text!r}; it must be {kind}")
+        raise ValueError(f"{key} is {text!r}; it must be {_KINDS[hint]}")
     return value
 
 

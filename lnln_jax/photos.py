@@ -99,7 +99,7 @@ def upscale_files(
         if target is not None and error is None:
             try:
                 line = _upscale_file(resolver, source, target, self_ensemble, tile, overwrite)
-            except (ValueError, MemoryError, jax.errors.JaxRuntimeError) as failure:
+            except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as failure:
                 error = _reason(failure, source)
         results.append(UpscaledFile(source, target, error))
         report(f"[{number}/{len(planned)}] {source}: {f'error: {error}' if error else line}")
@@ -229,6 +229,8 @@ def _reason(error: Exception, source: Path) -> str:
     """Returns the message for one file, without its name in front."""
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return "not enough memory; use tiles, or smaller ones"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     if isinstance(error, ValueError):
         return str(error).removeprefix(f"{source}: ")
     raise error

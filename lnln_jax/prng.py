@@ -1,9 +1,9 @@
 """A random-number generator whose draws compile quickly, for initial weights.
 
 XLA compiles each draw of JAX's own generator (Threefry, 20 rounds) anew, which for the hundreds of
-parameters of a deep network takes most of the time that initialisation takes. This one is a chain
-of 32-bit integer hashes of the key and the position, three multiplications instead of 20 rounds:
-good enough for weights, not for statistics or secrets.
+parameters of a deep network takes most of the time that initialisation takes. This one hashes
+the key and the position in 32-bit integers, four multiplications instead of 20 rounds: good enough
+for weights, not for statistics or secrets.
 """
 
 import math
@@ -17,7 +17,7 @@ from jax.extend import random as extend_random
 
 
 def _hash(x: jax.Array) -> jax.Array:
-    """A bijection of uint32 that changes half of the output bits for each input bit.
+    """A bijection of uint32 that on average changes half of the output bits for each input bit.
 
     Multipliers and shifts are those that C. Wellons' search found to have the lowest bias
     ("lowbias32", 2018).

@@ -14,8 +14,8 @@ from tqdm import tqdm
 class RunReport:
     """Writes a run's metrics to `metrics.jsonl`, `tensorboard/` and the terminal.
 
-    A run that resumes at `step` drops what was written of later steps, so that the files read as
-    if the run had never stopped.
+    A run that resumes at `step` drops what was written of later steps, so that each step
+    is written once. A stop between two reports adds one, and parts their average in two.
     """
 
     def __init__(self, folder: Path, *, step: int, total_steps: int) -> None:

@@ -7,6 +7,7 @@ Needs no data: the photos are those that scikit-image carries. Takes minutes on 
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def main() -> None:
 
     print(f"1. Training {os.path.relpath(config_path)}: {config.steps} steps on dead leaves")
     run = output / "quickstart"
+    shutil.rmtree(run, ignore_errors=True)
     train(config, run)
 
     print(f"\n2. Evaluating on {len(PHOTOS)} photos against bicubic")

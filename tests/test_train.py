@@ -77,6 +77,14 @@ def compiled(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
+@pytest.fixture
+def _hasty_compiler():
+    """Halves the time of compilation, for tests of programs that run once or twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def save_pictures(folder: Path, count: int, size: int) -> Path:
     folder.mkdir(parents=True)
     for i, (_, hr) in enumerate(dead_leaves_pairs(count, size=size, scale=2, seed=9)):
@@ -126,7 +134,9 @@ def test_the_step_is_its_definition(clip_norm):
     for i in range(steps):
         lr = rng.integers(0, 256, (2, 3, 4, 3), np.uint8)
         hr = rng.integers(0, 256, (2, 6, 8, 3), np.uint8)
-        state, metrics = step(state, {"lr": lr, "hr": hr})
+        given = state
+        state, metrics = step(given, {"lr": lr, "hr": hr})
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves((given.variables, given.ema)))
 
         x = lr.astype(float).repeat(2, axis=1).repeat(2, axis=2)
         loss = np.abs(x * gain - hr).mean()
@@ -283,6 +293,7 @@ def test_another_configuration_is_refused_before_any_work(run):
 # ---- options ----
 
 
+@pytest.mark.usefixtures("_hasty_compiler")
 def test_x4_in_bfloat16_starts_from_x2(run, tmp_path):
     source = tmp_path / "x2"
     shutil.copytree(run[1], source)
@@ -321,6 +332,7 @@ def test_another_network_cannot_start_from_it(run, tmp_path):
 # ---- what can go wrong ----
 
 
+@pytest.mark.usefixtures("_hasty_compiler")
 def test_a_diverging_run_stops_with_advice(tmp_path):
     items = ["model.n_resblocks=1", "optimizer.learning_rate=1e30"]
     items += ["steps=20", "log_every=7", "checkpoint_every=1"]
