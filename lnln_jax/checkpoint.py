@@ -5,6 +5,7 @@ ema         their moving average, where the run keeps one
 optimizer   the optimizer's state
 data        the position of the data iterator
 config      the configuration, as JSON
+images      a checksum of the training images, as JSON
 metrics     the validation's scores, as JSON; empty for a step without validation
 """
 
@@ -65,9 +66,10 @@ class RunCheckpoints:
       folder: where they lie.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig) -> None:
-        """Opens (and makes) the folder."""
+    def __init__(self, folder: Path, config: TrainConfig, *, images: int) -> None:
+        """Opens (and makes) the folder of a run on training images with the checksum `images`."""
         self.folder = folder
+        self._images = images
         self._config = config
         self._manager = _manager(folder, keep=config.keep_checkpoints)
 
@@ -90,6 +92,7 @@ class RunCheckpoints:
             "optimizer": ocp.args.StandardSave(state.opt_state),
             "data": grain.checkpoint.CheckpointSave(iterator),
             "config": ocp.args.JsonSave(to_dict(self._config)),
+            "images": ocp.args.JsonSave({"checksum": self._images}),
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.ema)
@@ -99,10 +102,11 @@ class RunCheckpoints:
         """Reads the newest checkpoint into a state like `state`, and moves the iterator there.
 
         Raises:
-          ValueError: it is damaged.
+          ValueError: it is damaged, or its run saw other images.
         """
         step = self._manager.latest_step()
         items: dict[str, Any] = {
+            "images": ocp.args.JsonRestore(),
             "variables": ocp.args.StandardRestore(_abstract(state.variables)),
             "optimizer": ocp.args.StandardRestore(_abstract(state.opt_state)),
             "data": grain.checkpoint.CheckpointRestore(iterator),
@@ -111,6 +115,11 @@ class RunCheckpoints:
             items["ema"] = ocp.args.StandardRestore(_abstract(state.ema))
         with _damage_named(self.folder / str(step)):
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        if restored["images"] != {"checksum": self._images}:
+            raise ValueError(
+                f"the training images are not those that the run in {self.folder.parent} was "
+                "started with; put them back, or train in another folder"
+            )
         return TrainState(
             step=jax.device_put(np.int32(step), state.step.sharding),
             variables=restored["variables"],
@@ -151,7 +160,7 @@ def saved_config(folder: Path) -> TrainConfig | None:
     steps = saved_steps(folder)
     if not steps:
         return None
-    with _manager(folder, create=False) as manager, _damage_named(folder / str(steps[-1])):
+    with _damage_named(folder / str(steps[-1])), _manager(folder, create=False) as manager:
         return _read_config(manager, steps[-1])
 
 
@@ -176,7 +185,7 @@ def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
     steps = saved_steps(folder)
     if not steps or wanted not in (None, *steps):
         raise ValueError(f"{path} holds no checkpoint; give the folder of a training run")
-    with _manager(folder, create=False) as manager:
+    with _damage_named(folder), _manager(folder, create=False) as manager:
         step = wanted
         if step is None:
             step = max(steps, key=lambda step: (_score(manager.metrics(step)), step))

@@ -7,7 +7,7 @@ shaving `scale` pixels from each border.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -57,6 +57,15 @@ class Benchmark:
     lr_origin: str
     hr_paths: tuple[Path, ...]
     lr_paths: tuple[Path, ...]  # empty: made by imresize
+    loaded: tuple[BenchmarkImage, ...] = ()
+
+    def in_memory(self) -> "Benchmark":
+        """The same, read once and for all.
+
+        Raises:
+          ValueError: as when its images are read one by one.
+        """
+        return replace(self, loaded=tuple(self))
 
     def __len__(self) -> int:
         return len(self.hr_paths)
@@ -67,6 +76,9 @@ class Benchmark:
         Raises:
           ValueError: a file that is no image, or an LR file of the wrong size.
         """
+        if self.loaded:
+            yield from self.loaded
+            return
         for i, path in enumerate(self.hr_paths):
             hr = modcrop(read_rgb(path), self.scale)
             if not self.lr_paths:
@@ -92,11 +104,20 @@ def open_benchmark(folder: str | Path, scale: int) -> Benchmark:
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; give one that holds HR images")
     hr_folder = folder / "HR" if (folder / "HR").is_dir() else folder
-    hr_paths = tuple(find_images(hr_folder))
+    hr_paths = tuple(
+        path
+        for path in find_images(hr_folder)
+        if not any(part.startswith("LRx") for part in path.relative_to(hr_folder).parts[:-1])
+    )
+    names = [path.stem for path in hr_paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{hr_folder} has several images of one name: {', '.join(twice)}; rename them"
+        )
     if not hr_paths:
         raise ValueError(f"{hr_folder} holds no images; give a folder that holds HR images")
     lr_folder = folder / f"LRx{scale}"
-    if hr_folder == folder or not lr_folder.is_dir():
+    if not lr_folder.is_dir():
         origin = "made from HR by imresize"
         return Benchmark(folder.resolve().name, scale, origin, hr_paths, ())
     by_name = {path.stem: path for path in find_images(lr_folder)}

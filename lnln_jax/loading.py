@@ -22,6 +22,8 @@ def load_model(source: str | Path, *, scale: int | None = None) -> Resolver:
     Raises:
       ValueError: nothing there that can be loaded, or a network of another scale.
     """
+    if scale is not None and (not isinstance(scale, int) or scale < 1):
+        raise ValueError(f"scale is {scale!r}; it must be a whole number of at least 1")
     if str(source) == "bicubic":
         return Bicubic(scale=2 if scale is None else scale)
     path = Path(source)
@@ -30,4 +32,11 @@ def load_model(source: str | Path, *, scale: int | None = None) -> Resolver:
     config, variables, _ = load_run(path)
     if scale not in (None, config.model.scale):
         raise ValueError(f"{source} enlarges x{config.model.scale}, not x{scale}")
-    return SuperResolver(path.resolve().name, config.model.scale, build_module(config), variables)
+    return SuperResolver(_name(path.resolve()), config.model.scale, build_module(config), variables)
+
+
+def _name(path: Path) -> str:
+    """The name of a run's folder, with the step where one was chosen: lnln_x2@1000."""
+    step = f"@{path.name}" if path.name.isdigit() and path.parent.name == "checkpoints" else ""
+    run = path.parent if step else path
+    return (run.parent if run.name == "checkpoints" else run).name + step

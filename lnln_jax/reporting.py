@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -67,12 +68,29 @@ class RunReport:
         self._events.add_image(name, image, step, dataformats="HWC")
 
 
+def progress_of(what: str) -> Callable[[int, int], None]:
+    """A progress bar for `what`, as a function of how many of how many are done."""
+    bar = tqdm(desc=what, leave=False, disable=not sys.stderr.isatty())
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+
+    return show
+
+
 def _drop_later_lines(file: TextIO, step: int) -> None:
-    """Cuts off what follows `step`, and the half line that a killed process may have left."""
+    """Cuts off what follows `step` or the first line that is damaged or half-written."""
     file.seek(0)
     kept = 0
     for line in file:
-        if not line.endswith("\n") or json.loads(line)["step"] > step:
+        try:
+            later = json.loads(line)["step"] > step
+        except (ValueError, TypeError, KeyError):
+            break
+        if later or not line.endswith("\n"):
             break
         kept += len(line)
     file.truncate(kept)

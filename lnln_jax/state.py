@@ -85,7 +85,7 @@ def make_train_step(
 
         (loss, changed), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
-        variables = {"params": optax.apply_updates(params, updates), **changed}
+        variables = {**rest, **changed, "params": optax.apply_updates(params, updates)}
         ema = state.ema
         if ema is not None:
             # The decay grows to its value, so that the average soon forgets the first weights.

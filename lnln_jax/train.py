@@ -6,10 +6,9 @@ and arrives, bit for bit, where it would have arrived without the interruption.
 """
 
 import json
-import signal
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +19,18 @@ from PIL import Image
 
 from lnln_jax.checkpoint import RunCheckpoints, load_run, saved_config
 from lnln_jax.config import TrainConfig, build_module, differences, to_dict
-from lnln_jax.data import PairSource, dead_leaves_pairs, load_folder, make_train_iterator
+from lnln_jax.data import (
+    PairSource,
+    checksum,
+    dead_leaves_pairs,
+    load_folder,
+    make_train_iterator,
+)
 from lnln_jax.evaluate import Benchmark, evaluate, open_benchmark
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.optim import halving_schedule, make_optimizer
-from lnln_jax.reporting import RunReport
+from lnln_jax.process import exclusive, stop_signals
+from lnln_jax.reporting import RunReport, progress_of
 from lnln_jax.resize import imresize
 from lnln_jax.state import Variables, create_state, initialize, make_train_step
 
@@ -37,7 +43,6 @@ FREE_FIELDS = frozenset(
         "keep_checkpoints",
         "validate_every",
         "sample_every",
-        "data.validation",
         "data.num_threads",
     }
 )
@@ -68,19 +73,6 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
     if saved is not None:
         _check_same(saved, config, folder)
 
-    # Data
-    benchmark = None
-    if config.data.validation:
-        benchmark = open_benchmark(config.data.validation, config.model.scale)
-        evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
-    iterator = make_train_iterator(
-        _open_sources(config),
-        lr_patch_size=config.data.lr_patch_size,
-        batch_size=config.data.batch_size,
-        seed=config.seed,
-        num_threads=config.data.num_threads,
-    )
-
     # Model, optimizer, state
     module = build_module(config)
     optimizer = make_optimizer(config.optimizer)
@@ -91,16 +83,30 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
     # Bound to the device, as a restored state is: the step is then compiled to the same program.
     state = jax.device_put(state, jax.local_devices()[0])
 
+    # Data
+    benchmark = None
+    if config.data.validation:
+        benchmark = open_benchmark(config.data.validation, config.model.scale).in_memory()
+        evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
+    sources = _open_sources(config)
+    iterator = make_train_iterator(
+        sources,
+        lr_patch_size=config.data.lr_patch_size,
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        num_threads=config.data.num_threads,
+    )
+
     # Step
     train_step = make_train_step(
         module, optimizer, schedule=halving_schedule(config.optimizer), ema_decay=config.ema_decay
     )
 
     # Restore
-    folder.mkdir(parents=True, exist_ok=True)
     with (
-        _stop_signals() as stop,
-        RunCheckpoints(folder / "checkpoints", config) as checkpoints,
+        exclusive(folder),
+        stop_signals() as stop,
+        RunCheckpoints(folder / "checkpoints", config, images=checksum(sources)) as checkpoints,
         closing(iterator),
     ):
         if saved is not None:
@@ -109,11 +115,14 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
 
         # Loop
         start = int(state.step)
+        _announce(config, state.variables["params"], sum(map(len, sources)), start)
         pending: list[dict[str, jax.Array]] = []
         with RunReport(folder, step=start, total_steps=config.steps) as report:
-            clock = time.perf_counter()
             for step in range(start + 1, config.steps + 1):
                 state, metrics = train_step(state, next(iterator))
+                if step == start + 1:  # it was compiled before it ran
+                    jax.block_until_ready(metrics)
+                    clock, timed_from = time.perf_counter(), step
                 pending.append(metrics)
                 report.advance()
                 last = step == config.steps or stop.requested
@@ -123,7 +132,9 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
                 if step % config.log_every == 0 or saves or pictures:
                     summary = _summarize(pending, step, checkpoints)
                     elapsed = time.perf_counter() - clock
-                    summary["images_per_second"] = len(pending) * config.data.batch_size / elapsed
+                    if step > timed_from:
+                        images = (step - timed_from) * config.data.batch_size
+                        summary["images_per_second"] = images / elapsed
                     report.write(step, summary, prefix="train")
                     pending = []
                 scores: dict[str, float] = {}
@@ -141,10 +152,21 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
                 if saves:
                     checkpoints.save(state, iterator, scores)
                 if not pending:
-                    clock = time.perf_counter()
+                    clock, timed_from = time.perf_counter(), step
                 if last:
                     break
     return Outcome(int(state.step), stopped=int(state.step) < config.steps)
+
+
+def _announce(config: TrainConfig, params: Variables, images: int, start: int) -> None:
+    """Says what is going to be trained, before the first step is compiled."""
+    size = sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6
+    print(
+        f"{config.model.name} x{config.model.scale}, {size:.2f} M parameters; {images} images; "
+        f"{jax.local_devices()[0].device_kind}; "
+        + (f"going on from step {start}" if start else f"{config.steps} steps"),
+        file=sys.stderr,
+    )
 
 
 def _open_sources(config: TrainConfig) -> list[PairSource]:
@@ -158,13 +180,20 @@ def _open_sources(config: TrainConfig) -> list[PairSource]:
             min_lr_size=data.lr_patch_size,
             lr_root=lr,
             on_bad_image=data.on_bad_image,
+            progress=progress_of(f"reading {hr}"),
         )
         for hr, lr in zip(data.train, lr_folders, strict=True)
     ]
     if data.dead_leaves:
         size = data.dead_leaves_size
         sources.append(
-            dead_leaves_pairs(data.dead_leaves, size=size, scale=scale, seed=config.seed)
+            dead_leaves_pairs(
+                data.dead_leaves,
+                size=size,
+                scale=scale,
+                seed=config.seed,
+                progress=progress_of("generating dead leaves"),
+            )
         )
     if not sources:
         raise ValueError(
@@ -176,7 +205,10 @@ def _open_sources(config: TrainConfig) -> list[PairSource]:
 
 def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variables:
     """Fresh variables with those of a trained run; of another scale, all but its tail."""
-    other, trained, _ = load_run(source)
+    try:
+        other, trained, _ = load_run(source)
+    except ValueError as error:
+        raise ValueError(f"init_from: {error}; init_from= starts from random weights") from error
     fresh = ("upsampler", "tail") if other.model.scale != config.model.scale else ()
     merged = {
         collection: {
@@ -257,28 +289,3 @@ def _picture(
     report.picture(step, "bicubic_network_original", row)
     folder.mkdir(exist_ok=True)
     Image.fromarray(row).save(folder / f"{step:07d}_{image.name}.png")
-
-
-class _Stop:
-    """Whether a signal has asked the run to end."""
-
-    requested = False
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """Turns SIGTERM and SIGINT into a request; a second SIGINT interrupts at once."""
-    stop = _Stop()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def request(number: int, _: object) -> None:
-        stop.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for number in previous:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

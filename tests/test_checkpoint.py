@@ -11,7 +11,7 @@ import pytest
 from lnln_jax import load_model
 from lnln_jax.checkpoint import RunCheckpoints, load_run, saved_config, saved_steps
 from lnln_jax.config import DataConfig, ModelConfig, TrainConfig, build_module
-from lnln_jax.data import dead_leaves_pairs, make_train_iterator
+from lnln_jax.data import checksum, dead_leaves_pairs, make_train_iterator
 from lnln_jax.optim import make_optimizer
 from lnln_jax.state import TrainState, create_state, initialize
 
@@ -25,6 +25,7 @@ CONFIG = TrainConfig(
 )
 MODULE = build_module(CONFIG)
 SOURCE = dead_leaves_pairs(1, size=16, scale=2, seed=0)
+IMAGES = checksum([SOURCE])
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def at(state: TrainState, step: int) -> TrainState:
 def save(folder: Path, state: TrainState, iterator, scores: dict[int, float | None]) -> None:
     """Writes a checkpoint for each step, with its validation score if it has one."""
     config = CONFIG if state.ema is not None else dataclasses.replace(CONFIG, ema_decay=0.0)
-    with RunCheckpoints(folder / "checkpoints", config) as checkpoints:
+    with RunCheckpoints(folder / "checkpoints", config, images=IMAGES) as checkpoints:
         for step, psnr_y in scores.items():
             metrics = {} if psnr_y is None else {"psnr_y": psnr_y, "ssim_y": 0.9}
             checkpoints.save(at(state, step), iterator, metrics)
@@ -83,15 +84,25 @@ def test_everything_comes_back(tmp_path, fresh, iterator):
     assert saved_config(tmp_path / "checkpoints") == CONFIG
     assert saved_config(tmp_path) is None
     items = {path.name for path in (tmp_path / "checkpoints" / "3").iterdir() if path.is_dir()}
-    assert items == {"variables", "ema", "optimizer", "data", "config", "metrics"}
+    assert items == {"variables", "ema", "optimizer", "data", "config", "images", "metrics"}
     again = make_train_iterator([SOURCE], lr_patch_size=8, batch_size=2, seed=0)
-    with RunCheckpoints(tmp_path / "checkpoints", CONFIG) as checkpoints:
+    with RunCheckpoints(tmp_path / "checkpoints", CONFIG, images=IMAGES) as checkpoints:
         assert checkpoints.latest_step() == 3
         restored = checkpoints.restore(fresh, again)
     assert_equal(restored, state)  # the structure too: Optax's named tuples, not plain ones
     for batch in expected:
         jax.tree.map(np.testing.assert_array_equal, next(again), batch)
     again.close()
+
+
+def test_other_images_are_refused(tmp_path, fresh, iterator):
+    save(tmp_path, fresh, iterator, {3: None})
+    other = checksum([dead_leaves_pairs(1, size=16, scale=2, seed=1)])
+    with (
+        RunCheckpoints(tmp_path / "checkpoints", CONFIG, images=other) as checkpoints,
+        pytest.raises(ValueError, match="the training images are not those that the run in"),
+    ):
+        checkpoints.restore(fresh, iterator)
 
 
 def test_the_average_is_what_is_loaded(tmp_path, fresh, iterator):
@@ -156,7 +167,7 @@ def test_what_an_interrupted_save_left_is_ignored_and_cleaned(tmp_path, fresh, i
     shutil.rmtree(remains / "variables")
     assert load_run(tmp_path)[2] == 4
     assert remains.exists()  # reading changes nothing
-    with RunCheckpoints(folder, CONFIG) as checkpoints:
+    with RunCheckpoints(folder, CONFIG, images=IMAGES) as checkpoints:
         assert checkpoints.latest_step() == 4
         checkpoints.save(at(fresh, 8), iterator, {})
     assert saved_steps(folder) == [4, 8]
@@ -173,7 +184,7 @@ def test_a_damaged_checkpoint_is_named_and_can_be_removed(tmp_path, fresh, itera
         load_run(tmp_path)
     with (
         pytest.raises(ValueError, match=message),
-        RunCheckpoints(folder, CONFIG) as checkpoints,
+        RunCheckpoints(folder, CONFIG, images=IMAGES) as checkpoints,
     ):
         checkpoints.restore(fresh, iterator)
     (folder / "8" / "config" / "metadata").write_text("{")

@@ -136,7 +136,9 @@ def test_the_step_is_its_definition(clip_norm):
         hr = rng.integers(0, 256, (2, 6, 8, 3), np.uint8)
         given = state
         state, metrics = step(given, {"lr": lr, "hr": hr})
-        assert all(leaf.is_deleted() for leaf in jax.tree.leaves((given.variables, given.ema)))
+        assert all(
+            leaf.is_deleted() for leaf in jax.tree.leaves((given.variables["params"], given.ema))
+        )
 
         x = lr.astype(float).repeat(2, axis=1).repeat(2, axis=2)
         loss = np.abs(x * gain - hr).mean()
@@ -258,12 +260,13 @@ def test_validation_is_what_evaluate_prints(run, tmp_path, capsys):
     validation = {r["step"]: r for r in read_metrics(folder) if "validation/psnr_y" in r}
     best = max(validation, key=lambda step: validation[step]["validation/psnr_y"])
     output = tmp_path / "new" / "scores.json"
-    for model, step in [(folder, best), (folder / "checkpoints" / "20", 20)]:
+    chosen = (folder / "checkpoints" / "20", "run@20", 20)
+    for model, name, step in [(folder, "run", best), chosen]:
         arguments = ["evaluate", str(model), "--data", config.data.validation]
         assert main([*arguments, "--json", str(output)]) == 0
         bicubic, network = json.loads(output.read_text())
         assert bicubic["model"] == "bicubic"
-        assert network["model"] == model.name
+        assert network["model"] == name
         assert network["psnr_y"] == validation[step]["validation/psnr_y"]
         assert network["ssim_y"] == validation[step]["validation/ssim_y"]
         assert f"{network['psnr_y']:.2f} / {network['ssim_y']:.4f}" in capsys.readouterr().out

@@ -1,0 +1,60 @@
+"""What a training run needs of the operating system: a folder of its own, and to be stopped."""
+
+import fcntl
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Holds a folder, which is made if missing, against other processes.
+
+    Raises:
+      ValueError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process is training in {folder}; wait for it, or choose another folder"
+            ) from None
+        yield
+
+
+class Stop:
+    """Whether a signal has asked the run to end."""
+
+    requested = False
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Turns SIGTERM and SIGINT into a request; a second SIGINT interrupts at once.
+
+    Only a main thread can receive signals; in others nothing changes.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def request(number: int, _: object) -> None:
+        stop.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        name = signal.Signals(number).name
+        print(f"{name}: stopping after this step; Ctrl-C stops at once", file=sys.stderr)
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in previous:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
