@@ -54,6 +54,13 @@ def test_long_inputs_take_blocks_and_agree(monkeypatch):
     np.testing.assert_allclose(attend(*args), dense, atol=1e-6)
 
 
+def test_blocks_are_even(monkeypatch):
+    monkeypatch.setattr(attention, "DENSE_POSITIONS", 59)
+    monkeypatch.setattr(attention, "BLOCK_ELEMENTS", 60 * 40)  # room for 40 of 60 queries
+    jaxpr = str(jax.make_jaxpr(attend)(*draw(1, 60, 4)))
+    assert "f32[2,1,30,4]" in jaxpr  # two blocks of 30, not 40 and 20 padded to 40
+
+
 def test_blocks_bound_the_memory():
     shape = jax.ShapeDtypeStruct((1, 128 * 128, 32), jnp.float32)
     compiled = jax.jit(attend).lower(shape, shape, shape).compile()

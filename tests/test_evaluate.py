@@ -105,6 +105,32 @@ def test_lr_files_must_be_there_and_fit(tmp_path):
     assert open_benchmark(tmp_path, 3).lr_origin == "made from HR by imresize"  # no LRx3
 
 
+def test_lr_beside_hr_without_a_folder_of_its_own(tmp_path):
+    hr = [save(tmp_path / f"{name}.png", 40, 32) for name in "ab"]
+    for name, image in zip("ab", hr, strict=True):
+        lr = tmp_path / "LRx2" / f"{name}.png"
+        lr.parent.mkdir(exist_ok=True)
+        Image.fromarray(imresize(image, 1 / 2)).save(lr)
+    benchmark = open_benchmark(tmp_path, 2)
+    assert [image.name for image in benchmark] == ["a", "b"]  # LR images are no HR images
+    assert benchmark.lr_origin == "files in LRx2"
+
+
+def test_names_must_tell_images_apart(tmp_path):
+    for folder in ("one", "two"):
+        save(tmp_path / folder / "same.png", 20, 20)
+    with pytest.raises(ValueError, match="several images of one name: same"):
+        open_benchmark(tmp_path, 2)
+
+
+def test_in_memory_is_read_once(tmp_path):
+    save(tmp_path / "x.png", 20, 20)
+    held = open_benchmark(tmp_path, 2).in_memory()
+    (tmp_path / "x.png").unlink()
+    assert [image.name for image in held] == ["x"]
+    assert len(held) == 1
+
+
 def test_a_damaged_file_is_named(tmp_path):
     save(tmp_path / "good.png", 24, 24)
     (tmp_path / "broken.png").write_bytes((tmp_path / "good.png").read_bytes()[:200])
