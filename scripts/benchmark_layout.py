@@ -1,12 +1,13 @@
 """What the arrangement of the blocks and the gradient rules are worth, on this machine.
 
-    python scripts/benchmark_layout.py                 # LNLN x2 in full size, batch 2 of 48x48
-    python scripts/benchmark_layout.py --unrolled      # also with all blocks unrolled (minutes)
+    python scripts/benchmark_layout.py             # LNLN x2 in full size, batch 2 of 48x48
+    python scripts/benchmark_layout.py --unrolled  # also with all blocks unrolled (minutes)
+    python scripts/benchmark_layout.py --grouped   # also a grouped convolution (a minute a step)
 
 Compares, in one run and taking turns, the network as it is (blocks scanned, hand-written rules)
-with the plain definition of its operations (a grouped convolution, JAX's own gradients) and with
-unrolled blocks. Prints, for each: time to initialise, to compile the training step and the forward
-pass, and to run them (the median of the rounds and the range).
+with the plain definition of its operations (JAX's own gradients) and with unrolled blocks. Prints,
+for each: time to initialise, to compile the training step and the forward pass, and to run them
+(the median of the rounds and the range).
 """
 
 import argparse
@@ -138,6 +139,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--unrolled", action="store_true", help="also all blocks unrolled")
+    parser.add_argument("--grouped", action="store_true", help="also a grouped convolution (slow)")
     args = parser.parse_args()
 
     rng = np.random.default_rng(0)
@@ -147,8 +149,9 @@ def main() -> None:
     wanted = [
         ("scanned, our rules (as shipped)", 1, {}),
         ("scanned, shifted taps, JAX's gradients", 1, shifted),
-        ("scanned, grouped convolution", 1, plain_operations(plain_depthwise)),
     ]
+    if args.grouped:
+        wanted.append(("scanned, grouped convolution", 1, plain_operations(plain_depthwise)))
     if args.unrolled:
         wanted.append(("unrolled, our rules", 35, {}))
     variants = []
