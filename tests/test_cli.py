@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -252,7 +253,12 @@ def test_a_traceback_when_asked_for(tmp_path, monkeypatch):
 def test_ctrl_c_is_no_traceback(tmp_path, capsys):
     interrupted = tmp_path / "interrupted.py"
     interrupted.write_text("import signal\n\nsignal.raise_signal(signal.SIGINT)\n")
-    assert main(["train", str(interrupted)]) == 130
+    # A shell's background jobs ignore SIGINT, and CI may run as one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["train", str(interrupted)]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "lnln: interrupted\n"
 
 
