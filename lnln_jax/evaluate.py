@@ -9,29 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lnln_jax.image import modcrop
 from lnln_jax.image_files import find_images, read_rgb
+from lnln_jax.inference import Resolver
 from lnln_jax.metrics import psnr, ssim
 from lnln_jax.resize import imresize
-
-
-class Upscaler(Protocol):
-    """What can be evaluated: see `lnln_jax.load_model`."""
-
-    @property
-    def name(self) -> str:
-        """How tables call it."""
-
-    @property
-    def scale(self) -> int:
-        """The factor by which it enlarges."""
-
-    def upscale(self, lr: np.ndarray, self_ensemble: bool = False) -> np.ndarray:
-        """uint8 `h w 3` to uint8 `h*scale w*scale 3`."""
 
 
 class BenchmarkImage(NamedTuple):
@@ -142,7 +128,7 @@ class Score:
 
 
 def score(
-    model: Upscaler, image: BenchmarkImage, *, self_ensemble: bool = False
+    model: Resolver, image: BenchmarkImage, *, self_ensemble: bool = False
 ) -> tuple[Score, np.ndarray]:
     """Super-resolves one image and compares it with the original; also returns the uint8 SR.
 
@@ -189,7 +175,7 @@ Done = Callable[[str, BenchmarkImage, np.ndarray], None]
 
 
 def evaluate(
-    models: Sequence[Upscaler],
+    models: Sequence[Resolver],
     benchmark: Benchmark,
     *,
     self_ensemble: bool = False,
