@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from lnln_jax.attention import region_attention
 from lnln_jax.ops import (
@@ -22,7 +23,6 @@ from lnln_jax.ops import (
     scale_and_shift,
 )
 
-Dtype = type[jnp.float32] | type[jnp.bfloat16] | jnp.dtype
 Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
 
 # The mean of DIV2K's training images, RGB in 0..255; subtracted before the head, added at the end.
@@ -55,7 +55,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: int = 3
     zero_init: bool = False
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -76,7 +76,7 @@ class Conv(nn.Module):
 class DepthwiseConv(nn.Module):
     """Depthwise 3x3 convolution with bias and zero padding 1."""
 
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -91,7 +91,7 @@ class DepthwiseSeparableConv(nn.Module):
     """DSC: depthwise 3x3, then pointwise 1x1, nothing in between (LNLN paper, section 2.2)."""
 
     features: int
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -135,7 +135,7 @@ class ChannelAttention(nn.Module):
     """Scales each channel by a gate made from the means of all (RCAN, Zhang et al., ECCV 2018)."""
 
     reduction: int = 16
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -155,7 +155,7 @@ class RegionNonLocal(nn.Module):
     """
 
     inner_features: int
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -173,7 +173,7 @@ class Upsampler(nn.Module):
 
     scale: int
     separable: bool = False
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -69,7 +69,7 @@ def _pile(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray
     r_min = np.exp(rng.uniform(*np.log(R_MIN)))
     r_max = max(2.0 * r_min, max(height, width) / 2.0)
     count = 0
-    while count < MAX_LEAVES and labels.min() < 0:
+    while count < MAX_LEAVES and (labels < 0).any():
         leaves = _draw_leaves(rng, r_min, r_max, height, width)
         for i, leaf in enumerate(zip(*(field.tolist() for field in leaves), strict=True)):
             _slide_under(labels, count + i, *leaf)

@@ -3,8 +3,9 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from lnln_jax.layers import Conv, Dtype, Upsampler, add_mean, subtract_mean
+from lnln_jax.layers import Conv, Upsampler, add_mean, subtract_mean
 from lnln_jax.models.residual_groups import DenseResidualGroups
 
 
@@ -27,7 +28,7 @@ class DRCA(nn.Module):
     n_feats: int = 64
     reduction: int = 16
     unroll: int = 1
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:

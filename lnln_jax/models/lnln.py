@@ -3,11 +3,11 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lnln_jax.layers import (
     Conv,
     DepthwiseSeparableConv,
-    Dtype,
     RegionNonLocal,
     Upsampler,
     add_mean,
@@ -35,7 +35,7 @@ class LNLN(nn.Module):
     n_feats: int = 64
     reduction: int = 16
     unroll: int = 1
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:

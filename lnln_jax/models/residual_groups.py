@@ -10,8 +10,9 @@ the compiler how many blocks to lay out side by side; the parameter tree does no
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from lnln_jax.layers import BatchNorm, ChannelAttention, Conv, DepthwiseSeparableConv, Dtype
+from lnln_jax.layers import BatchNorm, ChannelAttention, Conv, DepthwiseSeparableConv
 from lnln_jax.ops import SAVED_NAMES
 
 
@@ -22,7 +23,7 @@ class ResidualBlock(nn.Module):
     reduction: int = 16
     separable: bool = False
     project_skip: bool = False
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -46,7 +47,7 @@ class ResidualGroup(nn.Module):
     reduction: int = 16
     separable: bool = False
     unroll: int = 1
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -88,7 +89,7 @@ class DenseResidualGroups(nn.Module):
     reduction: int = 16
     separable: bool = False
     unroll: int = 1
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
