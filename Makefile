@@ -1,27 +1,31 @@
 # make demo, make test: each makes the environment first (.venv, once) and runs.
-# PYTHON chooses the interpreter, TORCH=0 leaves PyTorch and the cross-checks against it out.
+# PYTHON chooses the interpreter. Only the tests want PyTorch: TORCH=0 leaves it, and the
+# cross-checks against it, out.
 
 PYTHON ?= python3
 TORCH ?= 1
 
-EXTRAS := test,demo
-ifneq ($(TORCH),0)
-EXTRAS := $(EXTRAS),torch
-endif
-
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-ready := .venv/ready-python$(VERSION)-torch$(TORCH)
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+ready := .venv/ready-python$(VERSION)
+
+ifeq ($(TORCH),0)
+ready_to_test := $(ready)
+PYTEST_OPTIONS := --ignore=tests/test_torch_parity.py
+else
+ready_to_test := $(ready)-torch
+endif
 
 .PHONY: demo test setup lint format clean
 
 demo: $(ready)
 	.venv/bin/python scripts/demo.py
 
-test: lint
+test: lint $(ready_to_test)
 	@test "$(TORCH)" != 0 || echo "TORCH=0: the cross-checks against PyTorch are left out"
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(PYTEST_OPTIONS)
 
-setup: $(ready)
+setup: $(ready_to_test)
 
 lint: $(ready)
 	.venv/bin/ruff check .
@@ -35,7 +39,11 @@ format: $(ready)
 $(ready): pyproject.toml requirements.txt
 	@test "$(VERSION)" != "" || { echo "there is no $(PYTHON); set PYTHON"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	$(PIP) --editable ".[test,demo]"
+	@touch $@
+
+$(ready)-torch: $(ready)
+	$(PIP) --editable ".[torch]"
 	@touch $@
 
 clean:

@@ -13,7 +13,6 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import grain
@@ -80,13 +79,8 @@ class RunCheckpoints:
     def save(
         self, state: TrainState, iterator: grain.DatasetIterator, metrics: dict[str, float]
     ) -> None:
-        """Starts to write a checkpoint; `metrics` is empty or has `psnr_y`, by which it is judged.
-
-        A step that is saved already is left alone.
-        """
+        """Starts to write a checkpoint; `metrics` is empty or has `psnr_y`, its rank."""
         step = int(state.step)
-        if step in self._manager.all_steps():
-            return
         items: dict[str, Any] = {
             "variables": ocp.args.StandardSave(state.variables),
             "optimizer": ocp.args.StandardSave(state.opt_state),
@@ -130,12 +124,7 @@ class RunCheckpoints:
     def __enter__(self) -> "RunCheckpoints":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Waits until everything is written."""
         self._manager.wait_until_finished()
         self._manager.close()

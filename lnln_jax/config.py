@@ -224,7 +224,8 @@ def _parse(key: str, text: str, hint: Any) -> Any:
         _check_choice(key, text, hint)
         return text
     if origin is tuple:  # folders, separated by commas
-        return tuple(part.strip() for part in text.strip("[]()").split(",") if part.strip())
+        parts = (part.strip(" '\"") for part in text.strip("[]()").split(","))
+        return tuple(part for part in parts if part)
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):

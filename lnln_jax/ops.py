@@ -2,9 +2,9 @@
 
 Arrays are `B H W C`. The blocks of a residual group run inside `lax.scan`, so their parameters are
 slices of stacked arrays. XLA's CPU compiler fuses such a slice into every loop that reads it and
-then recomputes its address for each pixel, which makes the loop up to ten times slower; its own
+then recomputes its address for each pixel, which makes the loop many times slower; its own
 gradient of a depthwise convolution reads the image once per tap. The rules below cure both:
-`scripts/benchmark_layout.py` measures what they are worth.
+`scripts/benchmark_layout.py` measures what they are worth together.
 """
 
 from functools import partial

@@ -109,7 +109,7 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
         RunCheckpoints(folder / "checkpoints", config, images=checksum(sources)) as checkpoints,
         closing(iterator),
     ):
-        if saved is not None:
+        if checkpoints.latest_step() is not None:
             state = checkpoints.restore(state, iterator)
         (folder / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
 

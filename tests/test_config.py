@@ -61,6 +61,7 @@ def test_overrides_reach_every_kind_of_field():
     assert config.model == ModelConfig("lnln", 4, {"n_feats": 32})
     assert config.init_from == "runs/x=y"
     assert override(config, ["data.train="]).data.train == ()
+    assert override(config, ["data.train=['a', \"b\"]"]).data.train == ("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Training from its parts to real processes that are stopped, killed and started again."""
 
-import io
 import json
 import os
 import re
@@ -38,7 +37,6 @@ from lnln_jax.config import (
 )
 from lnln_jax.data import dead_leaves_pairs
 from lnln_jax.optim import halving_schedule, make_optimizer
-from lnln_jax.reporting import RunReport
 from lnln_jax.resize import imresize
 from lnln_jax.state import create_state, initialize, make_train_step
 from lnln_jax.train import NonFiniteLossError, Outcome, train
@@ -385,45 +383,6 @@ def test_no_images_at_all(tmp_path):
     with pytest.raises(ValueError, match=r"data\.train names no folder and data\.dead_leaves is"):
         train(override(CONFIG, ["data.dead_leaves=0"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-# ---- reports ----
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_gets_a_progress_bar(tmp_path, monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with RunReport(tmp_path, step=0, total_steps=2) as report:
-        report.advance()
-        report.write(1, {"loss": 1.5, "learning_rate": 1e-4}, prefix="train")
-        report.advance()
-        report.write(2, {"psnr_y": 30.25}, prefix="validation")
-    shown = terminal.getvalue()
-    assert "loss 1.5  learning_rate 0.0001" in shown
-    assert "2/2" in shown
-    assert "step       2  validation  psnr_y 30.25" in shown
-
-
-def test_a_resumed_report_reads_as_if_never_stopped(tmp_path, capsys):
-    for start in (0, 3):
-        with RunReport(tmp_path, step=start, total_steps=9) as report:
-            for step in range(start + 1, 6):
-                report.write(step, {"loss": step + start / 10}, prefix="train")
-        with (tmp_path / "metrics.jsonl").open("a") as file:
-            file.write('{"step": 6, "train/lo')  # killed while writing
-    losses = [row["train/loss"] for row in read_metrics_of_complete_lines(tmp_path)]
-    assert losses == [1, 2, 3, 4.3, 5.3]
-    assert "step       5  train  loss 5.3\n" in capsys.readouterr().err
-
-
-def read_metrics_of_complete_lines(run: Path) -> list[dict[str, float]]:
-    *lines, _ = (run / "metrics.jsonl").read_text().split("\n")
-    return [json.loads(line) for line in lines]
 
 
 # ---- real processes ----

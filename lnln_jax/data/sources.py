@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -31,8 +31,8 @@ _MAX_LISTED = 20
 _logger = logging.getLogger(__name__)
 
 
-class PairSource(Sequence[Pair]):
-    """A sequence of (lr, hr) pairs in memory, which Grain can read at random.
+class PairSource:
+    """The (lr, hr) pairs of one origin, in memory: `len`, an index, iteration.
 
     Attributes:
       name: what to call the source in logs and errors.
@@ -75,8 +75,11 @@ class PairSource(Sequence[Pair]):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, index: int) -> Pair:  # type: ignore[override]  # slices: not needed
+    def __getitem__(self, index: int) -> Pair:
         return self._pairs[index]
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._pairs)
 
     def __repr__(self) -> str:
         return f"PairSource(name={self.name!r}, scale={self.scale}, {len(self)} pairs)"
