@@ -17,7 +17,7 @@ config = TrainConfig(
         batch_size=8,
         on_bad_image="skip",  # some images of T91 are smaller than a patch
     ),
-    optimizer=OptimizerConfig(learning_rate=1e-3, halve_every_epochs=2),
+    optimizer=OptimizerConfig(learning_rate=1e-3, decay_every_epochs=2),
     steps=10_000,
     ema_decay=0.999,
     sample_every=2000,

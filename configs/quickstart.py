@@ -10,6 +10,6 @@ from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfi
 config = TrainConfig(
     model=ModelConfig("lnln", scale=2, options={"n_resgroups": 2, "n_resblocks": 3, "n_feats": 32}),
     data=DataConfig(dead_leaves=64, dead_leaves_size=256, lr_patch_size=32, batch_size=8),
-    optimizer=OptimizerConfig(learning_rate=2e-3, halve_every_epochs=1, steps_per_epoch=500),
+    optimizer=OptimizerConfig(learning_rate=2e-3, decay_every_epochs=1, steps_per_epoch=500),
     steps=2400,
 )

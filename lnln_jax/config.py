@@ -16,7 +16,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lnln_jax.models import MODELS, create_model, model_options
+from lnln_jax.models import MODELS, create_model, model_options, resolve
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,17 @@ class ModelConfig:
 
     name: str = "lnln"
     scale: int = 2
-    options: dict[str, int] = field(default_factory=dict)
+    options: dict[str, int | float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Spells out the name of a variant, such as edsr_baseline.
+
+        Raises:
+          ValueError: an unknown name.
+        """
+        name, options = resolve(self.name, self.options)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "options", options)
 
 
 @dataclass(frozen=True)
@@ -45,13 +55,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam with a learning rate that is halved at fixed intervals."""
+    """Adam, or SGD with momentum, with a learning rate that falls at fixed intervals."""
 
+    name: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 1e-4
-    b1: float = 0.9
+    b1: float = 0.9  # of Adam, as b2 and eps
     b2: float = 0.99
     eps: float = 1e-8
-    halve_every_epochs: int = 200
+    momentum: float = 0.9  # of SGD, as the weight decay
+    weight_decay: float = 0.0
+    decay_factor: float = 0.5  # what the learning rate is multiplied with
+    decay_every_epochs: int = 200
     steps_per_epoch: int = 1000
     clip_norm: float = 0.0  # global norm to which gradients are clipped; 0: they are not
 
@@ -63,6 +77,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: Literal["l1", "l2"] = "l1"  # see state.training_loss
     steps: int = 1_000_000
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters: float32
@@ -97,7 +112,8 @@ class TrainConfig:
             "data.lr_patch_size": self.data.lr_patch_size,
             "data.batch_size": self.data.batch_size,
             "optimizer.learning_rate": self.optimizer.learning_rate,
-            "optimizer.halve_every_epochs": self.optimizer.halve_every_epochs,
+            "optimizer.decay_every_epochs": self.optimizer.decay_every_epochs,
+            "optimizer.decay_factor": self.optimizer.decay_factor,
             "optimizer.steps_per_epoch": self.optimizer.steps_per_epoch,
         }
         for key, value in positive.items():
@@ -108,11 +124,16 @@ class TrainConfig:
                 raise ValueError(f"{key} is {value}; it must be from 0 to 2**32 - 1")
         if self.data.dead_leaves < 0:
             raise ValueError(f"data.dead_leaves is {self.data.dead_leaves}; 0 generates none")
-        for key, value in {"b1": self.optimizer.b1, "b2": self.optimizer.b2}.items():
-            if not 0 <= value < 1:
+        for key in ("b1", "b2", "momentum", "weight_decay"):
+            if not 0 <= (value := getattr(self.optimizer, key)) < 1:
                 raise ValueError(f"optimizer.{key} is {value}; it must be at least 0 and below 1")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
+        if self.optimizer.weight_decay and self.optimizer.name != "sgd":
+            raise ValueError(
+                f"optimizer.weight_decay is {self.optimizer.weight_decay}, which "
+                f"{self.optimizer.name} does not know; leave it at 0 or set optimizer.name=sgd"
+            )
         if self.optimizer.clip_norm < 0:
             raise ValueError(f"optimizer.clip_norm is {self.optimizer.clip_norm}; 0 turns it off")
         if self.data.train_lr and len(self.data.train_lr) != len(self.data.train):
@@ -196,21 +217,21 @@ def _set(tree: dict[str, Any], key: str, text: str) -> None:
     hints = typing.get_type_hints(cls)
     if leaf in hints and not dataclasses.is_dataclass(hints[leaf]) and leaf != "options":
         tree[leaf] = _parse(key, text, hints[leaf])
-    elif cls is ModelConfig and tree["name"] in MODELS and leaf in _integers(tree["name"]):
-        tree["options"][leaf] = _parse(key, text, int)
+    elif cls is ModelConfig and leaf in (numbers := _numbers(tree["name"])):
+        tree["options"][leaf] = _parse(key, text, numbers[leaf])
     else:
         raise _unknown(key, ".".join(parents), cls)
 
 
-def _integers(model: str) -> set[str]:
+def _numbers(model: str) -> dict[str, type]:
     """The hyper-parameters of a network that are numbers: all but its dtype, a field of its own."""
-    return {name for name, hint in model_options(model).items() if hint is int}
+    return {name: hint for name, hint in model_options(model).items() if hint in (int, float)}
 
 
 def _unknown(key: str, parent: str, cls: type) -> ValueError:
     names = [f.name for f in dataclasses.fields(cls) if f.name != "options"]
     if cls is ModelConfig:
-        names += sorted({name for model in MODELS for name in _integers(model)})
+        names += sorted({name for model in MODELS for name in _numbers(model)})
     where = f"{parent} has" if parent else "the config has"
     return ValueError(f"there is no config field {key!r}; {where} {', '.join(names)}")
 

@@ -18,6 +18,11 @@ ImageT = TypeVar("ImageT", np.ndarray, jax.Array)
 Y_WEIGHTS = (65.481, 128.553, 24.966)
 Y_OFFSET = 16.0
 
+_YCBCR_OFFSET = np.array([Y_OFFSET, 128.0, 128.0])
+_YCBCR_FROM_RGB = (
+    np.array([Y_WEIGHTS, (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214)]) / 255.0
+)
+
 
 def rgb_to_y(image: ImageT) -> ImageT:
     """Returns the luma of RGB images: ITU-R BT.601, studio range, unrounded.
@@ -35,17 +40,41 @@ def rgb_to_y(image: ImageT) -> ImageT:
     Raises:
       ValueError: the image does not have three channels, or is neither uint8 nor floating.
     """
-    _check_image(image)
+    _check_channels(image)
     _check_dtype(image)
-    if image.shape[-1] != 3:
-        raise ValueError(
-            f"image must have 3 channels (RGB) on its last axis, got shape {image.shape}; "
-            "a one-channel image is its own luma"
-        )
     if image.dtype == np.uint8:
         image = image.astype(np.float64 if isinstance(image, np.ndarray) else np.float32)
     red, green, blue = (image[..., channel] * Y_WEIGHTS[channel] for channel in range(3))
     return Y_OFFSET + (red + green + blue) / 255.0
+
+
+def rgb_to_ycbcr(image: ImageT) -> ImageT:
+    """Returns luma and chroma of RGB images: ITU-R BT.601, studio range, unrounded.
+
+    As MATLAB's `rgb2ycbcr`; the first channel is `rgb_to_y`.
+
+    Args:
+      image: RGB image, `... H W 3`, floating in 0..255.
+
+    Returns:
+      `... H W 3` of the same dtype: Y in 16..235, Cb and Cr in 16..240.
+
+    Raises:
+      ValueError: the image does not have three channels, or is not floating.
+    """
+    _check_rgb(image)
+    return image @ _matrix(_YCBCR_FROM_RGB.T, image) + _matrix(_YCBCR_OFFSET, image)
+
+
+def ycbcr_to_rgb(image: ImageT) -> ImageT:
+    """Undoes `rgb_to_ycbcr`, up to rounding; neither rounded nor clipped.
+
+    Raises:
+      ValueError: the image does not have three channels, or is not floating.
+    """
+    _check_rgb(image)
+    rgb_from_ycbcr = np.linalg.inv(_YCBCR_FROM_RGB).T
+    return (image - _matrix(_YCBCR_OFFSET, image)) @ _matrix(rgb_from_ycbcr, image)
 
 
 def modcrop(image: ImageT, scale: int) -> ImageT:
@@ -165,6 +194,31 @@ def _check_image(image: np.ndarray | jax.Array) -> None:
             f"image must have shape (..., H, W, C), got shape {image.shape}; "
             "give a grayscale image a channel axis: image[..., None]"
         )
+
+
+def _check_channels(image: np.ndarray | jax.Array) -> None:
+    _check_image(image)
+    if image.shape[-1] != 3:
+        raise ValueError(
+            f"image must have 3 channels (RGB) on its last axis, got shape {image.shape}; "
+            "a one-channel image is its own luma"
+        )
+
+
+def _check_rgb(image: np.ndarray | jax.Array) -> None:
+    _check_channels(image)
+    if not jnp.issubdtype(image.dtype, jnp.floating):
+        raise ValueError(
+            f"image must be floating with values in 0..255, got dtype {image.dtype}; "
+            "convert it first"
+        )
+
+
+def _matrix(values: np.ndarray, image: ImageT) -> ImageT:
+    """Constants as the kind of array, and in the dtype, of the image."""
+    if isinstance(image, np.ndarray):
+        return values.astype(image.dtype)
+    return jnp.asarray(values, image.dtype)
 
 
 def _check_dtype(image: np.ndarray | jax.Array) -> None:

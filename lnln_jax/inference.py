@@ -15,7 +15,15 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from lnln_jax.image import Y_WEIGHTS, dihedral, inverse_dihedral, to_uint8
+from lnln_jax.image import (
+    Y_WEIGHTS,
+    dihedral,
+    inverse_dihedral,
+    rgb_to_ycbcr,
+    to_uint8,
+    ycbcr_to_rgb,
+)
+from lnln_jax.models import input_channels
 from lnln_jax.resize import imresize
 
 DEFAULT_OVERLAP = 16
@@ -86,6 +94,19 @@ class Resolver(abc.ABC):
         _check_tile(tile, overlap)
         return self._enlarge(x, self_ensemble, tile, overlap)
 
+    def compile(self, shape: tuple[int, ...], self_ensemble: bool = False) -> int:
+        """Compiles what whole images of a shape need; `upscale` does so itself where it must.
+
+        Args:
+          shape: `(H, W, ...)` of the LR image.
+          self_ensemble: whether `upscale` is going to be called with it.
+
+        Returns:
+          The peak memory in bytes, arguments and results included, that the compiler plans for
+          one pass; 0 where nothing is compiled.
+        """
+        return 0
+
     @abc.abstractmethod
     def _enlarge(
         self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
@@ -98,13 +119,14 @@ class SuperResolver(Resolver):
     """A network with its weights.
 
     A gray image goes through the network as RGB with equal channels. The gray of the result is
-    its BT.601 luma, 0.299 R + 0.587 G + 0.114 B.
+    its BT.601 luma, 0.299 R + 0.587 G + 0.114 B. A network of luma alone (VDSR) gets the Y of
+    YCbCr, and bicubic interpolation enlarges Cb and Cr.
 
     Attributes:
       name: how tables and messages call it.
       scale: the factor by which the network enlarges.
-      module: Flax module; `module.apply(variables, x)` takes float32 `1 H W 3` in 0..255 and
-        returns `1 H*scale W*scale 3`.
+      module: Flax module; `module.apply(variables, x)` takes float32 `1 H W C` in 0..255, C being
+        `input_channels(module)`, and returns `1 H*scale W*scale C`.
       variables: its weights, `{"params": ..., ...}`.
     """
 
@@ -115,6 +137,22 @@ class SuperResolver(Resolver):
     min_size: ClassVar[int] = 2
     uses_tiles: ClassVar[bool] = True
 
+    def compile(self, shape: tuple[int, ...], self_ensemble: bool = False) -> int:
+        """See `Resolver.compile`."""
+        height, width, channels = *shape[:2], input_channels(self.module)
+        shapes = {(height, width, channels)}
+        if self_ensemble:
+            shapes.add((width, height, channels))
+        peaks = []
+        for each in shapes:
+            memory = self._program(each).memory_analysis()
+            peaks.append(
+                memory.argument_size_in_bytes
+                + memory.output_size_in_bytes
+                + memory.temp_size_in_bytes
+            )
+        return max(peaks)
+
     def _enlarge(
         self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
     ) -> np.ndarray:
@@ -124,21 +162,34 @@ class SuperResolver(Resolver):
         rgb = image if image.ndim == 3 else image[..., None]
         rgb = np.broadcast_to(rgb, (*rgb.shape[:2], 3))
 
-        forward = self._forward
+        forward: Forward = self._forward
         if tile is not None:
             forward = functools.partial(_in_tiles, forward, self.scale, tile, overlap)
         if self_ensemble:
             forward = functools.partial(_self_ensemble, forward)
-        sr = forward(rgb)
+        if input_channels(self.module) == 1:
+            ycbcr = rgb_to_ycbcr(rgb)
+            chroma = imresize(ycbcr[..., 1:], self.scale)
+            sr = ycbcr_to_rgb(np.concatenate([forward(ycbcr[..., :1]), chroma], axis=-1))
+        else:
+            sr = forward(rgb)
 
         if image.ndim == 2:
             return sr @ _GRAY_WEIGHTS
         return sr if image.shape[2] == 3 else (sr @ _GRAY_WEIGHTS)[..., None]
 
+    def _program(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
+        leaves, structure = jax.tree.flatten(self.variables)
+        kinds = [
+            jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None))
+            for x in leaves
+        ]
+        return _compile(self.module, structure, tuple(kinds), shape)
+
     def _forward(self, x: np.ndarray) -> np.ndarray:
-        """Applies the network to float32 `H W 3`."""
-        sr = np.array(_apply(self.module, self.variables, x[None]))[0]  # a copy can be written to
-        expected = (x.shape[0] * self.scale, x.shape[1] * self.scale, 3)
+        """Applies the network to float32 `H W C`."""
+        sr = np.array(self._program(x.shape)(self.variables, x[None]))[0]  # writable
+        expected = (x.shape[0] * self.scale, x.shape[1] * self.scale, x.shape[2])
         if sr.shape != expected:
             raise ValueError(
                 f"the network of {self.name} made {sr.shape} of {x.shape}, not {expected}; "
@@ -170,10 +221,11 @@ class Bicubic(Resolver):
         return imresize(image, self.scale)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(module: Any, variables: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    """Compiled once per network and image shape, also across resolvers with equal modules."""
-    return module.apply(variables, x)
+@functools.lru_cache(maxsize=256)
+def _compile(module: Any, structure: Any, leaves: tuple, shape: tuple) -> jax.stages.Compiled:
+    """Compiles a network for images `H W C`, once also for several resolvers of equal modules."""
+    image = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    return jax.jit(module.apply).lower(jax.tree.unflatten(structure, leaves), image).compile()
 
 
 Forward = Callable[[np.ndarray], np.ndarray]  # float32 H W 3 -> H*scale W*scale 3

@@ -50,27 +50,34 @@ def add_mean(x: jax.Array) -> jax.Array:
 
 
 class Conv(nn.Module):
-    """Convolution with bias and zero padding that keeps the size (odd kernels)."""
+    """Convolution with zero padding that keeps the size (odd kernels).
+
+    `init_with` draws kernel and bias; None stands for PyTorch's default.
+    """
 
     features: int
     kernel_size: int = 3
-    zero_init: bool = False
+    use_bias: bool = True
+    init_with: Initializer | None = None
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """`B H W I` to `B H W features`."""
         size, in_features = self.kernel_size, x.shape[-1]
-        init = nn.initializers.zeros if self.zero_init else uniform_fan_in(size**2 * in_features)
+        init = self.init_with or uniform_fan_in(size**2 * in_features)
         kernel = self.param("kernel", init, (size, size, in_features, self.features), jnp.float32)
-        bias = self.param("bias", init, (self.features,), jnp.float32)
+        if self.use_bias:
+            bias = self.param("bias", init, (self.features,), jnp.float32)
+        else:
+            bias = jnp.zeros(self.features, jnp.float32)
         x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
         if size == 1:
             return pointwise_conv(x, kernel[0, 0], bias)
         out = lax.conv_general_dilated(
             x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-        return out + bias
+        return out + bias if self.use_bias else out
 
 
 class DepthwiseConv(nn.Module):
@@ -165,7 +172,8 @@ class RegionNonLocal(nn.Module):
             for name in ("theta", "phi", "g")
         ]
         y = region_attention(*projections)
-        return x + Conv(x.shape[-1], 1, zero_init=True, dtype=self.dtype, name="w")(y)
+        zeros = nn.initializers.zeros
+        return x + Conv(x.shape[-1], 1, init_with=zeros, dtype=self.dtype, name="w")(y)
 
 
 class Upsampler(nn.Module):

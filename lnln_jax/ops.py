@@ -7,12 +7,15 @@ gradient of a depthwise convolution reads the image once per tap. The rules belo
 `scripts/benchmark_layout.py` measures what they are worth together.
 """
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+
+from lnln_jax.resize import cubic
 
 # What the backward pass keeps of a block; all else is cheaper to compute again than to store.
 SAVED_NAMES = ("pointwise", "batch_statistics")
@@ -216,3 +219,35 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
         )
     x = x.reshape(batch, height, width, -1, factor, factor)
     return x.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * factor, width * factor, -1)
+
+
+def bicubic_upsample(x: jax.Array, factor: int) -> jax.Array:
+    """MATLAB's bicubic interpolation by a whole factor, as `resize.imresize` of a float image.
+
+    Args:
+      x: `B H W C`, floating.
+      factor: at least 1.
+
+    Returns:
+      `B H*factor W*factor C` in the dtype of `x`.
+    """
+    return _upsample_axis(_upsample_axis(x, 1, factor), 2, factor)
+
+
+def _upsample_axis(x: jax.Array, axis: int, factor: int) -> jax.Array:
+    """Every output pixel is a sum of four inputs; which weights depends on its phase alone."""
+    size, reach = x.shape[axis], 2
+    padding = [(reach, reach) if i == axis else (0, 0) for i in range(x.ndim)]
+    padded = jnp.pad(x, padding, mode="symmetric")
+    phases = []
+    for phase in range(factor):
+        centre = (phase + 0.5) / factor - 0.5
+        first = math.floor(centre) - 1
+        taps = [
+            cubic(centre - tap).item()
+            * lax.slice_in_dim(padded, reach + tap, reach + tap + size, axis=axis)
+            for tap in range(first, first + 4)
+        ]
+        phases.append(sum(taps[1:], taps[0]))
+    shape = [size * factor if i == axis else n for i, n in enumerate(x.shape)]
+    return jnp.stack(phases, axis=axis + 1).reshape(shape)

@@ -124,7 +124,7 @@ def _resize_matrix(
     # Pixel centres are at integers from 0; the centre of output pixel i seen by the input:
     centre = (np.arange(out_size) + 0.5) / scale - 0.5
     taps = np.floor(centre - support / 2)[:, None] + np.arange(math.ceil(support) + 2)
-    weights = _cubic((centre[:, None] - taps) * stretch)
+    weights = cubic((centre[:, None] - taps) * stretch)
     weights /= weights.sum(axis=1, keepdims=True)
 
     columns = taps.astype(np.int32)
@@ -141,7 +141,7 @@ def _resize_matrix(
     return matrix
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
+def cubic(x: np.typing.ArrayLike) -> np.ndarray:
     """Evaluates the cubic convolution kernel of Keys (1981) with a = -0.5."""
     x = np.abs(x)
     inner = (1.5 * x - 2.5) * x**2 + 1

@@ -1,7 +1,7 @@
 """The state of a training and the step that advances it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from lnln_jax.image import rgb_to_y
+from lnln_jax.models import input_channels
 from lnln_jax.prng import hash_key
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
@@ -39,7 +41,7 @@ class TrainState(struct.PyTreeNode):
 
 def initialize(module: nn.Module, seed: int) -> Variables:
     """Draws the variables of a network in one compiled call."""
-    shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    shape = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
     return jax.jit(lambda key: module.lazy_init(key, shape))(hash_key(seed))
 
 
@@ -55,11 +57,24 @@ def create_state(
     )
 
 
-def l1_loss(module: nn.Module, variables: Variables, batch: Batch) -> tuple[jax.Array, Variables]:
-    """Mean absolute error in units of 0..255 in training mode, and the changed statistics."""
+def training_loss(
+    module: nn.Module, variables: Variables, batch: Batch, kind: str
+) -> tuple[jax.Array, Variables]:
+    """The loss of a batch in training mode, and the changed statistics.
+
+    `kind` is "l1", the mean absolute error in units of 0..255, or "l2", half the squared error in
+    units of 0..1, summed over an image and averaged over the batch (as VDSR was trained). A network
+    of luma alone sees, and is judged by, the luma of the batch.
+    """
     lr, hr = (batch[key].astype(jnp.float32) for key in ("lr", "hr"))
+    if input_channels(module) == 1:
+        lr, hr = rgb_to_y(lr)[..., None], rgb_to_y(hr)[..., None]
     sr, changed = module.apply(variables, lr, train=True, mutable=["batch_stats"])
-    return jnp.abs(sr - hr).mean(), dict(changed)
+    if kind == "l1":
+        loss = jnp.abs(sr - hr).mean()
+    else:
+        loss = 0.5 * jnp.square((sr - hr) / 255.0).sum() / lr.shape[0]
+    return loss, dict(changed)
 
 
 def make_train_step(
@@ -68,6 +83,7 @@ def make_train_step(
     *,
     schedule: optax.Schedule,
     ema_decay: float = 0.0,
+    loss: Literal["l1", "l2"] = "l1",
 ) -> TrainStep:
     """The jitted training step; it takes over (donates) the state that it is given.
 
@@ -81,9 +97,9 @@ def make_train_step(
         rest = {key: value for key, value in state.variables.items() if key != "params"}
 
         def loss_of(params: Any) -> tuple[jax.Array, Variables]:
-            return l1_loss(module, {"params": params, **rest}, batch)
+            return training_loss(module, {"params": params, **rest}, batch, loss)
 
-        (loss, changed), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        (value, changed), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         variables = {**rest, **changed, "params": optax.apply_updates(params, updates)}
         ema = state.ema
@@ -92,7 +108,7 @@ def make_train_step(
             decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
             ema = optax.incremental_update(variables, ema, 1 - decay)
         metrics = {
-            "loss": loss,
+            "loss": value,
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
         }

@@ -66,6 +66,7 @@ LAYERS = {
         Row("params/{}/kernel", "{}.weight", "conv"),
         Row("params/{}/bias", "{}.bias", "same"),
     ),
+    "conv_without_bias": (Row("params/{}/kernel", "{}.weight", "conv"),),
     "separable": (
         Row("params/{}/depthwise/kernel", "{}.depthwise.weight", "depthwise"),
         Row("params/{}/depthwise/bias", "{}.depthwise.bias", "same"),
@@ -108,6 +109,14 @@ def _dense_groups(conv: str) -> tuple[Row, ...]:
     )
 
 
+# What EDSR and RCAN share.
+_ENDS = (
+    Row("head", "head.0", "conv"),
+    Row("upsampler/conv_1", "tail.0.0", "conv"),
+    Row("upsampler/conv_2", "tail.0.2", "conv"),
+    Row("tail", "tail.1", "conv"),
+)
+
 # A frozen 1x1 convolution in PyTorch, two additions in Flax.
 _MEAN_SHIFT = {
     "sub_mean.weight": np.eye(3, dtype=np.float32)[:, :, None, None],
@@ -127,6 +136,44 @@ NETWORKS = {
             Row("non_local/w", "non_local.W", "conv"),
         ),
         _MEAN_SHIFT,
+    ),
+    "rcan": Network(
+        (
+            *_ENDS,
+            *(
+                Row(
+                    f"groups[group]/blocks[block]/{flax}",
+                    f"body.{{group}}.body.{{block}}.body.{torch}",
+                    "conv",
+                )
+                for flax, torch in (
+                    ("conv_1", "0"),
+                    ("conv_2", "2"),
+                    ("attention/squeeze", "3.conv_du.0"),
+                    ("attention/excite", "3.conv_du.2"),
+                )
+            ),
+            Row("groups[group]/conv", "body.{group}.body.{blocks}", "conv"),
+            Row("body", "body.{groups}", "conv"),
+        ),
+        _MEAN_SHIFT,
+    ),
+    "edsr": Network(
+        (
+            *_ENDS,
+            Row("blocks[block]/conv_1", "body.{block}.body.0", "conv"),
+            Row("blocks[block]/conv_2", "body.{block}.body.2", "conv"),
+            Row("body", "body.{blocks}", "conv"),
+        ),
+        _MEAN_SHIFT,
+    ),
+    "vdsr": Network(
+        (
+            Row("first/conv", "input", "conv_without_bias"),
+            Row("layers[layer]/conv", "residual_layer.{layer}.conv", "conv_without_bias"),
+            Row("last", "output", "conv_without_bias"),
+        ),
+        {},
     ),
 }
 

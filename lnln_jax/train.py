@@ -99,7 +99,11 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
 
     # Step
     train_step = make_train_step(
-        module, optimizer, schedule=halving_schedule(config.optimizer), ema_decay=config.ema_decay
+        module,
+        optimizer,
+        schedule=halving_schedule(config.optimizer),
+        ema_decay=config.ema_decay,
+        loss=config.loss,
     )
 
     # Restore

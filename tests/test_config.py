@@ -31,7 +31,7 @@ def test_every_config_loads_and_survives_json(path):
 def test_the_published_recipe():
     config = load_config(CONFIGS[0].parent / "lnln_x2.py")
     assert config.optimizer == OptimizerConfig(
-        learning_rate=1e-4, b1=0.9, b2=0.99, eps=1e-8, halve_every_epochs=200, steps_per_epoch=1000
+        learning_rate=1e-4, b1=0.9, b2=0.99, eps=1e-8, decay_every_epochs=200, steps_per_epoch=1000
     )
     assert (config.data.lr_patch_size, config.data.batch_size) == (48, 16)
     assert not config.model.options
@@ -81,7 +81,7 @@ def test_overrides_reach_every_kind_of_field():
         ("steps=0", "steps is 0; it must be larger than 0"),
         ("ema_decay=1", "ema_decay is 1.0"),
         ("model.scale=5", "scale is 5"),
-        ("model.name=edvr", "the networks are drca, lnln"),
+        ("model.name=edvr", "the networks are drca, edsr, edsr_baseline, lnln"),
         ("data.train_lr=a", "one LR folder for each HR folder"),
     ],
 )

@@ -67,6 +67,42 @@ def test_rgb_to_y_rejects(image, message):
         image_lib.rgb_to_y(image)
 
 
+# ---------------------------------------------------------------- YCbCr
+
+
+@BOTH_KINDS
+def test_ycbcr_of_known_colours(as_array):
+    colours = [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    ycbcr = image_lib.rgb_to_ycbcr(as_array(np.array([colours], np.float32)))
+    expected = [  # MATLAB's rgb2ycbcr of doubles
+        [16, 128, 128],
+        [235, 128, 128],
+        [81.481, 90.203, 240],
+        [144.553, 53.797, 34.214],
+        [40.966, 240, 109.786],
+    ]
+    np.testing.assert_allclose(ycbcr, [expected], rtol=1e-6)
+    assert isinstance(ycbcr, type(as_array(0)))
+    assert ycbcr.dtype == np.float32
+
+
+@BOTH_KINDS
+def test_ycbcr_goes_back(as_array):
+    image = as_array(_random((2, 4, 5, 3)).astype(np.float32))
+    ycbcr = image_lib.rgb_to_ycbcr(image)
+    np.testing.assert_allclose(ycbcr[..., 0], image_lib.rgb_to_y(image), rtol=1e-6)
+    # Chroma near its zero at 128 costs three bits more than the rounding of 255.
+    np.testing.assert_allclose(image_lib.ycbcr_to_rgb(ycbcr), image, atol=2e-4)
+
+
+@pytest.mark.parametrize("function", [image_lib.rgb_to_ycbcr, image_lib.ycbcr_to_rgb])
+def test_ycbcr_rejects(function):
+    with pytest.raises(ValueError, match=r"must be floating .* got dtype uint8"):
+        function(np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(ValueError, match="must have 3 channels"):
+        function(np.zeros((2, 2, 1), np.float32))
+
+
 # ---------------------------------------------------------------- modcrop, shave
 
 

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lnln_jax import image as image_lib
 from lnln_jax import inference
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.models import create_model
 from lnln_jax.resize import imresize
+from lnln_jax.state import initialize
 
 SCALE = 2
 RADIUS = 3  # LR pixels that `SmallNet` looks away: a 3x3 convolution dilated by 3
@@ -91,12 +93,60 @@ def test_gray_comes_back_gray():
 
 
 def test_one_compilation_per_shape_also_across_resolvers():
-    inference._apply.clear_cache()
+    inference._compile.cache_clear()
     for resolver in (small_resolver(), small_resolver()):
         for _ in range(2):
             resolver.upscale(image(9, 14))
             resolver.upscale(image(14, 9))
-    assert inference._apply._cache_size() == 2
+    assert inference._compile.cache_info().misses == 2
+
+
+def test_compile_before_use():
+    inference._compile.cache_clear()
+    resolver = small_resolver()
+    peak = resolver.compile((40, 30, 3))
+    # At least the weights, the image and the result, all float32.
+    assert peak >= 4 * (9 * 3 * 12 + 12 + 40 * 30 * 3 * (1 + SCALE**2))
+    assert resolver.compile((20, 30, 3), self_ensemble=True) < peak
+    assert inference._compile.cache_info().misses == 3  # a turned shape as well
+    resolver.upscale(image(20, 30), self_ensemble=True)
+    resolver.upscale(image(40, 30))
+    assert inference._compile.cache_info().misses == 3
+    assert Bicubic(2).compile((20, 30, 3)) == 0
+
+
+# ---- networks of luma ----
+
+
+def luma_resolver(scale: int = SCALE) -> SuperResolver:
+    module = create_model("vdsr", scale, n_layers=3, n_feats=4)
+    return SuperResolver("luma", scale, module, initialize(module, 0))
+
+
+@pytest.mark.parametrize("options", [{}, {"self_ensemble": True}, {"tile": 16, "overlap": 8}])
+def test_luma_networks_get_y_and_bicubic_the_chroma(data_dir, options):
+    with Image.open(data_dir / "Set5" / "LRx2" / "butterfly.png") as file:
+        lr = np.asarray(file, np.float32)[:24, :30]
+    resolver = luma_resolver()
+    y = image_lib.rgb_to_y(lr)[..., None]
+    expected_y = resolver.module.apply(resolver.variables, y[None])[0]
+    ycbcr = image_lib.rgb_to_ycbcr(resolver.upscale_float(lr, **options))
+    chroma = imresize(image_lib.rgb_to_ycbcr(lr)[..., 1:], SCALE)
+    np.testing.assert_allclose(ycbcr[..., 1:], chroma, atol=2e-4)  # as in test_image.py
+    assert np.abs(expected_y[..., 0] - imresize(y, SCALE)[..., 0]).max() > 0.1  # it does something
+    if "self_ensemble" not in options:
+        # The network sees 3 + 2 pixels around: less than half of the overlap.
+        np.testing.assert_allclose(ycbcr[..., :1], expected_y, atol=2e-4)
+
+
+def test_luma_networks_keep_gray_gray(data_dir):
+    lr = image(12, 9, 1)
+    sr = luma_resolver().upscale(np.repeat(lr, 3, axis=2))
+    assert (sr == sr[..., :1]).all()
+    gray = luma_resolver().upscale(lr)
+    assert gray.shape == (24, 18, 1)
+    # Rounded once as gray, once as RGB: a value between two integers may fall to either.
+    assert np.abs(gray.astype(int) - sr[..., :1]).max() <= 1
 
 
 # ---- self-ensemble ----
@@ -168,10 +218,10 @@ def test_spans_cover_an_axis_once_with_margins(tile, overlap):
 
 
 def test_all_tiles_have_one_shape():
-    inference._apply.clear_cache()
+    inference._compile.cache_clear()
     small_resolver().upscale(image(70, 81), tile=32)
     small_resolver().upscale(image(33, 100), tile=32)
-    assert inference._apply._cache_size() == 1
+    assert inference._compile.cache_info().misses == 1
 
 
 # ---- bicubic ----

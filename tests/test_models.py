@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lnln_jax.layers import DIV2K_MEAN, BatchNorm, RegionNonLocal, Upsampler, uniform_fan_in
-from lnln_jax.models import create_model
+from lnln_jax.models import MODELS, create_model, input_channels
+from lnln_jax.resize import imresize
 from lnln_jax.state import initialize
 
 TINY = {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
@@ -20,8 +21,9 @@ def count(tree):
 
 @cache
 def abstract_variables(name, scale, **overrides):
-    lr = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
-    return jax.eval_shape(create_model(name, scale, **overrides).init, jax.random.key(0), lr)
+    module = create_model(name, scale, **overrides)
+    lr = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
+    return jax.eval_shape(module.init, jax.random.key(0), lr)
 
 
 def tiny(name="lnln", **overrides):
@@ -62,6 +64,19 @@ def image(height, width, seed=0):
         ("drca", 2, 14_050_835),
         ("drca", 3, 14_050_835 + 577 * (576 - 256)),
         ("drca", 4, 14_198_547),
+        ("rcan", 2, 15_444_643),
+        ("rcan", 3, 15_444_643 + 577 * (576 - 256)),
+        ("rcan", 4, 15_592_355),
+        ("edsr", 2, 40_729_603),
+        ("edsr", 3, 40_729_603 + (9 * 256 + 1) * 5 * 256),
+        ("edsr", 4, 43_089_923),
+        ("edsr_baseline", 2, 1_369_859),
+        ("edsr_baseline", 3, 1_554_499),
+        ("edsr_baseline", 4, 1_517_571),
+        ("vdsr", 2, 664_704),
+        ("vdsr", 3, 664_704),
+        ("vdsr", 4, 664_704),
+        ("vdsr_rgb", 2, 664_704 + 2 * 2 * 9 * 64),
     ],
 )
 def test_parameter_counts(name, scale, parameters):
@@ -221,12 +236,16 @@ def test_the_mean_goes_straight_through():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("lnlm", 2, {}), "name is 'lnlm'; the networks are drca, lnln"),
+        (("lnlm", 2, {}), "name is 'lnlm'; the networks are drca, edsr, edsr_baseline, lnln"),
         (("lnln", 5, {}), "scale is 5"),
         (("lnln", 2, {"n_feat": 3}), "no hyper-parameter 'n_feat'; it has n_resgroups"),
         (("lnln", 2, {"n_feats": 0}), "n_feats is 0; it must be a whole number"),
         (("lnln", 2, {"n_resblocks": 2.5}), "n_resblocks is 2.5"),
         (("drca", 2, {"n_feats": 8}), "reduction 16 leaves no channel"),
+        (("rcan", 2, {"n_feats": 8}), "reduction 16 leaves no channel"),
+        (("edsr", 2, {"res_scale": 0}), "res_scale is 0; it must be a number above 0"),
+        (("vdsr", 2, {"n_layers": 2}), "n_layers is 2; VDSR has at least 3"),
+        (("vdsr", 2, {"n_colors": 2}), "n_colors is 2; it must be 1"),
     ],
 )
 def test_wrong_hyper_parameters_are_named(arguments, message):
@@ -238,3 +257,61 @@ def test_wrong_hyper_parameters_are_named(arguments, message):
 def test_the_upsampler_knows_three_factors():
     with pytest.raises(ValueError, match="scale is 5"):
         Upsampler(5).init(jax.random.key(0), jnp.zeros((1, 2, 2, 4)))
+
+
+# ---- the networks that LNLN is compared with ----
+
+SMALL_BASELINES = {
+    "rcan": TINY,
+    "edsr": {"n_resblocks": 2, "n_feats": 8},
+    "vdsr": {"n_layers": 4, "n_feats": 8},
+    "vdsr_rgb": {"n_layers": 4, "n_feats": 8},
+}
+
+
+@pytest.mark.parametrize("name", SMALL_BASELINES)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_baselines_enlarge(name, scale):
+    module = create_model(name, scale, **SMALL_BASELINES[name])
+    variables = initialize(module, 0)
+    assert variables.keys() == {"params"}
+    lr = image(5, 7)[..., : input_channels(module)]
+    sr = apply(module, variables, lr)
+    assert sr.shape == (1, 5 * scale, 7 * scale, input_channels(module))
+    assert sr.dtype == jnp.float32
+    trained, changed = module.apply(variables, lr, train=True, mutable=["batch_stats"])
+    assert not changed
+    # Compiled and run operation by operation: some units of 2**-23 of the largest value, 255.
+    np.testing.assert_allclose(trained, sr, atol=2e-4)
+
+
+def test_vdsr_without_a_correction_is_bicubic():
+    module = create_model("vdsr", 3, **SMALL_BASELINES["vdsr"])
+    variables = initialize(module, 0)
+    variables["params"]["last"]["kernel"] *= 0
+    lr = image(6, 5)[..., :1]
+    # The weights of the interpolation sum to one in float32 up to rounding.
+    np.testing.assert_allclose(
+        apply(module, variables, lr)[0], imresize(np.asarray(lr[0]), 3), atol=1e-4
+    )
+
+
+def test_res_scale_scales_the_residual():
+    options = SMALL_BASELINES["edsr"]
+    variables = initialize(create_model("edsr", **options), 0)
+    x, tiny_scale = image(6, 6), 2.0**-40
+    scaled = apply(create_model("edsr", **options, res_scale=tiny_scale), variables, x)
+    params = variables["params"]
+    without = {**params, "blocks": jax.tree.map(jnp.zeros_like, params["blocks"])}
+    zeroed = apply(create_model("edsr", **options, res_scale=1.0), {"params": without}, x)
+    np.testing.assert_array_equal(scaled, zeroed)
+    assert np.abs(apply(create_model("edsr", **options), variables, x) - scaled).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_unrolling_changes_no_parameter(name):
+    assert create_model(name, unroll=2).unroll == 2
+    shapes = [
+        jax.tree.map(jnp.shape, abstract_variables(name, 2, unroll=unroll)) for unroll in (1, 2)
+    ]
+    assert shapes[0] == shapes[1]

@@ -8,12 +8,14 @@ from jax import lax
 
 from lnln_jax.ops import (
     batch_norm,
+    bicubic_upsample,
     depthwise_conv3x3,
     materialize,
     pixel_shuffle,
     pointwise_conv,
     scale_and_shift,
 )
+from lnln_jax.resize import imresize
 
 # Sums of some hundred float32 products: relative to the largest value, a few units of 2**-23.
 TOLERANCE = 2e-6
@@ -136,3 +138,13 @@ def test_pixel_shuffle_orders_channels_as_pytorch():
                 assert y[0, row, column, channel] == x[0, row // 2, column // 2, source]
     with pytest.raises(ValueError, match="6 channels, which is no multiple of factor"):
         pixel_shuffle(jnp.zeros((1, 2, 2, 6)), 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2), (2, 5, 1), (7, 4, 3)])
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+def test_bicubic_upsample_is_imresize(shape, factor):
+    images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
+    expected = [imresize(image, factor) for image in images]
+    # imresize sums in float64; two times four products of up to 255: some units of 255 * 2**-24.
+    actual = jax.jit(bicubic_upsample, static_argnums=1)(images, factor)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)

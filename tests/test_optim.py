@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lnln_jax.config import OptimizerConfig
@@ -36,3 +37,26 @@ def test_clipping_bounds_the_gradient_before_adam():
     updates, _ = optimizer.update({"w": jnp.array([30.0, 40.0])}, optimizer.init(params), params)
     # Clipped to (0.6e-3, 0.8e-3); with eps 1 Adam's first step is lr * g / (|g| + 1).
     np.testing.assert_allclose(updates["w"], [-0.3e-3, -0.4e-3], rtol=2e-3)
+
+
+def test_sgd_is_pytorchs():
+    config = OptimizerConfig(
+        name="sgd",
+        learning_rate=0.5,
+        momentum=0.75,
+        weight_decay=0.25,
+        clip_norm=2.5,
+        decay_factor=0.5,
+        decay_every_epochs=1,
+        steps_per_epoch=2,
+    )
+    optimizer = make_optimizer(config)
+    params = {"w": jnp.array([1.0, -2.0])}
+    state, weights, velocity = optimizer.init(params), np.array([1.0, -2.0]), np.zeros(2)
+    for step, grad in enumerate([[3.0, 4.0], [0.5, 1.0], [0.0, 0.25]]):
+        updates, state = optimizer.update({"w": jnp.array(grad)}, state, params)
+        params = optax.apply_updates(params, updates)
+        clipped = np.array(grad) * min(1, 2.5 / np.linalg.norm(grad))
+        velocity = 0.75 * velocity + clipped + 0.25 * weights
+        weights = weights - 0.5 * 0.5 ** (step // 2) * velocity
+    np.testing.assert_array_equal(params["w"], weights)  # all numbers are short binary fractions

@@ -416,7 +416,7 @@ def test_cancelled_biases_change_nothing(name):
 def train_in_flax(name, variables, batches):
     """The loss of every step, and the state dicts from before the first to after the last."""
     optimizer = make_optimizer(
-        OptimizerConfig(learning_rate=1e-3, halve_every_epochs=4, steps_per_epoch=1)
+        OptimizerConfig(learning_rate=1e-3, decay_every_epochs=4, steps_per_epoch=1)
     )
 
     @jax.jit

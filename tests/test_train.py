@@ -117,7 +117,7 @@ class Gain(nn.Module):
 @pytest.mark.parametrize("clip_norm", [0.0, 10.0])
 def test_the_step_is_its_definition(clip_norm):
     config = OptimizerConfig(
-        learning_rate=0.1, eps=1.0, halve_every_epochs=2, steps_per_epoch=1, clip_norm=clip_norm
+        learning_rate=0.1, eps=1.0, decay_every_epochs=2, steps_per_epoch=1, clip_norm=clip_norm
     )
     ema_decay, steps, module = 0.3, 5, Gain()
     optimizer, schedule = make_optimizer(config), halving_schedule(config)

@@ -1,0 +1,220 @@
+"""Folders of test images, in the layouts in which benchmarks are handed around.
+
+    Set5/HR/baby.png              Set5/LRx2/baby.png
+    Set5/HR/baby.png              Set5/LR_bicubic/X2/babyx2.png (or babyX2.png)
+    DIV2K_valid_HR/0801.png       DIV2K_valid_LR_bicubic/X2/0801x2.png
+    Set5/image_SRF_2/img_001_SRF_2_HR.png, Set5/image_SRF_2/img_001_SRF_2_LR.png
+
+or HR images alone, of which `imresize` then makes the LR images.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from lnln_jax.image import modcrop, to_uint8
+from lnln_jax.image_files import find_images, read_photo, read_rgb
+from lnln_jax.resize import Border, imresize
+
+
+class BenchmarkImage(NamedTuple):
+    """One image of a benchmark: uint8 RGB, HR cropped to a multiple of the scale."""
+
+    name: str
+    lr: np.ndarray  # h w 3
+    hr: np.ndarray  # h*scale w*scale 3
+    gray: bool  # whether the HR file stores one channel; its three are equal here
+
+
+class ImageFiles(NamedTuple):
+    """Where one image of a benchmark lies; without an LR file, `imresize` makes it."""
+
+    name: str
+    hr: Path
+    lr: Path | None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A folder of test images; iterating reads them one after the other.
+
+    Attributes:
+      name: of the folder, such as "Set5".
+      scale: of the LR images.
+      files: of its images, sorted.
+      lr_folder: of the LR files, as seen from the benchmark; empty without LR files.
+    """
+
+    name: str
+    scale: int
+    files: tuple[ImageFiles, ...]
+    lr_folder: str = ""
+    held: tuple[BenchmarkImage, ...] = ()
+
+    def lr_origin(self, border: Border = "symmetric") -> str:
+        """Where the LR images come from, in words."""
+        if self.lr_folder:
+            return f"files in {self.lr_folder}"
+        return f"made from HR by imresize ({border} border)"
+
+    def images(self, border: Border = "symmetric") -> Iterator[BenchmarkImage]:
+        """Reads image after image.
+
+        Args:
+          border: for `imresize`, where it makes the LR images.
+
+        Raises:
+          ValueError: a file that is no image, an HR image smaller than the scale, or an LR file of
+            the wrong size.
+        """
+        if self.held and (self.lr_folder or border == "symmetric"):
+            yield from self.held
+            return
+        for files in self.files:
+            yield _read(files, self.scale, border)
+
+    def image(self, name: str) -> BenchmarkImage:
+        """Reads one image.
+
+        Raises:
+          ValueError: there is none of this name, or as `images` raises it.
+        """
+        for files in self.files:
+            if files.name == name:
+                return _read(files, self.scale, "symmetric")
+        raise ValueError(f"{self.name} has no image {name!r}; it has {', '.join(self.names)}")
+
+    @property
+    def names(self) -> list[str]:
+        """Of its images, in order."""
+        return [files.name for files in self.files]
+
+    def in_memory(self) -> "Benchmark":
+        """The same, read once and for all.
+
+        Raises:
+          ValueError: as `images` raises it.
+        """
+        return replace(self, held=tuple(self))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[BenchmarkImage]:
+        return self.images()
+
+
+def open_benchmark(
+    folder: str | Path, scale: int, *, lr: Literal["auto", "imresize"] = "auto"
+) -> Benchmark:
+    """Finds the images of a benchmark.
+
+    Args:
+      folder: in one of the layouts above, searched with its sub-folders.
+      scale: of the LR images.
+      lr: "auto" takes LR files where there are any of this scale; "imresize" takes none.
+
+    Raises:
+      ValueError: no such folder, no images in it, two of one name, or LR files missing for some.
+    """
+    if lr not in ("auto", "imresize"):
+        raise ValueError(f"lr is {lr!r}; it must be 'auto' or 'imresize'")
+    folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}; give one that holds HR images")
+    if folder.name.startswith("image_SRF_"):
+        if folder.name != f"image_SRF_{scale}":
+            raise ValueError(f"{folder} is not of scale {scale}; give {folder.parent}, or --scale")
+        folder = folder.parent
+    name = folder.parent.name if folder.name == "HR" else folder.name
+    if (folder / "HR").is_dir() or not any(folder.glob("image_SRF_*")):
+        hr, lr_folder = _plain(folder), _lr_folder(folder, scale)
+        found = {path.stem: path for path in find_images(lr_folder[1])} if lr_folder else {}
+    else:
+        hr, found = _self_ex_sr(folder / f"image_SRF_{scale}", scale)
+        lr_folder = f"image_SRF_{scale}", folder / f"image_SRF_{scale}"
+    if lr == "imresize" or lr_folder is None:
+        return Benchmark(name, scale, tuple(ImageFiles(name, path, None) for name, path in hr))
+
+    files, missing = [], []
+    for image, path in hr:
+        spellings = (image, f"{image}x{scale}", f"{image}X{scale}")
+        files.append(ImageFiles(image, path, next(filter(None, map(found.get, spellings)), None)))
+        missing += [image] if files[-1].lr is None else []
+    if missing:
+        raise ValueError(
+            f"{lr_folder[1]} has no LR image for {', '.join(missing)}; add them, or have all made "
+            "by imresize (--lr imresize)"
+        )
+    return Benchmark(name, scale, tuple(files), lr_folder[0])
+
+
+def _plain(folder: Path) -> list[tuple[str, Path]]:
+    """Names and files of the HR images in `HR/`, or in the folder itself."""
+    if (folder / "HR").is_dir():
+        folder = folder / "HR"
+    paths = [
+        path
+        for path in find_images(folder)
+        if not any(
+            part.startswith("LRx") or part.endswith("LR_bicubic")
+            for part in path.relative_to(folder).parts[:-1]
+        )
+    ]
+    names = [path.stem for path in paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{folder} has several images of one name: {', '.join(twice)}; rename them"
+        )
+    if not paths:
+        raise ValueError(f"{folder} holds no images; give a folder that holds HR images")
+    return list(zip(names, paths, strict=True))
+
+
+def _lr_folder(folder: Path, scale: int) -> tuple[str, Path] | None:
+    """The LR files that belong to a folder: how messages call their folder, and the folder."""
+    candidates = [(folder, f"LRx{scale}"), (folder, f"LR_bicubic/X{scale}")]
+    if folder.name.endswith("_HR"):
+        stem = folder.name.removesuffix("_HR")
+        candidates.append((folder.parent, f"{stem}_LR_bicubic/X{scale}"))
+    for parent, name in candidates:
+        if (parent / name).is_dir():
+            return name, parent / name
+    return None
+
+
+def _self_ex_sr(folder: Path, scale: int) -> tuple[list[tuple[str, Path]], dict[str, Path]]:
+    """Names and files of HR, and of LR, where SelfExSR's results may lie beside them."""
+    if not folder.is_dir():
+        others = ", ".join(sorted(path.name for path in folder.parent.glob("image_SRF_*")))
+        raise ValueError(f"there is no folder {folder}, only {others}; choose another scale")
+    found: dict[str, dict[str, Path]] = {"HR": {}, "LR": {}}
+    for path in find_images(folder):
+        if match := re.fullmatch(rf"(.+)_SRF_{scale}_(HR|LR)", path.stem):
+            found[match[2]][match[1]] = path
+    if not found["HR"]:
+        raise ValueError(f"{folder} holds no images such as img_001_SRF_{scale}_HR.png; add them")
+    return sorted(found["HR"].items()), found["LR"]
+
+
+def _read(files: ImageFiles, scale: int, border: Border) -> BenchmarkImage:
+    photo = read_photo(files.hr)
+    height, width = photo.pixels.shape[:2]
+    if min(height, width) < scale:
+        raise ValueError(f"{files.hr} is {width}x{height} pixels, too small for x{scale}")
+    hr = modcrop(to_uint8(photo.pixels), scale)
+    if files.lr is None:
+        return BenchmarkImage(files.name, imresize(hr, 1 / scale, border=border), hr, photo.gray)
+    lr = read_rgb(files.lr)
+    height, width = (size // scale for size in hr.shape[:2])
+    if lr.shape[:2] != (height, width):
+        raise ValueError(
+            f"{files.lr} is {lr.shape[1]}x{lr.shape[0]} pixels, but x{scale} of {files.hr.name} "
+            f"needs {width}x{height}; mend it, or have LR made by imresize (--lr imresize)"
+        )
+    return BenchmarkImage(files.name, lr, hr, photo.gray)

@@ -1,0 +1,102 @@
+"""RCAN: Very Deep Residual Channel Attention Networks (Zhang et al., ECCV 2018)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from lnln_jax.layers import ChannelAttention, Conv, Upsampler, add_mean, subtract_mean
+
+
+class RCANBlock(nn.Module):
+    """conv - ReLU - conv - channel attention, plus the input."""
+
+    features: int
+    reduction: int = 16
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W features` to the same."""
+        y = nn.relu(Conv(self.features, dtype=self.dtype, name="conv_1")(x))
+        y = Conv(self.features, dtype=self.dtype, name="conv_2")(y)
+        return x + ChannelAttention(self.reduction, dtype=self.dtype, name="attention")(y)
+
+
+class RCANGroup(nn.Module):
+    """Residual blocks and a convolution, plus the input."""
+
+    n_resblocks: int
+    features: int
+    reduction: int = 16
+    unroll: int = 1
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W features` to the same."""
+        blocks = nn.scan(
+            lambda block, x, _: (block(x), None),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.n_resblocks,
+            unroll=self.unroll,
+        )
+        block = RCANBlock(self.features, self.reduction, dtype=self.dtype, name="blocks")
+        y = blocks(block, x, None)[0]
+        return x + Conv(self.features, dtype=self.dtype, name="conv")(y)
+
+
+class RCAN(nn.Module):
+    """Groups of residual channel-attention blocks: 15.44 M parameters at x2.
+
+    The groups are alike, so their parameters are stacked as those of the blocks are.
+
+    Attributes:
+      scale: 2, 3 or 4.
+      n_resgroups: residual groups.
+      n_resblocks: residual channel-attention blocks in a group.
+      n_feats: width of the network.
+      reduction: squeeze factor of the channel attention.
+      unroll: blocks that the compiler lays out side by side; changes no result.
+      dtype: of the computation; parameters are float32.
+    """
+
+    scale: int = 2
+    n_resgroups: int = 10
+    n_resblocks: int = 20
+    n_feats: int = 64
+    reduction: int = 16
+    unroll: int = 1
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:
+        """Super-resolves a batch; `train` makes no difference.
+
+        Args:
+          lr: `B H W 3`, float32, RGB in 0..255.
+          train: accepted for the interface that all networks share.
+
+        Returns:
+          `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
+        """
+        head = Conv(self.n_feats, dtype=self.dtype, name="head")(subtract_mean(lr))
+        groups = nn.scan(
+            lambda group, x, _: (group(x), None),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.n_resgroups,
+        )
+        group = RCANGroup(
+            self.n_resblocks,
+            self.n_feats,
+            self.reduction,
+            self.unroll,
+            self.dtype,
+            name="groups",
+        )
+        body = Conv(self.n_feats, dtype=self.dtype, name="body")(groups(group, head, None)[0])
+        features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
+        sr = Conv(3, dtype=self.dtype, name="tail")(features)
+        return add_mean(sr.astype(jnp.float32))

@@ -1,0 +1,74 @@
+"""VDSR: Accurate Image Super-Resolution Using Very Deep Networks (Kim et al., CVPR 2016)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from lnln_jax.layers import Conv
+from lnln_jax.ops import bicubic_upsample
+
+
+class VDSRLayer(nn.Module):
+    """3x3 convolution without bias, and ReLU."""
+
+    features: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`B H W C` to `B H W features`."""
+        he = nn.initializers.he_normal()
+        conv = Conv(self.features, use_bias=False, init_with=he, dtype=self.dtype, name="conv")
+        return nn.relu(conv(x))
+
+
+class VDSR(nn.Module):
+    """Corrects the bicubic interpolation of an image: 664,704 parameters, for any scale.
+
+    Attributes:
+      scale: of the bicubic interpolation; no parameter depends on it.
+      n_layers: convolutions, the first and the last included.
+      n_feats: width of the network.
+      n_colors: 1 for luma, as published, or 3 for RGB.
+      unroll: layers that the compiler lays out side by side; changes no result.
+      dtype: of the computation; parameters are float32.
+    """
+
+    scale: int = 2
+    n_layers: int = 20
+    n_feats: int = 64
+    n_colors: int = 1
+    unroll: int = 1
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Names the layers, which `refine` and `__call__` share."""
+        he = nn.initializers.he_normal()
+        self.first = VDSRLayer(self.n_feats, dtype=self.dtype)
+        self.layers = VDSRLayer(self.n_feats, dtype=self.dtype)
+        self.last = Conv(self.n_colors, use_bias=False, init_with=he, dtype=self.dtype)
+
+    def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:
+        """Super-resolves a batch; `train` makes no difference.
+
+        Args:
+          lr: `B H W n_colors`, float32 in 0..255: luma in studio range (`image.rgb_to_y`), or RGB.
+          train: accepted for the interface that all networks share.
+
+        Returns:
+          `B H*scale W*scale n_colors`, float32, around 0..255, neither clipped nor rounded.
+        """
+        return 255.0 * self.refine(bicubic_upsample(lr / 255.0, self.scale))
+
+    def refine(self, x: jax.Array) -> jax.Array:
+        """The network itself: an interpolated `B H W n_colors` in 0..1 to the corrected one."""
+        layers = nn.scan(
+            lambda layer, x, _: (layer(x), None),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.n_layers - 2,
+            unroll=self.unroll,
+        )
+        features = layers(self.layers, self.first(x), None)[0]
+        return x + self.last(features).astype(jnp.float32)
