@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from lnln_jax.attention import region_attention
 from lnln_jax.ops import (
     batch_norm,
+    conv,
     depthwise_conv3x3,
     materialize,
     pixel_shuffle,
@@ -74,9 +75,7 @@ class Conv(nn.Module):
         x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
         if size == 1:
             return pointwise_conv(x, kernel[0, 0], bias)
-        out = lax.conv_general_dilated(
-            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        out = conv(x, kernel)
         return out + bias if self.use_bias else out
 
 
@@ -193,9 +192,9 @@ class Upsampler(nn.Module):
         factors = {2: (2,), 3: (3,), 4: (2, 2)}.get(self.scale)
         if factors is None:
             raise ValueError(f"scale is {self.scale}; the published networks have 2, 3 and 4")
-        conv = DepthwiseSeparableConv if self.separable else Conv
+        make_conv = DepthwiseSeparableConv if self.separable else Conv
         features = x.shape[-1]
         for i, factor in enumerate(factors, start=1):
-            x = conv(features * factor**2, dtype=self.dtype, name=f"conv_{i}")(x)
+            x = make_conv(features * factor**2, dtype=self.dtype, name=f"conv_{i}")(x)
             x = pixel_shuffle(x, factor)
         return x

@@ -3,19 +3,17 @@
 Arrays are `B H W C`. The blocks of a residual group run inside `lax.scan`, so their parameters are
 slices of stacked arrays. XLA's CPU compiler fuses such a slice into every loop that reads it and
 then recomputes its address for each pixel, which makes the loop many times slower; its own
-gradient of a depthwise convolution reads the image once per tap. The rules below cure both:
+gradient of a depthwise convolution reads the image once per tap; and inside a scan it computes the
+gradients of ordinary convolutions pixel by pixel. The rules below cure all of this:
 `scripts/benchmark_layout.py` measures what they are worth together.
 """
 
-import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
-
-from lnln_jax.resize import cubic
 
 # What the backward pass keeps of a block; all else is cheaper to compute again than to store.
 SAVED_NAMES = ("pointwise", "batch_statistics")
@@ -58,6 +56,53 @@ def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
     for view, tap in zip(_shifted(_pad(x)), taps.astype(jnp.float32), strict=True):
         total = total + view.astype(jnp.float32) * tap
     return total.astype(x.dtype)
+
+
+@jax.custom_vjp
+def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution with zero padding that keeps the size.
+
+    Args:
+      x: `B H W I`.
+      kernel: `K K I O`, K odd, the dtype of `x`.
+
+    Returns:
+      `B H W O`, the dtype of `x`.
+    """
+    radius = kernel.shape[0] // 2
+    return _convolve(x, kernel, radius)
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), [(padding,) * 2] * 2, dimension_numbers=numbers
+    )
+
+
+def _conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return conv(x, kernel), (x, kernel)
+
+
+def _conv_backward(
+    saved: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """In a loop, XLA's CPU compiler knows a fast way for convolutions in the order NHWC alone."""
+
+    def in_nhwc(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+        radius = kernel.shape[0] // 2
+        grad_x = _convolve(grad, kernel[::-1, ::-1].swapaxes(2, 3), radius)
+        # The images are the channels, and the gradient is the kernel, of another convolution.
+        taps = _convolve(x.transpose(3, 1, 2, 0), grad.transpose(1, 2, 0, 3), radius)
+        return grad_x, taps.transpose(1, 2, 0, 3)
+
+    def by_jax(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.vjp(partial(_convolve, padding=kernel.shape[0] // 2), x, kernel)[1](grad)
+
+    return lax.platform_dependent(*saved, grad, cpu=in_nhwc, default=by_jax)
+
+
+conv.defvjp(_conv_forward, _conv_backward)
 
 
 @jax.custom_vjp
@@ -219,35 +264,3 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
         )
     x = x.reshape(batch, height, width, -1, factor, factor)
     return x.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * factor, width * factor, -1)
-
-
-def bicubic_upsample(x: jax.Array, factor: int) -> jax.Array:
-    """MATLAB's bicubic interpolation by a whole factor, as `resize.imresize` of a float image.
-
-    Args:
-      x: `B H W C`, floating.
-      factor: at least 1.
-
-    Returns:
-      `B H*factor W*factor C` in the dtype of `x`.
-    """
-    return _upsample_axis(_upsample_axis(x, 1, factor), 2, factor)
-
-
-def _upsample_axis(x: jax.Array, axis: int, factor: int) -> jax.Array:
-    """Every output pixel is a sum of four inputs; which weights depends on its phase alone."""
-    size, reach = x.shape[axis], 2
-    padding = [(reach, reach) if i == axis else (0, 0) for i in range(x.ndim)]
-    padded = jnp.pad(x, padding, mode="symmetric")
-    phases = []
-    for phase in range(factor):
-        centre = (phase + 0.5) / factor - 0.5
-        first = math.floor(centre) - 1
-        taps = [
-            cubic(centre - tap).item()
-            * lax.slice_in_dim(padded, reach + tap, reach + tap + size, axis=axis)
-            for tap in range(first, first + 4)
-        ]
-        phases.append(sum(taps[1:], taps[0]))
-    shape = [size * factor if i == axis else n for i, n in enumerate(x.shape)]
-    return jnp.stack(phases, axis=axis + 1).reshape(shape)

@@ -2,15 +2,19 @@
 
 Super-resolution benchmarks make their low-resolution images with it, so a network trained on any
 other bicubic (Pillow, OpenCV, `jax.image.resize`) is measured on a degradation it has not seen.
-Runs on the CPU in NumPy: it belongs to data preparation and evaluation, not to the network.
+`imresize` runs on the CPU in NumPy: it belongs to data preparation and evaluation. What a network
+needs of it, `bicubic_upsample`, runs in JAX.
 """
 
 import functools
 import math
 from typing import Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+from jax import lax
 
 Border = Literal["symmetric", "replicate"]
 
@@ -124,7 +128,7 @@ def _resize_matrix(
     # Pixel centres are at integers from 0; the centre of output pixel i seen by the input:
     centre = (np.arange(out_size) + 0.5) / scale - 0.5
     taps = np.floor(centre - support / 2)[:, None] + np.arange(math.ceil(support) + 2)
-    weights = cubic((centre[:, None] - taps) * stretch)
+    weights = _cubic((centre[:, None] - taps) * stretch)
     weights /= weights.sum(axis=1, keepdims=True)
 
     columns = taps.astype(np.int32)
@@ -141,9 +145,41 @@ def _resize_matrix(
     return matrix
 
 
-def cubic(x: np.typing.ArrayLike) -> np.ndarray:
+def _cubic(x: np.typing.ArrayLike) -> np.ndarray:
     """Evaluates the cubic convolution kernel of Keys (1981) with a = -0.5."""
     x = np.abs(x)
     inner = (1.5 * x - 2.5) * x**2 + 1
     outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
     return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))
+
+
+def bicubic_upsample(x: jax.Array, factor: int) -> jax.Array:
+    """MATLAB's bicubic interpolation by a whole factor, as `imresize` of a float image.
+
+    Args:
+      x: `B H W C`, floating.
+      factor: at least 1.
+
+    Returns:
+      `B H*factor W*factor C` in the dtype of `x`.
+    """
+    return _upsample_axis(_upsample_axis(x, 1, factor), 2, factor)
+
+
+def _upsample_axis(x: jax.Array, axis: int, factor: int) -> jax.Array:
+    """Every output pixel is a sum of four inputs; which weights depends on its phase alone."""
+    size, reach = x.shape[axis], 2
+    padding = [(reach, reach) if i == axis else (0, 0) for i in range(x.ndim)]
+    padded = jnp.pad(x, padding, mode="symmetric")
+    phases = []
+    for phase in range(factor):
+        centre = (phase + 0.5) / factor - 0.5
+        first = math.floor(centre) - 1
+        taps = [
+            _cubic(centre - tap).item()
+            * lax.slice_in_dim(padded, reach + tap, reach + tap + size, axis=axis)
+            for tap in range(first, first + 4)
+        ]
+        phases.append(sum(taps[1:], taps[0]))
+    shape = [size * factor if i == axis else n for i, n in enumerate(x.shape)]
+    return jnp.stack(phases, axis=axis + 1).reshape(shape)

@@ -1,6 +1,7 @@
 """What the arrangement of the blocks and the gradient rules are worth, on this machine.
 
     python scripts/benchmark_layout.py             # LNLN x2 in full size, batch 2 of 48x48
+    python scripts/benchmark_layout.py --model edsr_baseline
     python scripts/benchmark_layout.py --unrolled  # also with all blocks unrolled (minutes)
     python scripts/benchmark_layout.py --grouped   # also a grouped convolution (a minute a step)
 
@@ -28,6 +29,11 @@ from lnln_jax.config import OptimizerConfig
 from lnln_jax.models import create_model
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.state import create_state, initialize, make_train_step
+
+
+def plain_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
 
 
 def plain_depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
@@ -60,6 +66,7 @@ def plain_batch_norm(
 
 def plain_operations(depthwise: Callable[..., jax.Array]) -> dict[str, Callable[..., Any]]:
     return {
+        "conv": plain_conv,
         "depthwise_conv3x3": depthwise,
         "pointwise_conv": lambda x, kernel, bias: checkpoint_name(x @ kernel, "pointwise") + bias,
         "batch_norm": plain_batch_norm,
@@ -85,11 +92,16 @@ class Variant:
     """One arrangement, compiled, with a state of its own."""
 
     def __init__(
-        self, name: str, unroll: int, replaced: dict[str, Callable[..., Any]], batch: Any
+        self,
+        name: str,
+        model: str,
+        unroll: int,
+        replaced: dict[str, Callable[..., Any]],
+        batch: Any,
     ) -> None:
         self.name, self.batch = name, batch
         self.times: dict[str, list[float]] = {"forward": [], "step": []}
-        module = create_model("lnln", unroll=unroll)
+        module = create_model(model, unroll=unroll)
         config = OptimizerConfig()
         optimizer = make_optimizer(config)
         with operations(replaced):
@@ -138,6 +150,7 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="lnln", help="lnln, drca, rcan, edsr, edsr_baseline")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--unrolled", action="store_true", help="also all blocks unrolled")
@@ -159,15 +172,15 @@ def main() -> None:
     variants = []
     for name, unroll, replaced in wanted:
         print(f"compiling: {name}", flush=True)
-        variants.append(Variant(name, unroll, replaced, batch))
+        variants.append(Variant(name, args.model, unroll, replaced, batch))
     for _ in range(args.rounds):
         for variant in variants:
             variant.run()
-    module, lr = create_model("lnln"), jnp.zeros((1, 8, 8, 3))
+    module, lr = create_model(args.model), jnp.zeros((1, 8, 8, 3))
     _, threefry = timed(lambda: jax.jit(module.init)(jax.random.key(0), lr))
     _, hashed = timed(lambda: initialize(module, 0))
     print(f"\nInitial weights: {threefry:.1f} s with Threefry, {hashed:.1f} s with prng.py")
-    print(f"\nLNLN x2, batch {args.batch} of LR 48x48, float32; seconds, median (range)")
+    print(f"\n{args.model} x2, batch {args.batch} of LR 48x48, float32; seconds, median (range)")
     print(f"jax {jax.__version__}, {platform.processor() or platform.machine()}, {jax.devices()}\n")
     print(
         "| arrangement | initialise | compile step | compile forward | step | forward | step MiB |"

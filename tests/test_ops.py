@@ -8,14 +8,13 @@ from jax import lax
 
 from lnln_jax.ops import (
     batch_norm,
-    bicubic_upsample,
+    conv,
     depthwise_conv3x3,
     materialize,
     pixel_shuffle,
     pointwise_conv,
     scale_and_shift,
 )
-from lnln_jax.resize import imresize
 
 # Sums of some hundred float32 products: relative to the largest value, a few units of 2**-23.
 TOLERANCE = 2e-6
@@ -47,6 +46,11 @@ def plain_depthwise(x, kernel, bias):
     )
 
 
+def plain_conv(x, kernel):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
+
+
 def plain_batch_norm(x, scale, bias):
     mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
     return (x - mean) / jnp.sqrt(var + 1e-5) * scale + bias
@@ -64,6 +68,15 @@ def test_depthwise_conv(shape):
     with jax.numpy_dtype_promotion("strict"):
         actual = jax.jit(lambda: value_and_gradients(depthwise_conv3x3, args, cotangent))()
     assert_close(actual, value_and_gradients(plain_depthwise, args, cotangent))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", [3, 5])
+def test_conv(shape, size):
+    *args, cotangent = draw(shape, (size, size, shape[-1], 5), (*shape[:-1], 5))
+    with jax.numpy_dtype_promotion("strict"):
+        actual = jax.jit(lambda: value_and_gradients(conv, args, cotangent))()
+    assert_close(actual, value_and_gradients(plain_conv, args, cotangent))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -100,10 +113,16 @@ def test_batch_norm_does_not_cancel():
     np.testing.assert_allclose(var, np.asarray(x, np.float64).var((0, 1, 2)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("operation", [depthwise_conv3x3, pointwise_conv])
-def test_bfloat16_stays_bfloat16(operation):
-    kernel_shape = (3, 3, 16) if operation is depthwise_conv3x3 else (16, 16)
-    args = draw((2, 6, 6, 16), kernel_shape, (16,), dtype=jnp.bfloat16)
+@pytest.mark.parametrize(
+    ("operation", "shapes"),
+    [
+        (conv, [(3, 3, 16, 16)]),
+        (depthwise_conv3x3, [(3, 3, 16), (16,)]),
+        (pointwise_conv, [(16, 16), (16,)]),
+    ],
+)
+def test_bfloat16_stays_bfloat16(operation, shapes):
+    args = draw((2, 6, 6, 16), *shapes, dtype=jnp.bfloat16)
     (cotangent,) = draw((2, 6, 6, 16), dtype=jnp.bfloat16)
     with jax.numpy_dtype_promotion("strict"):
         actual = value_and_gradients(operation, args, cotangent)
@@ -138,13 +157,3 @@ def test_pixel_shuffle_orders_channels_as_pytorch():
                 assert y[0, row, column, channel] == x[0, row // 2, column // 2, source]
     with pytest.raises(ValueError, match="6 channels, which is no multiple of factor"):
         pixel_shuffle(jnp.zeros((1, 2, 2, 6)), 2)
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 2), (2, 5, 1), (7, 4, 3)])
-@pytest.mark.parametrize("factor", [1, 2, 3, 4])
-def test_bicubic_upsample_is_imresize(shape, factor):
-    images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
-    expected = [imresize(image, factor) for image in images]
-    # imresize sums in float64; two times four products of up to 255: some units of 255 * 2**-24.
-    actual = jax.jit(bicubic_upsample, static_argnums=1)(images, factor)
-    np.testing.assert_allclose(actual, expected, atol=1e-4)

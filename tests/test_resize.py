@@ -1,11 +1,12 @@
 import math
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from lnln_jax import image as image_lib
-from lnln_jax.resize import imresize
+from lnln_jax.resize import bicubic_upsample, imresize
 
 NUMPY_PAD_MODE = {"symmetric": "symmetric", "replicate": "edge"}
 
@@ -199,3 +200,13 @@ def test_every_integer_factor_divides_its_multiples():
 def test_bad_input_is_named(shape, dtype, arguments, message):
     with pytest.raises(ValueError, match=message):
         imresize(np.zeros(shape, dtype), **arguments)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2), (2, 5, 1), (7, 4, 3)])
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+def test_bicubic_upsample_is_imresize(shape, factor):
+    images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
+    expected = [imresize(image, factor) for image in images]
+    # imresize sums in float64; two times four products of up to 255: some units of 255 * 2**-24.
+    actual = jax.jit(bicubic_upsample, static_argnums=1)(images, factor)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)

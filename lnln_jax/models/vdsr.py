@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.layers import Conv
-from lnln_jax.ops import bicubic_upsample
+from lnln_jax.resize import bicubic_upsample
 
 
 class VDSRLayer(nn.Module):
