@@ -37,6 +37,27 @@ def test_the_published_recipe():
     assert not config.model.options
 
 
+def test_variants_are_spelled_out():
+    config = load_config(CONFIGS[0].parent / "edsr_baseline_x2.py")
+    assert config.model.name == "edsr"
+    assert config.model.options == {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}
+    config = override(TrainConfig(), ["model.name=vdsr_rgb", "model.n_layers=8"])
+    assert config.model == ModelConfig("vdsr", 2, {"n_colors": 3, "n_layers": 8})
+    assert override(config, ["model.n_colors=1"]).model.options["n_colors"] == 1
+
+
+def test_res_scale_is_a_number():
+    config = override(TrainConfig(), ["model.name=edsr", "model.res_scale=0.5"])
+    assert build_module(config).res_scale == 0.5
+    with pytest.raises(ValueError, match="res_scale is 'half'; it must be a number"):
+        override(TrainConfig(), ["model.name=edsr", "model.res_scale=half"])
+
+
+def test_adam_has_no_weight_decay():
+    with pytest.raises(ValueError, match=r"weight_decay is 0\.1, which adam does not know"):
+        override(TrainConfig(), ["optimizer.weight_decay=0.1"])
+
+
 def test_overrides_reach_every_kind_of_field():
     config = override(
         TrainConfig(),

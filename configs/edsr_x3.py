@@ -1,0 +1,17 @@
+"""EDSR x3 as published (Lim et al., CVPRW 2017), the large network: 43.68 M parameters.
+
+Expected: 34.65 dB / 0.9280 on Set5 (the EDSR paper). 300,000 steps, the rate halved
+after 200,000. It starts from a trained x2 network, tail excepted.
+
+    lnln train configs/edsr_x3.py init_from=runs/edsr_x2
+"""
+
+from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+config = TrainConfig(
+    model=ModelConfig("edsr", scale=3),
+    data=DataConfig(train=("data/DIV2K_train_HR",), validation="data/Set5"),
+    optimizer=OptimizerConfig(b2=0.999),
+    steps=300_000,
+    init_from="runs/edsr_x2",
+)
