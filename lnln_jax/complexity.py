@@ -1,0 +1,111 @@
+"""How large and how expensive a network is: parameters, multiply-adds, receptive field.
+
+Nothing here is a formula typed by hand. Multiply-adds are counted in the traced computation of the
+network, and the receptive field is found by sending a NaN through it.
+"""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lnln_jax.models import input_channels
+
+HD = (720, 1280)  # height and width of the output that papers count multiply-adds for
+
+# Wider than twice the reach of the deepest network here without global pooling or attention.
+_STRIP = 4096
+
+
+def abstract_variables(module: nn.Module) -> Any:
+    """The shapes and dtypes of a network's variables, without computing them."""
+    lr = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
+    return jax.eval_shape(module.init, jax.random.key(0), lr)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(abstract_variables(module)["params"]))
+
+
+def count_multiply_adds(module: nn.Module, output_shape: tuple[int, int] = HD) -> dict[str, int]:
+    """The multiplications, each with its addition, of one forward pass.
+
+    As papers count them: those of convolutions and matrix products. Normalisation, activations,
+    skips and interpolation are left out.
+
+    Args:
+      module: a network.
+      output_shape: height and width of the result, rounded down to multiples of the scale.
+
+    Returns:
+      "convolution" and "attention" (the products of positions with positions).
+    """
+    height, width = (size // module.scale for size in output_shape)
+    lr = jax.ShapeDtypeStruct((1, height, width, input_channels(module)), jnp.float32)
+    traced = jax.make_jaxpr(module.apply)(abstract_variables(module), lr)
+    counts = _count(traced.jaxpr)
+    return {kind: counts[kind] for kind in ("convolution", "attention")}
+
+
+def _count(jaxpr: Any, depthwise: bool = False) -> Counter[str]:
+    """Counts in a jaxpr and those inside it; `depthwise`: also element by element products."""
+    counts: Counter[str] = Counter()
+    for equation in jaxpr.eqns:
+        name, params = equation.primitive.name, equation.params
+        outputs = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
+        if name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            features = kernel[params["dimension_numbers"].rhs_spec[0]]
+            counts["convolution"] += outputs * math.prod(kernel) // features
+        elif name == "dot_general":
+            (contracted, _), (batched, _) = params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            kind = "attention" if batched else "convolution"
+            counts[kind] += outputs * math.prod(shape[axis] for axis in contracted)
+        elif name == "mul" and depthwise:
+            counts["convolution"] += outputs
+        for inner in _inner_jaxprs(name, params):
+            repeats = params["length"] if name == "scan" else 1
+            # Our depthwise convolution is written as nine products of shifted images.
+            inside = depthwise or inner.debug_info.func_name == "depthwise_conv3x3"
+            for kind, count in _count(inner, inside).items():
+                counts[kind] += repeats * count
+    return counts
+
+
+def _inner_jaxprs(name: str, params: dict[str, Any]) -> Iterator[Any]:
+    """The jaxprs that an equation runs; of branches for platforms, the one for most of them."""
+    if name == "cond":
+        yield params["branches"][-1].jaxpr
+        return
+    for key in ("jaxpr", "call_jaxpr"):
+        if key in params:
+            yield getattr(params[key], "jaxpr", params[key])
+
+
+def receptive_field(module: nn.Module) -> int | None:
+    """The side of the square of LR pixels that one output pixel depends on; None: all of them.
+
+    One pixel of a long strip becomes NaN. A network of the same depth, narrow and with all weights
+    zero, carries the NaN to every output pixel that depends on it, and to no other.
+    """
+    narrow = {"n_feats": 2, "reduction": 1}
+    known = {field.name for field in dataclasses.fields(module)}
+    module = module.clone(**{key: value for key, value in narrow.items() if key in known})
+    variables = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract_variables(module)
+    )
+    lr = np.zeros((1, 2, _STRIP, input_channels(module)), np.float32)
+    lr[:, :, _STRIP // 2] = np.nan
+    sr = np.asarray(jax.jit(module.apply)(variables, lr))
+    reached = np.flatnonzero(np.isnan(sr).any(axis=(0, 1, 3)))
+    if len(reached) == sr.shape[2]:
+        return None
+    return int(reached[-1] - reached[0]) // module.scale + 1
