@@ -41,6 +41,7 @@ from lnln_jax.resize import imresize
 from lnln_jax.state import create_state, initialize, make_train_step
 from lnln_jax.train import NonFiniteLossError, Outcome, train
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 CONFIG = TrainConfig(
     model=ModelConfig(
         "lnln", 2, {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
@@ -318,6 +319,26 @@ def test_x4_in_bfloat16_starts_from_x2(run, tmp_path):
 
     shutil.rmtree(source)  # started again, the run needs it no more
     assert train(config, tmp_path / "x4") == Outcome(1, stopped=False)
+
+
+def test_vdsr_learns_luma_with_sgd(tmp_path):
+    small = ["model.n_layers=4", "model.n_feats=8", "data.train=", "data.lr_patch_size=12"]
+    small += ["data.dead_leaves=4", "data.dead_leaves_size=48", "data.batch_size=4", "steps=20"]
+    small += [f"data.validation={save_pictures(tmp_path / 'pictures', 1, 48)}", "log_every=10"]
+    config = override(load_config(CONFIGS / "vdsr_x2.py"), small)
+    train(config, tmp_path / "x2")
+    rows = read_metrics(tmp_path / "x2")
+    losses = [row["train/loss"] for row in rows if "train/loss" in row]
+    assert losses[-1] < 0.5 * losses[0]
+    assert rows[-1]["validation/psnr_y"] > 10
+    model = load_model(tmp_path / "x2")
+    assert model.module.n_colors == 1
+    assert model.upscale(np.zeros((8, 9, 3), np.uint8)).shape == (16, 18, 3)
+
+    # No parameter depends on the scale: all of them go over.
+    step = ["model.scale=3", "steps=1", f"init_from={tmp_path / 'x2'}", "data.validation="]
+    train(override(config, [*step, "optimizer.learning_rate=1e-30"]), tmp_path / "x3")
+    assert_equal(load_run(tmp_path / "x3")[1], load_run(tmp_path / "x2")[1])
 
 
 def test_another_network_cannot_start_from_it(run, tmp_path):
