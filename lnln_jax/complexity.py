@@ -96,7 +96,7 @@ def receptive_field(module: nn.Module) -> int | None:
     One pixel of a long strip becomes NaN. A network of the same depth, narrow and with all weights
     zero, carries the NaN to every output pixel that depends on it, and to no other.
     """
-    narrow = {"n_feats": 2, "reduction": 1}
+    narrow: dict[str, Any] = {"n_feats": 2, "reduction": 1}
     known = {field.name for field in dataclasses.fields(module)}
     module = module.clone(**{key: value for key, value in narrow.items() if key in known})
     variables = jax.tree.map(

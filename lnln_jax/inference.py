@@ -103,7 +103,7 @@ class Resolver(abc.ABC):
 
         Returns:
           The peak memory in bytes, arguments and results included, that the compiler plans for
-          one pass; 0 where nothing is compiled.
+          one pass; 0 where nothing is compiled, or the compiler does not tell.
         """
         return 0
 
@@ -143,15 +143,7 @@ class SuperResolver(Resolver):
         shapes = {(height, width, channels)}
         if self_ensemble:
             shapes.add((width, height, channels))
-        peaks = []
-        for each in shapes:
-            memory = self._program(each).memory_analysis()
-            peaks.append(
-                memory.argument_size_in_bytes
-                + memory.output_size_in_bytes
-                + memory.temp_size_in_bytes
-            )
-        return max(peaks)
+        return max(_peak_memory(self._program(each)) for each in shapes)
 
     def _enlarge(
         self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
@@ -226,6 +218,14 @@ def _compile(module: Any, structure: Any, leaves: tuple, shape: tuple) -> jax.st
     """Compiles a network for images `H W C`, once also for several resolvers of equal modules."""
     image = jax.ShapeDtypeStruct((1, *shape), np.float32)
     return jax.jit(module.apply).lower(jax.tree.unflatten(structure, leaves), image).compile()
+
+
+def _peak_memory(program: jax.stages.Compiled) -> int:
+    memory = program.memory_analysis()
+    if memory is None:  # not every backend tells
+        return 0
+    parts = ("argument", "output", "temp")
+    return sum(getattr(memory, f"{part}_size_in_bytes") for part in parts)
 
 
 Forward = Callable[[np.ndarray], np.ndarray]  # float32 H W 3 -> H*scale W*scale 3

@@ -15,11 +15,14 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
+from lnln_jax.benchmarks import BenchmarkImage, open_benchmark
 from lnln_jax.config import load_config
-from lnln_jax.evaluate import BenchmarkImage, evaluate, format_table, open_benchmark
-from lnln_jax.figures import Panel, compare_crops
+from lnln_jax.evaluate import evaluate
+from lnln_jax.figure_page import write_page
+from lnln_jax.figures import Figure, Method, draw
 from lnln_jax.loading import load_model
 from lnln_jax.photos import upscale_files
+from lnln_jax.tables import describe, environment, format_table, to_json
 from lnln_jax.train import train
 
 ROOT = Path(__file__).parents[1]
@@ -56,37 +59,40 @@ def main() -> None:
     results = evaluate(models, benchmark, done=keep)
     print(format_table(results))
     scores = output / "scores.json"
-    scores.write_text(json.dumps([result.to_json() for result in results], indent=2) + "\n")
-    gain = results[1].psnr_y - results[0].psnr_y
+    report = to_json(results, sources={"quickstart": str(run)}, environment=environment())
+    scores.write_text(json.dumps(report, indent=2) + "\n")
+    gain = results[1].psnr - results[0].psnr
 
     print("\n3. Enlarging a photo beyond its own size")
     upscaled = output / "upscaled"
     upscale_files(models[1], [photos / f"{ENLARGED}.png"], upscaled, overwrite=True)
 
+    figure = _figure(results, pictured)
     picture = output / "comparison.png"
-    _write_picture(results, pictured, picture)
+    Image.fromarray(draw([figure])).save(picture)
+    page = output / "comparison.html"
+    write_page([figure], page, title="LNLN quickstart", note=describe(results[0]))
 
     print(f"\nThe network beats bicubic by {gain:.2f} dB of mean Y-PSNR.")
     print(f"  run         {run}  (metrics.jsonl, tensorboard/, checkpoints/)")
     print(f"  scores      {scores}")
-    print(f"  comparison  {picture}")
+    print(f"  comparison  {picture}, {page}")
     print(f"  enlarged    {upscaled}")
     print(f"All of it took {time.monotonic() - start:.0f} s.")
     if gain < LEAST_GAIN:
         raise SystemExit(f"The gain should have been at least {LEAST_GAIN} dB.")
 
 
-def _write_picture(results, pictured, path: Path) -> None:
+def _figure(results, pictured) -> Figure:
     image = pictured["bicubic"][0]
     nearest = np.asarray(image.lr).repeat(2, axis=0).repeat(2, axis=1)
-    panels = [Panel(nearest, ["LR", f"{image.lr.shape[1]}x{image.lr.shape[0]}"])]
+    methods = [Method("LR", nearest, None, None)]
     for result in results:
         score = next(score for score in result.scores if score.image == PICTURED)
         name = "LNLN quickstart" if result.model == "quickstart" else result.model
-        caption = [name, f"{score.psnr_y:.2f} dB / {score.ssim_y:.4f}"]
-        panels.append(Panel(pictured[result.model][1], caption))
-    panels.append(Panel(image.hr, ["original", "PSNR / SSIM on Y"]))
-    Image.fromarray(compare_crops(panels, BOX)).save(path)
+        sr = pictured[result.model][1]
+        methods.append(Method(name, sr, score.psnr, score.ssim))
+    return Figure(f"{PICTURED} x2", image.hr, tuple(methods), BOX)
 
 
 if __name__ == "__main__":
