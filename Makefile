@@ -11,7 +11,7 @@ ready := .venv/ready-python$(VERSION)
 
 ifeq ($(TORCH),0)
 ready_to_test := $(ready)
-PYTEST_OPTIONS := --ignore=tests/test_torch_parity.py
+PYTEST_OPTIONS := --ignore-glob='tests/test_parity_*.py'
 else
 ready_to_test := $(ready)-torch
 endif

@@ -48,6 +48,7 @@ class Benchmark:
       scale: of the LR images.
       files: of its images, sorted.
       lr_folder: of the LR files, as seen from the benchmark; empty without LR files.
+      held: its images, where they are in memory.
     """
 
     name: str

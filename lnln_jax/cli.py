@@ -1,7 +1,6 @@
 """The `lnln` command. Heavy imports happen in the command that needs them."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -62,12 +61,64 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("evaluate", help="PSNR and SSIM on a benchmark, beside bicubic")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="PSNR and SSIM on benchmarks, beside bicubic",
+        description="PSNR and SSIM on benchmarks, beside bicubic, by the protocol of published "
+        "tables unless options change it.",
+    )
     evaluate.add_argument("models", nargs="+", metavar="model", help=MODEL_HELP)
-    evaluate.add_argument("--data", type=Path, nargs="+", required=True, metavar="folder")
-    evaluate.add_argument("--scale", type=_scale, help="needed only where bicubic stands alone")
-    evaluate.add_argument("--json", type=Path, help="write the results to this file as well")
+    evaluate.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="folder",
+        help="HR images alone, HR/ beside LRx2/ or LR_bicubic/X2/, DIV2K's or SelfExSR's folders",
+    )
+    evaluate.add_argument(
+        "--scale", type=_scale, help="default: that of the first network, or 2 for bicubic alone"
+    )
+    evaluate.add_argument(
+        "--lr",
+        choices=("auto", "imresize"),
+        default="auto",
+        help="imresize: make LR images even where there are files",
+    )
+    evaluate.add_argument(
+        "--channel", choices=("y", "rgb"), default="y", help="measure luma (default) or RGB"
+    )
+    evaluate.add_argument(
+        "--shave", type=_pixels, metavar="N", help="pixels to leave out at borders (default: scale)"
+    )
+    evaluate.add_argument(
+        "--no-rounding",
+        dest="rounding",
+        action="store_false",
+        help="measure results that are neither clipped nor rounded to 8 bits",
+    )
+    evaluate.add_argument(
+        "--border",
+        choices=("symmetric", "replicate"),
+        default="symmetric",
+        help="what imresize sees beyond the edges where it makes LR images (default: symmetric)",
+    )
     evaluate.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
+    evaluate.add_argument(
+        "--output", type=Path, metavar="folder", help="write results.json and results.md there"
+    )
+    evaluate.add_argument(
+        "--save-images", action="store_true", help="write the enlarged images there as well"
+    )
+    evaluate.add_argument(
+        "--figure",
+        dest="figures",
+        action="append",
+        default=[],
+        metavar="name[:top,left,height,width]",
+        help="compare this image in figure.png and figure.html there; may be repeated, and "
+        "Set14/barbara tells sets apart",
+    )
     evaluate.set_defaults(run=_evaluate)
 
     upscale = commands.add_parser("upscale", help="enlarge photos")
@@ -91,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
 def _scale(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels")
     return int(text)
 
 
@@ -119,31 +176,31 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from lnln_jax.evaluate import evaluate, format_table, open_benchmark
-    from lnln_jax.loading import load_model
+    from lnln_jax.compilation_cache import enable_compilation_cache
+    from lnln_jax.evaluate_command import run
+    from lnln_jax.protocol import Protocol
 
-    names = [name for name in args.models if name != "bicubic"]
-    models = [load_model(name) for name in names]
-    scale = args.scale or (models[0].scale if models else 2)
-    models.insert(0, load_model("bicubic", scale=scale))
-    results = []
-    for folder in args.data:
-        of_folder = evaluate(
-            models, open_benchmark(folder, scale), self_ensemble=args.self_ensemble
-        )
-        print(format_table(of_folder), end="\n\n")
-        results += of_folder
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps([r.to_json() for r in results], indent=2) + "\n")
-        print(f"written to {args.json}")
+    enable_compilation_cache()
+    run(
+        args.models,
+        args.data,
+        scale=args.scale,
+        lr=args.lr,
+        protocol=Protocol(args.channel, args.shave, args.rounding, args.border),
+        self_ensemble=args.self_ensemble,
+        output=args.output,
+        save_images=args.save_images,
+        figures=args.figures,
+    )
     return 0
 
 
 def _upscale(args: argparse.Namespace) -> int:
+    from lnln_jax.compilation_cache import enable_compilation_cache
     from lnln_jax.loading import load_model
     from lnln_jax.photos import upscale_files
 
+    enable_compilation_cache()
     files = upscale_files(
         load_model(args.model, scale=args.scale),
         args.inputs,

@@ -1,251 +1,253 @@
-"""The evaluation protocol that reproduces published numbers, and its tables.
+"""Measures models on benchmarks by the protocol that reproduces published numbers.
 
 An HR image is cropped to a multiple of the scale; the LR image is a file of the benchmark or made
 by `imresize`; the network's result is rounded to uint8; PSNR and SSIM are taken on luma (Y) after
-shaving `scale` pixels from each border.
+shaving `scale` pixels from each border. `Protocol` has the switches.
+
+The bicubic rows of published tables follow another convention, that of SRCNN's code:
+`published_bicubic`.
 """
 
+import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import jax
 import numpy as np
 
-from lnln_jax.image import modcrop
-from lnln_jax.image_files import find_images, read_rgb
+from lnln_jax.benchmarks import Benchmark, BenchmarkImage
+from lnln_jax.image import rgb_to_y, to_uint8
 from lnln_jax.inference import Resolver
 from lnln_jax.metrics import psnr, ssim
+from lnln_jax.protocol import Channel, Protocol
 from lnln_jax.resize import imresize
 
+SRCNN_BICUBIC = "bicubic (SRCNN convention)"
 
-class BenchmarkImage(NamedTuple):
-    """One image of a benchmark: uint8 RGB, HR cropped to a multiple of the scale."""
-
-    name: str
-    lr: np.ndarray  # h w 3
-    hr: np.ndarray  # h*scale w*scale 3
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A folder of test images.
-
-    Attributes:
-      name: of the folder, such as "Set5".
-      scale: of the LR images.
-      lr_origin: where they come from, in words.
-    """
-
-    name: str
-    scale: int
-    lr_origin: str
-    hr_paths: tuple[Path, ...]
-    lr_paths: tuple[Path, ...]  # empty: made by imresize
-    loaded: tuple[BenchmarkImage, ...] = ()
-
-    def in_memory(self) -> "Benchmark":
-        """The same, read once and for all.
-
-        Raises:
-          ValueError: as when its images are read one by one.
-        """
-        return replace(self, loaded=tuple(self))
-
-    def __len__(self) -> int:
-        return len(self.hr_paths)
-
-    def __iter__(self) -> Iterator[BenchmarkImage]:
-        """Reads image after image.
-
-        Raises:
-          ValueError: a file that is no image, or an LR file of the wrong size.
-        """
-        if self.loaded:
-            yield from self.loaded
-            return
-        for i, path in enumerate(self.hr_paths):
-            hr = modcrop(read_rgb(path), self.scale)
-            if not self.lr_paths:
-                yield BenchmarkImage(path.stem, imresize(hr, 1 / self.scale), hr)
-                continue
-            lr = read_rgb(self.lr_paths[i])
-            expected = tuple(size // self.scale for size in hr.shape[:2])
-            if lr.shape[:2] != expected:
-                raise ValueError(
-                    f"{self.lr_paths[i]} is {lr.shape[0]}x{lr.shape[1]} pixels, but x{self.scale} "
-                    f"of {path.name} needs {expected[0]}x{expected[1]}; mend or remove the folder"
-                )
-            yield BenchmarkImage(path.stem, lr, hr)
-
-
-def open_benchmark(folder: str | Path, scale: int) -> Benchmark:
-    """Finds the images of a benchmark: `HR/` with `LRx2/` beside it, or HR images alone.
-
-    Raises:
-      ValueError: no such folder, no images in it, or LR files missing for some of them.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}; give one that holds HR images")
-    hr_folder = folder / "HR" if (folder / "HR").is_dir() else folder
-    hr_paths = tuple(
-        path
-        for path in find_images(hr_folder)
-        if not any(part.startswith("LRx") for part in path.relative_to(hr_folder).parts[:-1])
-    )
-    names = [path.stem for path in hr_paths]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"{hr_folder} has several images of one name: {', '.join(twice)}; rename them"
-        )
-    if not hr_paths:
-        raise ValueError(f"{hr_folder} holds no images; give a folder that holds HR images")
-    lr_folder = folder / f"LRx{scale}"
-    if not lr_folder.is_dir():
-        origin = "made from HR by imresize"
-        return Benchmark(folder.resolve().name, scale, origin, hr_paths, ())
-    by_name = {path.stem: path for path in find_images(lr_folder)}
-    missing = [path.stem for path in hr_paths if path.stem not in by_name]
-    if missing:
-        raise ValueError(
-            f"{lr_folder} has no LR image for {', '.join(missing)}; add them, or remove the folder "
-            "to have them made by imresize"
-        )
-    lr_paths = tuple(by_name[path.stem] for path in hr_paths)
-    return Benchmark(folder.resolve().name, scale, f"files in {lr_folder.name}", hr_paths, lr_paths)
+Done = Callable[[str, BenchmarkImage, np.ndarray], None]
+Progress = Callable[[str], Callable[[int, int], None]]
 
 
 @dataclass(frozen=True)
 class Score:
-    """The metrics of one image and model; `seconds` includes compilation for a new shape."""
+    """The metrics of one image, and what they took.
+
+    Attributes:
+      image: its name.
+      psnr: in dB.
+      ssim: at most 1.
+      seconds: the network took, without compilation.
+      compile_seconds: that compiling the network for this shape took; next to nothing where
+        an image of the same shape came before.
+      metrics_seconds: the metrics took, without compilation.
+    """
 
     image: str
-    psnr_y: float  # dB
-    ssim_y: float
+    psnr: float
+    ssim: float
     seconds: float
-
-
-def score(
-    model: Resolver, image: BenchmarkImage, *, self_ensemble: bool = False
-) -> tuple[Score, np.ndarray]:
-    """Super-resolves one image and compares it with the original; also returns the uint8 SR.
-
-    Raises:
-      ValueError: the image is too small to be enlarged or measured, or the network returned NaN.
-    """
-    start = time.perf_counter()
-    try:
-        sr = model.upscale(image.lr, self_ensemble=self_ensemble)
-        seconds = time.perf_counter() - start
-        values = [float(metric(sr, image.hr, shave=model.scale)) for metric in (psnr, ssim)]
-    except ValueError as error:
-        raise ValueError(f"{image.name}: {error}") from error
-    return Score(image.name, values[0], values[1], seconds), sr
+    compile_seconds: float
+    metrics_seconds: float
 
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of one model on one benchmark."""
+    """The scores of one model on one benchmark.
+
+    Attributes:
+      model: its name, different from those of the models beside it.
+      network: the class of its network, such as "LNLN"; "Bicubic" for the bicubic interpolation
+        that published tables mean by that, and "" for ours.
+      benchmark: its name, such as "Set5".
+      scale: of the LR images.
+      lr_origin: where they come from, in words.
+      protocol: by which it was measured.
+      self_ensemble: whether the results are averages over the eight symmetries.
+      peak_memory_bytes: on the device, of the largest program; 0 without a network.
+      scores: of the images.
+    """
 
     model: str
+    network: str
     benchmark: str
     scale: int
     lr_origin: str
+    protocol: Protocol
     self_ensemble: bool
+    peak_memory_bytes: int
     scores: tuple[Score, ...]
 
     @property
-    def psnr_y(self) -> float:
+    def psnr(self) -> float:
         """The mean over images, in dB."""
-        return float(np.mean([score.psnr_y for score in self.scores]))
+        return float(np.mean([score.psnr for score in self.scores]))
 
     @property
-    def ssim_y(self) -> float:
+    def ssim(self) -> float:
         """The mean over images."""
-        return float(np.mean([score.ssim_y for score in self.scores]))
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, for `json.dump`."""
-        return {**asdict(self), "psnr_y": self.psnr_y, "ssim_y": self.ssim_y}
-
-
-Done = Callable[[str, BenchmarkImage, np.ndarray], None]
+        return float(np.mean([score.ssim for score in self.scores]))
 
 
 def evaluate(
     models: Sequence[Resolver],
     benchmark: Benchmark,
     *,
+    protocol: Protocol | None = None,
     self_ensemble: bool = False,
     done: Done | None = None,
+    progress: Progress | None = None,
 ) -> list[Result]:
     """Runs models over a benchmark.
 
     Args:
-      models: of the benchmark's scale, with different names.
+      models: of the benchmark's scale. Where two have one name, the second is called `name#2`.
       benchmark: from `open_benchmark`.
+      protocol: how to measure; None for the published protocol.
       self_ensemble: average each result over the eight symmetries.
-      done: called with the model's name, the image and the uint8 SR after each.
+      done: called with the model's name, the image and its SR (uint8 `H W 3`) after each.
+      progress: called with what is going to be done; what it returns is called with how many of
+        how many images are done (`reporting.progress_of`).
+
+    Returns:
+      One result for each model.
 
     Raises:
-      ValueError: a model of another scale, two of one name, or an image that `score` refuses.
+      ValueError: a model of another scale, an image that cannot be read, enlarged or measured, or
+        a network that returns NaN.
     """
-    names = [model.name for model in models]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two models have one name: {', '.join(names)}")
+    protocol = protocol or Protocol()
     for model in models:
         if model.scale != benchmark.scale:
             raise ValueError(
                 f"{model.name} enlarges x{model.scale}, but the benchmark is x{benchmark.scale}; "
                 f"open it with scale={model.scale}"
             )
-    scores: dict[str, list[Score]] = {name: [] for name in names}
-    for image in benchmark:
-        for model in models:
-            one, sr = score(model, image, self_ensemble=self_ensemble)
-            scores[model.name].append(one)
+    results = []
+    names = distinct_names([model.name for model in models])
+    for model, name in zip(models, names, strict=True):
+        show = progress(f"{benchmark.name} x{benchmark.scale}, {name}") if progress else None
+        scores, peak = [], 0
+        for image in benchmark.images(protocol.border):
+            score, sr, memory = _score(model, image, protocol, self_ensemble)
+            scores.append(score)
+            peak = max(peak, memory)
             if done is not None:
-                done(model.name, image, sr)
-    return [
-        Result(
-            model=name,
-            benchmark=benchmark.name,
-            scale=benchmark.scale,
-            lr_origin=benchmark.lr_origin,
-            self_ensemble=self_ensemble,
-            scores=tuple(scores[name]),
+                done(name, image, sr)
+            if show is not None:
+                show(len(scores), len(benchmark))
+        results.append(
+            Result(
+                model=name,
+                network="" if model.module is None else type(model.module).__name__,
+                benchmark=benchmark.name,
+                scale=benchmark.scale,
+                lr_origin=benchmark.lr_origin(protocol.border),
+                protocol=protocol.at(benchmark.scale),
+                self_ensemble=self_ensemble,
+                peak_memory_bytes=peak,
+                scores=tuple(scores),
+            )
         )
-        for name in names
-    ]
+    return results
 
 
-def format_table(results: Sequence[Result]) -> str:
-    """A table of PSNR / SSIM with a row per image and a column per model, and the means.
+def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None) -> Result:
+    """Bicubic interpolation as the bicubic rows of published tables have it.
 
-    Args:
-      results: of one benchmark, as `evaluate` returns them.
+    They come from the code of SRCNN (Dong et al., 2014): luma is rounded to integers, made smaller
+    and larger again without rounding, then clipped and rounded, and compared as it is. LR files
+    play no part, and a grayscale image is its own luma instead of three equal channels.
+
+    Raises:
+      ValueError: an image that cannot be read or is too small to be measured.
     """
-    first = results[0]
-    header = [f"{first.benchmark} x{first.scale}", *(result.model for result in results)]
-    rows = [
-        [one.image, *(f"{r.scores[i].psnr_y:.2f} / {r.scores[i].ssim_y:.4f}" for r in results)]
-        for i, one in enumerate(first.scores)
-    ]
-    mean = ["mean", *(f"{r.psnr_y:.2f} / {r.ssim_y:.4f}" for r in results)]
-    table = [header, *rows, mean]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in table]
-    rule = "-" * len(lines[0])
-    return "\n".join(
-        [
-            f"PSNR (dB) / SSIM on Y, shaved {first.scale}, of rounded results; "
-            f"LR {first.lr_origin}{'; self-ensemble' if first.self_ensemble else ''}",
-            lines[0],
-            rule,
-            *lines[1:-1],
-            rule,
-            lines[-1],
-        ]
+    scale = benchmark.scale
+    show = progress(f"{benchmark.name} x{scale}, {SRCNN_BICUBIC}") if progress else None
+    scores = []
+    for image in benchmark:
+        luma = image.hr[..., 0] if image.gray else _round(rgb_to_y(image.hr))
+        start = time.perf_counter()
+        lr = imresize(luma.astype(np.float64), 1 / scale)
+        sr = _round(imresize(lr, scale))
+        seconds = time.perf_counter() - start
+        values, metrics_seconds = _measure(image.name, sr, luma, scale, "y")
+        scores.append(Score(image.name, *values, seconds, 0.0, metrics_seconds))
+        if show is not None:
+            show(len(scores), len(benchmark))
+    return Result(
+        model=SRCNN_BICUBIC,
+        network="Bicubic",
+        benchmark=benchmark.name,
+        scale=scale,
+        lr_origin="luma of HR made smaller by imresize, unrounded",
+        protocol=Protocol().at(scale),
+        self_ensemble=False,
+        peak_memory_bytes=0,
+        scores=tuple(scores),
     )
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names, where the second of one name is `name#2` and so on."""
+    distinct: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in distinct:
+            number += 1
+            candidate = f"{name}#{number}"
+        distinct.append(candidate)
+    return distinct
+
+
+def _score(
+    model: Resolver, image: BenchmarkImage, protocol: Protocol, self_ensemble: bool
+) -> tuple[Score, np.ndarray, int]:
+    """Enlarges and measures one image; also returns the uint8 SR and the peak memory in bytes."""
+    shave = protocol.at(model.scale).shave or 0
+    try:
+        start = time.perf_counter()
+        memory = model.compile(image.lr.shape, self_ensemble=self_ensemble)
+        compiled = time.perf_counter()
+        if protocol.rounding:
+            sr = model.upscale(image.lr, self_ensemble=self_ensemble)
+        else:
+            sr = model.upscale_float(image.lr.astype(np.float32), self_ensemble=self_ensemble)
+        end = time.perf_counter()
+    except ValueError as error:
+        raise ValueError(f"{image.name}: {error}") from error
+    values, metrics_seconds = _measure(image.name, sr, image.hr, shave, protocol.channel)
+    score = Score(image.name, *values, end - compiled, compiled - start, metrics_seconds)
+    return score, to_uint8(sr), memory
+
+
+def _measure(
+    name: str, sr: np.ndarray, hr: np.ndarray, shave: int, channel: Channel
+) -> tuple[tuple[float, float], float]:
+    """PSNR and SSIM, and the seconds that they took once they were compiled."""
+    try:
+        metrics = _compiled_metrics(sr.shape, str(sr.dtype), shave, channel)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    start = time.perf_counter()
+    psnr_value, ssim_value = jax.device_get(metrics(sr, hr))
+    return (float(psnr_value), float(ssim_value)), time.perf_counter() - start
+
+
+@functools.cache
+def _compiled_metrics(
+    shape: tuple[int, ...], dtype: str, shave: int, channel: Channel
+) -> jax.stages.Compiled:
+    """Both metrics as one program, for an SR of this shape and dtype and a uint8 HR."""
+
+    def metrics(sr: jax.Array, hr: jax.Array) -> tuple[jax.Array, jax.Array]:
+        luma = channel == "y"
+        return psnr(sr, hr, shave=shave, y_channel=luma), ssim(sr, hr, shave=shave, y_channel=luma)
+
+    sr, hr = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct(shape, np.uint8)
+    return jax.jit(metrics).lower(sr, hr).compile()
+
+
+def _round(image: np.ndarray) -> np.ndarray:
+    """To uint8 as MATLAB does it: halves go up."""
+    return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)

@@ -2,41 +2,83 @@
 
 from pathlib import Path
 
+import jax
+
 from lnln_jax.checkpoint import load_run
-from lnln_jax.config import build_module
 from lnln_jax.inference import Bicubic, Resolver, SuperResolver
+from lnln_jax.torch_port import read_state_dict
+from lnln_jax.weights import Weights, checked, from_state_dict, load_safetensors
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
-def load_model(source: str | Path, *, scale: int | None = None) -> Resolver:
+def load_model(
+    source: str | Path, *, scale: int | None = None, res_scale: float | None = None
+) -> Resolver:
     """Loads a model.
 
     Args:
-      source: "bicubic", or the folder of a training run (its best checkpoint by validation is
-        taken), or the folder of one step in it.
-      scale: for "bicubic", the factor (2 unless given); for a trained network it may be left out
-        and is checked otherwise.
+      source: "bicubic"; or the folder of a training run (its best checkpoint by validation is
+        taken), or of one step in it; or a file:
+
+        - `.safetensors`, as `lnln_jax.weights.save_safetensors` writes it;
+        - `.pt` or `.pth` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR, whose keys
+          are those of the authors' checkpoints. The network is recognised by them.
+          `lnln_jax.torch_port.read_state_dict` says what else such a file may hold. PyTorch must be
+          installed, and runs no code of the file. The same state dict in a `.safetensors` file
+          needs no PyTorch.
+      scale: for "bicubic", the factor (2 unless given); for a VDSR from PyTorch, whose weights fit
+        any, 2, 3 or 4; otherwise it may be left out and is checked.
+      res_scale: of an EDSR from PyTorch, whose weights do not show it; if left out, the authors':
+        0.1 for 256 features, else 1. Otherwise it may be left out and is checked.
 
     Returns:
       An object with `.name`, `.scale`, `.module`, `.variables` and `.upscale(lr)`.
 
     Raises:
-      ValueError: nothing there that can be loaded, or a network of another scale.
+      ValueError: nothing there that can be loaded, or another network than the arguments say.
+      RuntimeError: a PyTorch file, and PyTorch is not installed.
     """
     if scale is not None and (not isinstance(scale, int) or scale < 1):
         raise ValueError(f"scale is {scale!r}; it must be a whole number of at least 1")
     if str(source) == "bicubic":
+        if res_scale is not None:
+            raise ValueError(f"res_scale is {res_scale}, but bicubic has none; leave it out")
         return Bicubic(scale=2 if scale is None else scale)
+    weights = load_weights(source, scale=scale, res_scale=res_scale)
+    variables = jax.device_put(weights.variables)  # once, and not at every image
+    return SuperResolver(_name(Path(source)), weights.model.scale, weights.module(), variables)
+
+
+def load_weights(
+    source: str | Path, *, scale: int | None = None, res_scale: float | None = None
+) -> Weights:
+    """Loads what `load_model` does, without "bicubic", for other uses than to enlarge images."""
     path = Path(source)
-    if not path.is_dir():
-        raise ValueError(f'there is no model {source}; give "bicubic" or a training run\'s folder')
-    config, variables, _ = load_run(path)
-    if scale not in (None, config.model.scale):
-        raise ValueError(f"{source} enlarges x{config.model.scale}, not x{scale}")
-    return SuperResolver(_name(path.resolve()), config.model.scale, build_module(config), variables)
+    if path.is_dir():
+        config, variables, step = load_run(path)
+        return checked(Weights(config.model, variables, step, config.dtype), path, scale, res_scale)
+    if not path.is_file():
+        raise ValueError(
+            f'there is no model {source}; give "bicubic", the folder of a training run, or a file '
+            f"({', '.join(SUFFIXES)})"
+        )
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"{path} has the suffix {path.suffix!r}; rename it to what it is, a file of PyTorch's "
+            "torch.save (.pt or .pth) or a .safetensors file"
+        )
+    if suffix == ".safetensors":
+        return load_safetensors(path, scale=scale, res_scale=res_scale)
+    return from_state_dict(read_state_dict(path), path, scale=scale, res_scale=res_scale)
 
 
 def _name(path: Path) -> str:
-    """The name of a run's folder, with the step where one was chosen: lnln_x2@1000."""
+    """A file's without suffix, or a run folder's, with the step if one was chosen: lnln_x2@1000."""
+    if path.is_file():
+        return path.stem
+    path = path.resolve()
     step = f"@{path.name}" if path.name.isdigit() and path.parent.name == "checkpoints" else ""
     run = path.parent if step else path
     return (run.parent if run.name == "checkpoints" else run).name + step

@@ -11,6 +11,7 @@ Scores = tuple[float, float]  # mean PSNR (dB) and SSIM on Y
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 
 # scale -> method -> scores on BENCHMARKS
+# fmt: off
 TABLE_1: dict[int, dict[str, tuple[Scores, ...]]] = {
     2: {
         "Bicubic": (
@@ -53,6 +54,7 @@ TABLE_1: dict[int, dict[str, tuple[Scores, ...]]] = {
         ),
     },
 }
+# fmt: on
 
 
 class Size(NamedTuple):

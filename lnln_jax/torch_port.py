@@ -1,181 +1,26 @@
-"""PyTorch weights in and out: the state dict of each network, described by a table.
+"""PyTorch weights in and out, by the tables in `torch_tables.py`.
 
-A row of a table stands for a layer: its path in the Flax tree, the prefix of its PyTorch keys, and
-its kind, which `LAYERS` spells out array by array. In paths and prefixes
-
-- `{group}` is an index that counts from zero, `{group+1}` is one more, and `{groups}` is how many
-  there are;
-- `blocks[block]` is a subtree whose arrays hold all blocks, stacked along axis 0.
-
-DRCA's keys are those of the published checkpoints. Nobody published LNLN, so its keys follow
-DRCA's: `head.0`, `body.<group>.body.<block>.body.<0, 1, 3, 4, 5>`, `tail.0.<0, 2>` and so on are
-the same layers, a depthwise separable convolution holds a `depthwise` and a `pointwise` one, and
-the non-local module is `non_local.<theta, phi, g, W>`.
-
-PyTorch is not needed here: a state dict comes in as tensors or arrays and goes out as arrays, for
-`{key: torch.from_numpy(array) for key, array in to_torch(variables, name="lnln").items()}`.
+`to_torch` and `from_torch` need no PyTorch: a state dict comes in as tensors or arrays and goes out
+as arrays, for `{key: torch.from_numpy(array) for key, array in to_torch(...).items()}`. Files do:
+`read_state_dict` and `write_state_dict` import it.
 """
 
+import importlib
+import io
+import os
+import pickle
 import re
-from collections.abc import Callable, Iterable, Mapping
+import secrets
+import warnings
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from lnln_jax.layers import DIV2K_MEAN
-
-
-class Transform(NamedTuple):
-    """How an array changes on the way to PyTorch, and back."""
-
-    to_torch: Callable[[np.ndarray], np.ndarray]
-    from_torch: Callable[[np.ndarray], np.ndarray]
-
-
-class Row(NamedTuple):
-    """A layer of a network (its kind is in `LAYERS`) or an array of a layer (in `TRANSFORMS`)."""
-
-    flax: str
-    torch: str
-    kind: str
-
-
-class Network(NamedTuple):
-    """What a state dict holds: layers, and keys whose values are the same in every one."""
-
-    layers: tuple[Row, ...]
-    constants: Mapping[str, np.ndarray]
-
-
-TRANSFORMS = {
-    "same": Transform(lambda x: x, lambda x: x),
-    # H W I O <-> O I H W
-    "conv": Transform(lambda x: x.transpose(3, 2, 0, 1), lambda x: x.transpose(2, 3, 1, 0)),
-    # H W C <-> C 1 H W
-    "depthwise": Transform(
-        lambda x: x.transpose(2, 0, 1)[:, None], lambda x: x[:, 0].transpose(1, 2, 0)
-    ),
-    # PyTorch counts the batches that a running mean has seen; the mean's values say nothing of it.
-    "count": Transform(lambda x: np.zeros((), np.int64), lambda x: x),
-}
-
-# Braces stand for the path, or the prefix of the keys, of the layer.
-LAYERS = {
-    "conv": (
-        Row("params/{}/kernel", "{}.weight", "conv"),
-        Row("params/{}/bias", "{}.bias", "same"),
-    ),
-    "conv_without_bias": (Row("params/{}/kernel", "{}.weight", "conv"),),
-    "separable": (
-        Row("params/{}/depthwise/kernel", "{}.depthwise.weight", "depthwise"),
-        Row("params/{}/depthwise/bias", "{}.depthwise.bias", "same"),
-        Row("params/{}/pointwise/kernel", "{}.pointwise.weight", "conv"),
-        Row("params/{}/pointwise/bias", "{}.pointwise.bias", "same"),
-    ),
-    "batch_norm": (
-        Row("params/{}/scale", "{}.weight", "same"),
-        Row("params/{}/bias", "{}.bias", "same"),
-        Row("batch_stats/{}/mean", "{}.running_mean", "same"),
-        Row("batch_stats/{}/var", "{}.running_var", "same"),
-        Row("batch_stats/{}/mean", "{}.num_batches_tracked", "count"),
-    ),
-}
-
-
-def _block(flax: str, torch: str, conv: str) -> tuple[Row, ...]:
-    """A residual channel-attention block with BatchNorm."""
-    return (
-        Row(f"{flax}/conv_1", f"{torch}.body.0", conv),
-        Row(f"{flax}/norm_1", f"{torch}.body.1", "batch_norm"),
-        Row(f"{flax}/conv_2", f"{torch}.body.3", conv),
-        Row(f"{flax}/norm_2", f"{torch}.body.4", "batch_norm"),
-        Row(f"{flax}/attention/squeeze", f"{torch}.body.5.conv_du.0", "conv"),
-        Row(f"{flax}/attention/excite", f"{torch}.body.5.conv_du.2", "conv"),
-    )
-
-
-def _dense_groups(conv: str) -> tuple[Row, ...]:
-    """What DRCA and LNLN share; `conv` is the kind of the 3x3 convolutions that differ."""
-    return (
-        Row("head", "head.0", conv),
-        *_block("body/group_{group+1}/first", "body.{group}.body.0", conv),
-        Row("body/group_{group+1}/first/skip", "body.{group}.body.0.proj.0", "conv"),
-        *_block("body/group_{group+1}/blocks[block]", "body.{group}.body.{block+1}", conv),
-        Row("body/projection", "body.{groups}", "conv"),
-        Row("upsampler/conv_1", "tail.0.0", conv),
-        Row("upsampler/conv_2", "tail.0.2", conv),
-        Row("tail", "tail.1", "conv"),
-    )
-
-
-# What EDSR and RCAN share.
-_ENDS = (
-    Row("head", "head.0", "conv"),
-    Row("upsampler/conv_1", "tail.0.0", "conv"),
-    Row("upsampler/conv_2", "tail.0.2", "conv"),
-    Row("tail", "tail.1", "conv"),
-)
-
-# A frozen 1x1 convolution in PyTorch, two additions in Flax.
-_MEAN_SHIFT = {
-    "sub_mean.weight": np.eye(3, dtype=np.float32)[:, :, None, None],
-    "sub_mean.bias": -np.asarray(DIV2K_MEAN, np.float32),
-    "add_mean.weight": np.eye(3, dtype=np.float32)[:, :, None, None],
-    "add_mean.bias": np.asarray(DIV2K_MEAN, np.float32),
-}
-
-NETWORKS = {
-    "drca": Network(_dense_groups("conv"), _MEAN_SHIFT),
-    "lnln": Network(
-        (
-            *_dense_groups("separable"),
-            Row("non_local/theta", "non_local.theta", "conv"),
-            Row("non_local/phi", "non_local.phi", "conv"),
-            Row("non_local/g", "non_local.g", "conv"),
-            Row("non_local/w", "non_local.W", "conv"),
-        ),
-        _MEAN_SHIFT,
-    ),
-    "rcan": Network(
-        (
-            *_ENDS,
-            *(
-                Row(
-                    f"groups[group]/blocks[block]/{flax}",
-                    f"body.{{group}}.body.{{block}}.body.{torch}",
-                    "conv",
-                )
-                for flax, torch in (
-                    ("conv_1", "0"),
-                    ("conv_2", "2"),
-                    ("attention/squeeze", "3.conv_du.0"),
-                    ("attention/excite", "3.conv_du.2"),
-                )
-            ),
-            Row("groups[group]/conv", "body.{group}.body.{blocks}", "conv"),
-            Row("body", "body.{groups}", "conv"),
-        ),
-        _MEAN_SHIFT,
-    ),
-    "edsr": Network(
-        (
-            *_ENDS,
-            Row("blocks[block]/conv_1", "body.{block}.body.0", "conv"),
-            Row("blocks[block]/conv_2", "body.{block}.body.2", "conv"),
-            Row("body", "body.{blocks}", "conv"),
-        ),
-        _MEAN_SHIFT,
-    ),
-    "vdsr": Network(
-        (
-            Row("first/conv", "input", "conv_without_bias"),
-            Row("layers[layer]/conv", "residual_layer.{layer}.conv", "conv_without_bias"),
-            Row("last", "output", "conv_without_bias"),
-        ),
-        {},
-    ),
-}
+from lnln_jax.torch_tables import KEY_ORDER, LAYERS, NETWORKS, TRANSFORMS, Network, Row
 
 
 class _Entry(NamedTuple):
@@ -186,6 +31,10 @@ class _Entry(NamedTuple):
     position: tuple[int, ...]
     kind: str
 
+
+MOST_LISTED = 20  # keys in a message
+# Where training scripts put the state dict, the moving average first.
+WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
 
 _INDEX = re.compile(r"\{(\w+)(?:\+(\d+))?\}")
 _STACKED = re.compile(r"\[(\w+)\]")
@@ -218,7 +67,7 @@ def _entries(name: str, shapes: Mapping[str, tuple[int, ...]]) -> list[_Entry]:
     collections = {row.flax.partition("/")[0] for row in rows}
     missing = collections - {path.partition("/")[0] for path in shapes}
     unknown = shapes.keys() - {path for _, path, _, _ in found}
-    _raise_if(
+    raise_if(
         [f"missing collection {collection}" for collection in missing]
         + [f"no PyTorch key for {path}" for path in unknown],
         f"this is not the tree of variables of {name}; pass what the network's init returns",
@@ -237,9 +86,13 @@ def _entries(name: str, shapes: Mapping[str, tuple[int, ...]]) -> list[_Entry]:
     ]
 
 
-def _raise_if(problems: Iterable[str], summary: str) -> None:
+def raise_if(problems: Iterable[str], summary: str) -> None:
+    """Raises one ValueError that lists the problems, if there are any."""
     if problems := sorted(problems):
-        raise ValueError("\n  ".join([f"{summary}:", *problems]))
+        shown, more = problems[:MOST_LISTED], len(problems) - MOST_LISTED
+        if more > 0:
+            shown.append(f"and {more} more")
+        raise ValueError("\n  ".join([f"{summary}:", *shown]))
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -254,12 +107,13 @@ def to_torch(variables: Mapping[str, Any], *, name: str, step: int = 0) -> dict[
 
     Args:
       variables: `{"params": ..., "batch_stats": ...}`, as the network's `init` returns them.
-      name: "lnln" or "drca".
+      name: "lnln", "drca", "rcan", "edsr" or "vdsr".
       step: the batches trained on, for `num_batches_tracked`. PyTorch stores this number but reads
         it only in a BatchNorm without momentum, which no network here has.
 
     Returns:
-      Arrays by key, each a contiguous copy in PyTorch's layout.
+      Arrays by key, in the order of the published files, each a contiguous copy in PyTorch's
+      layout: float32, or int64 for `num_batches_tracked`.
 
     Raises:
       ValueError: an unknown name, or variables of another network; all such paths are listed.
@@ -269,7 +123,12 @@ def to_torch(variables: Mapping[str, Any], *, name: str, step: int = 0) -> dict[
     for key, path, position, kind in _entries(name, {p: a.shape for p, a in arrays.items()}):
         array = TRANSFORMS[kind].to_torch(arrays[path][position])
         state_dict[key] = np.array(array + step if kind == "count" else array, order="C")
-    return state_dict
+    return {key: state_dict[key] for key in sorted(state_dict, key=_position)}
+
+
+def _position(key: str) -> list[int]:
+    """What puts keys into the order of the published files."""
+    return [int(part) if part.isdigit() else KEY_ORDER.index(part) for part in key.split(".")]
 
 
 def from_torch(
@@ -279,9 +138,10 @@ def from_torch(
 
     Args:
       state_dict: tensors or arrays by key; `num_batches_tracked` may be absent and is ignored.
-      name: "lnln" or "drca".
+      name: "lnln", "drca", "rcan", "edsr" or "vdsr".
       like: the variables that are wanted, of which only the shapes are read, such as
-        `jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))`.
+        `jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))`; VDSR takes
+        luma, `(1, 8, 8, 1)`.
 
     Returns:
       A tree as `like`, of float32 arrays.
@@ -306,14 +166,148 @@ def from_torch(
             problems.append(f"{key} has shape {shape} instead of {expected[key]}")
         elif key in constants:
             value = _as_array(state_dict[key])
-            # EDSR's code multiplies 255 in float32, which differs in the last bit.
+            # A product with 255 in float64 differs in the last bit.
             if not np.allclose(value, constants[key], rtol=1e-6, atol=1e-6):
                 values = value.ravel().tolist(), constants[key].ravel().tolist()
                 problems.append(f"{key} is {values[0]} instead of {values[1]}")
-    _raise_if(problems, f"state_dict does not fit this {name}; check hyper-parameters and scale")
+    raise_if(problems, f"state_dict does not fit this {name}; check hyper-parameters and scale")
 
     arrays = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
     for key, path, position, kind in entries:
         if kind != "count":
             arrays[path][position] = TRANSFORMS[kind].from_torch(_as_array(state_dict[key]))
     return unflatten_dict(arrays, sep="/")
+
+
+def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads a `.pt` or `.pth` file, in PyTorch's zip or older format, and runs no code of it.
+
+    Args:
+      path: the file; its state dict may lie in a dictionary, or several, under one of `WRAPPERS`.
+
+    Returns:
+      Arrays by key, float32 whatever the file has, and int64 for `num_batches_tracked`.
+
+    Raises:
+      ValueError: the file is empty, damaged or of another kind, or holds more than tensors, so that
+        reading it would run code that the file chooses.
+      RuntimeError: PyTorch is not installed.
+    """
+    path = Path(path)
+    _check_format(path)
+    torch = _import_torch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickles that are going to be refused
+        try:
+            tree = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            name = re.search(r"GLOBAL ([\w.]+)", str(error))
+            raise ValueError(
+                f"{path} holds more than tensors ({name[1] if name else 'another kind of pickle'}),"
+                " and to read it would run code that the file chooses; where you trust the file, "
+                'load it with PyTorch, torch.save(model.state_dict(), "weights.pt"), and take that'
+            ) from error
+        except Exception as error:  # a damaged file can raise anything
+            reason = " ".join([type(error).__name__, *str(error).split()])[:100]
+            raise ValueError(
+                f"{path} is damaged or incomplete ({reason}); download it again"
+            ) from error
+    state_dict = _unwrap(tree)
+    if not isinstance(state_dict, Mapping) or not state_dict:
+        kind = type(state_dict).__name__
+        raise ValueError(f"{path} holds no state dict but a {kind}; save model.state_dict()")
+    strange = [repr(key) for key, value in state_dict.items() if not _is_plain(torch, key, value)]
+    raise_if(
+        strange,
+        f"{path} holds what is no array of floating-point numbers; save model.state_dict(), as it "
+        f"is or in a dictionary under {', '.join(WRAPPERS)}",
+    )
+    if sum(value.nbytes for value in state_dict.values()) > path.stat().st_size:
+        raise ValueError(f"{path} is smaller than the arrays that it claims to hold; it is damaged")
+    return {
+        key: (value.detach().float() if value.is_floating_point() else value).numpy()
+        for key, value in state_dict.items()
+    }
+
+
+def write_state_dict(path: str | Path, state_dict: Mapping[str, np.ndarray]) -> None:
+    """Writes what `to_torch` returns as a `.pt` file, in PyTorch's zip format.
+
+    Args:
+      path: where; the file appears whole or not at all, its folder where there is none. An older
+        file of that name is replaced.
+      state_dict: arrays by key.
+
+    Raises:
+      RuntimeError: PyTorch is not installed.
+    """
+    torch = _import_torch()
+    file = io.BytesIO()
+    torch.save({key: torch.from_numpy(array) for key, array in state_dict.items()}, file)
+    write_file(Path(path), file.getvalue())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file that appears whole or not at all; makes its folder where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # missing after the replacement
+
+
+def _import_torch() -> Any:
+    try:
+        return importlib.import_module("torch")  # no import statement: mypy runs without it, too
+    except ImportError as error:
+        raise RuntimeError(
+            "PyTorch files need PyTorch: pip install torch, or in a checkout pip install -e "
+            '".[torch]"; or convert the file to .safetensors where PyTorch is installed'
+        ) from error
+
+
+def _check_format(path: Path) -> None:
+    """Raises ValueError for a file that PyTorch did not write, or wrote as TorchScript."""
+    with path.open("rb") as file:
+        head = file.read(20)
+    if not head:
+        raise ValueError(f"{path} is empty; download it again")
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = {name.rpartition("/")[2] for name in archive.namelist()}
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged or incomplete; download it again") from error
+        if "constants.pkl" in names:
+            raise ValueError(
+                f"{path} is a TorchScript archive, which holds a program; load it with "
+                'torch.jit.load, torch.save(model.state_dict(), "weights.pt"), and take that'
+            )
+        if "data.pkl" not in names:
+            raise ValueError(f"{path} is a zip archive, but not one that torch.save wrote")
+    elif not head.startswith(b"\x80"):  # the first byte of a pickle
+        raise ValueError(f"{path} is no PyTorch file; it begins with {head!r}")
+
+
+def _unwrap(tree: Any) -> Any:
+    """What lies under `WRAPPERS`, wrapped at most four times: a dictionary can hold itself."""
+    for _ in range(4):
+        wrapped = tree if isinstance(tree, Mapping) else {}
+        inner = [wrapped[key] for key in WRAPPERS if isinstance(wrapped.get(key), Mapping)]
+        tree = inner[0] if inner else tree
+    return tree
+
+
+def _is_plain(torch: Any, key: Any, value: Any) -> bool:
+    """Whether a state dict's item is an array of floating-point numbers, or a count."""
+    return (
+        isinstance(key, str)
+        and isinstance(value, torch.Tensor)
+        and (value.device.type, value.layout) == ("cpu", torch.strided)
+        and (value.is_floating_point() or (value.dtype == torch.int64 and value.ndim == 0))
+    )

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from lnln_jax.checkpoint import RunCheckpoints, load_run, saved_config
+from lnln_jax.benchmarks import Benchmark, open_benchmark
+from lnln_jax.checkpoint import RunCheckpoints, saved_config
 from lnln_jax.config import TrainConfig, build_module, differences, to_dict
 from lnln_jax.data import (
     PairSource,
@@ -26,8 +27,9 @@ from lnln_jax.data import (
     load_folder,
     make_train_iterator,
 )
-from lnln_jax.evaluate import Benchmark, evaluate, open_benchmark
+from lnln_jax.evaluate import evaluate
 from lnln_jax.inference import Bicubic, SuperResolver
+from lnln_jax.loading import load_weights
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.process import exclusive, stop_signals
 from lnln_jax.reporting import RunReport, progress_of
@@ -208,15 +210,15 @@ def _open_sources(config: TrainConfig) -> list[PairSource]:
 
 
 def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variables:
-    """Fresh variables with those of a trained run; of another scale, all but its tail."""
+    """Fresh variables with those of a run or a file; of another scale, all but its tail."""
     try:
-        other, trained, _ = load_run(source)
+        other, trained, *_ = load_weights(source)
     except ValueError as error:
         raise ValueError(f"init_from: {error}; init_from= starts from random weights") from error
-    fresh = ("upsampler", "tail") if other.model.scale != config.model.scale else ()
+    fresh = ("upsampler", "tail") if other.scale != config.model.scale else ()
     merged = {
         collection: {
-            name: new if name in fresh else trained[collection].get(name)
+            name: new if name in fresh else trained.get(collection, {}).get(name)
             for name, new in tree.items()
         }
         for collection, tree in variables.items()
@@ -224,7 +226,7 @@ def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variab
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (variables, merged)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"init_from is {source}, a {other.model.name} with {dict(other.model.options)}; its "
+            f"init_from is {source}, a {other.name} with {other.options}; its "
             f"parameters do not fit {config.model.name} with {dict(config.model.options)}"
         )
     return jax.tree.map(jnp.asarray, merged)
@@ -278,7 +280,7 @@ def _validate(
 ) -> dict[str, float]:
     """Mean Y-PSNR and SSIM on the benchmark."""
     (result,) = evaluate([network], benchmark)
-    scores = {"psnr_y": result.psnr_y, "ssim_y": result.ssim_y}
+    scores = {"psnr_y": result.psnr, "ssim_y": result.ssim}
     report.write(step, scores, prefix="validation")
     return scores
 

@@ -18,3 +18,9 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images: {folder} is not a folder (set LNLN_TEST_DATA to change it)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps the commands' compilation cache away from the user's."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("caches"))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ from lnln_jax.resize import imresize
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
 
-def lnln(*arguments: object, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def lnln(
+    *arguments: object, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """Runs the command as a process of its own."""
     code = "import sys; from lnln_jax.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120)
+    return subprocess.run(command, stdout=stdout, stderr=stderr, text=True, timeout=120)
 
 
 def fails(capsys, *arguments: object) -> str:
@@ -78,7 +81,23 @@ def test_help_does_not_wait_for_jax():
     [
         ([], ["train", "evaluate", "upscale", "LNLN_TRACEBACK"]),
         (["train"], ["config", "key=value", "--output"]),
-        (["evaluate"], ["bicubic", "--data", "--scale", "--json", "--self-ensemble"]),
+        (
+            ["evaluate"],
+            [
+                "bicubic",
+                "--data",
+                "--scale",
+                "--lr",
+                "--channel",
+                "--shave",
+                "--no-rounding",
+                "--border",
+                "--self-ensemble",
+                "--output",
+                "--save-images",
+                "--figure",
+            ],
+        ),
         (["upscale"], ["bicubic", "--output", "--tile", "--format", "--overwrite"]),
     ],
 )
@@ -111,38 +130,63 @@ def test_the_package_offers_its_names():
 
 
 def test_evaluate_bicubic(data_dir, tmp_path, capsys):
-    output = tmp_path / "new" / "out.json"
+    output = tmp_path / "new" / "out"
     set5, head = data_dir / "Set5", tmp_path / "Head"
     head.mkdir()
     (head / "head.png").write_bytes((set5 / "HR" / "head.png").read_bytes())
-    arguments = ["evaluate", "bicubic", "--data", set5, head, "--json", output]
+    arguments = ["evaluate", "bicubic", "--data", set5, head, "--output", output]
     assert main([str(argument) for argument in arguments]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    assert "mean       33.67 / 0.9303" in captured.out
+    assert "mean       33.67 / 0.9303  33.66 / 0.9299" in captured.out
     assert "LR files in LRx2" in captured.out
     assert "LR made from HR by imresize" in captured.out
     assert captured.out.endswith(f"written to {output}\n")
-    first, second = json.loads(output.read_text())
-    assert (first["benchmark"], second["benchmark"]) == ("Set5", "Head")
-    assert [one["image"] for one in first["scores"]] == [
-        "baby",
-        "bird",
-        "butterfly",
-        "head",
-        "woman",
-    ]
-    assert second["psnr_y"] == first["scores"][3]["psnr_y"]
+    results = json.loads((output / "results.json").read_text())["results"]
+    assert [result["benchmark"] for result in results] == ["Set5", "Set5", "Head", "Head"]
+    names = [image["image"] for image in results[0]["images"]]
+    assert names == ["baby", "bird", "butterfly", "head", "woman"]
+    assert results[2]["psnr"] == results[0]["images"][3]["psnr"]
+    assert (output / "results.md").read_text().startswith("# Evaluation x2\n")
 
 
-def test_evaluate_takes_scale_and_self_ensemble(tmp_path, capsys):
-    Image.fromarray(PIXELS.repeat(8, axis=0).repeat(8, axis=1)).save(tmp_path / "x.png")
-    arguments = ["evaluate", "bicubic", "--data", str(tmp_path), "--scale", "4", "--self-ensemble"]
-    assert main(arguments) == 0
-    header, columns, *_ = capsys.readouterr().out.splitlines()
-    assert header.startswith("PSNR (dB) / SSIM on Y, shaved 4, ")
-    assert header.endswith("; self-ensemble")
+def test_evaluate_options(tmp_path, capsys):
+    (tmp_path / "set" / "LRx4").mkdir(parents=True)
+    pixels = PIXELS.repeat(8, axis=0).repeat(8, axis=1)
+    Image.fromarray(pixels).save(tmp_path / "set" / "x.png")
+    Image.fromarray(pixels[::4, ::4]).save(tmp_path / "set" / "LRx4" / "x.png")
+    common = ["evaluate", "bicubic", "--data", str(tmp_path / "set"), "--scale", "4"]
+    output = tmp_path / "out"
+    options = ["--lr", "imresize", "--border", "replicate", "--channel", "rgb", "--shave", "3"]
+    options += ["--no-rounding", "--self-ensemble", "--save-images", "--output", str(output)]
+    assert main([*common, *options, "--figure", "x:0,0,8,8", "--figure", "x"]) == 0
+    head, columns, *_ = capsys.readouterr().out.splitlines()
+    assert head == (
+        "PSNR (dB) / SSIM on RGB, shaved 3, of unrounded results; "
+        "LR made from HR by imresize (replicate border); self-ensemble"
+    )
     assert columns.split()[1:] == ["x4", "bicubic"]
+    protocol = json.loads((output / "results.json").read_text())["protocol"]
+    assert protocol == {"channel": "rgb", "shave": 3, "rounding": False, "border": "replicate"}
+    assert (output / "images" / "set_x4" / "bicubic" / "x.png").exists()
+    assert (output / "figure.png").exists()
+
+    assert main(common) == 0
+    assert "shaved 4, of rounded results; LR files in LRx4" in capsys.readouterr().out
+
+
+def test_a_terminal_shows_what_is_going_on(tmp_path):
+    Image.fromarray(PIXELS.repeat(8, axis=0).repeat(8, axis=1)).save(tmp_path / "x.png")
+    reader, writer = os.openpty()
+    termios.tcsetwinsize(writer, (24, 120))  # tqdm writes nothing where there are no columns
+    done = lnln("evaluate", "bicubic", "--data", tmp_path, stderr=writer)
+    shown = os.read(reader, 10_000).decode()  # before the last writer leaves
+    os.close(writer)
+    os.close(reader)
+    assert done.returncode == 0
+    assert f"{tmp_path.name} x2, bicubic: " in shown
+    assert f"{tmp_path.name} x2, bicubic (SRCNN convention): " in shown
+    assert "it/s" not in done.stdout
 
 
 # ---- upscale ----
@@ -228,7 +272,7 @@ def test_failures_are_one_line(tmp_path, photo, capsys):
     missing = tmp_path / "missing"
     assert fails(capsys, "train", missing).startswith(f"there is no config file {missing}; ")
     error = fails(capsys, "evaluate", missing, "--data", tmp_path)
-    assert error == f'there is no model {missing}; give "bicubic" or a training run\'s folder'
+    assert error.startswith(f'there is no model {missing}; give "bicubic", ')
     error = fails(capsys, "evaluate", tmp_path, "--data", tmp_path)
     assert error == f"{tmp_path} holds no checkpoint; give the folder of a training run"
     error = fails(capsys, "evaluate", "bicubic", "--data", missing)

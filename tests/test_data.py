@@ -311,6 +311,16 @@ def assert_same(batches, others):
         np.testing.assert_array_equal(batch["hr"], other["hr"])
 
 
+@pytest.mark.parametrize("weights", [None, [1.0, 1.0]])
+def test_batches_of_one(weights):
+    sources = [coded_source(2), coded_source(2, first=2)]
+    single = make(sources, batch_size=1, weights=weights)
+    (pair,) = itertools.islice(make(sources, batch_size=2, weights=weights), 1)
+    for i, batch in enumerate(itertools.islice(single, 2)):
+        assert batch["hr"].shape == (1, 12, 12, 3)
+        np.testing.assert_array_equal(batch["lr"], pair["lr"][i : i + 1])
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_patches_are_aligned_crops_in_eight_symmetries(scale):
     source = coded_source(5, scale=scale)

@@ -1,144 +1,32 @@
 """The protocol of the published numbers; docs and README compare networks with what it prints."""
 
-import json
-import shutil
-from pathlib import Path
+import math
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from lnln_jax.evaluate import evaluate, format_table, open_benchmark, score
-from lnln_jax.image import modcrop
-from lnln_jax.image_files import read_rgb
+from lnln_jax.benchmarks import open_benchmark
+from lnln_jax.evaluate import SRCNN_BICUBIC, distinct_names, evaluate, published_bicubic
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.metrics import psnr, ssim
 from lnln_jax.models import create_model
+from lnln_jax.paper import BENCHMARKS, TABLE_1, TABLE_2, published_scores
+from lnln_jax.protocol import Protocol
 from lnln_jax.resize import imresize
 from lnln_jax.state import initialize
 
-RNG = np.random.default_rng(0)
-SET5 = ["baby", "bird", "butterfly", "head", "woman"]
 
-
-def save(path: Path, height: int, width: int) -> np.ndarray:
-    """Writes a smooth random picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    small = RNG.integers(0, 256, (-(-height // 4), -(-width // 4), 3), np.uint8)
-    image = imresize(small, 4)[:height, :width]
-    Image.fromarray(image).save(path)
-    return image
-
-
-# ---- published numbers ----
-
-
-@pytest.mark.parametrize(("scale", "mean"), [(2, (33.673, 0.9303)), (4, (28.429, 0.8111))])
-@pytest.mark.parametrize("lr_files", [True, False])
-def test_bicubic_on_set5(data_dir, tmp_path, scale, mean, lr_files):
-    folder = data_dir / "Set5"
-    if not lr_files:
-        shutil.copytree(folder / "HR", tmp_path / "Set5" / "HR")
-        folder = tmp_path / "Set5"
-    (result,) = evaluate([Bicubic(scale)], open_benchmark(folder, scale))
-    assert (round(result.psnr_y, 3), round(result.ssim_y, 4)) == mean
-    assert [one.image for one in result.scores] == SET5
-    assert result.psnr_y == pytest.approx(np.mean([one.psnr_y for one in result.scores]))
-    assert (result.model, result.benchmark, result.scale) == ("bicubic", "Set5", scale)
-    origin = f"files in LRx{scale}" if lr_files else "made from HR by imresize"
-    assert result.lr_origin == origin
-
-    header, columns, _, *rows, _, last = format_table([result]).splitlines()
-    assert header == (f"PSNR (dB) / SSIM on Y, shaved {scale}, of rounded results; LR {origin}")
-    assert columns.split() == ["Set5", f"x{scale}", "bicubic"]
-    assert [row.split()[0] for row in rows] == SET5
-    assert last.split() == ["mean", f"{mean[0]:.2f}", "/", f"{mean[1]:.4f}"]
-
-
-# ---- a benchmark's folder ----
-
-
-def test_lr_files_and_imresize_are_the_same_images(data_dir):
-    files = open_benchmark(data_dir / "Set5", 4)
-    made = open_benchmark(data_dir / "Set5" / "HR", 4)
-    assert len(files) == len(made) == 5
-    for from_file, from_hr in zip(files, made, strict=True):
-        assert from_file.name == from_hr.name
-        np.testing.assert_array_equal(from_file.lr, from_hr.lr)
-        np.testing.assert_array_equal(from_file.hr, from_hr.hr)
-
-
-def test_odd_sizes_are_cropped_and_folders_searched(tmp_path):
-    original = save(tmp_path / "a" / "odd.bmp", 25, 34)
-    save(tmp_path / "plain.png", 24, 24)
-    odd, plain = open_benchmark(tmp_path, 3)
-    assert (odd.name, plain.name) == ("odd", "plain")
-    np.testing.assert_array_equal(odd.hr, original[:24, :33])
-    np.testing.assert_array_equal(odd.lr, imresize(original[:24, :33], 1 / 3))
-
-
-def test_unusable_folders_say_why(tmp_path):
-    with pytest.raises(ValueError, match=r"there is no folder .*nowhere; give one"):
-        open_benchmark(tmp_path / "nowhere", 2)
-    with pytest.raises(ValueError, match="holds no images"):
-        open_benchmark(tmp_path, 2)
-    (tmp_path / "HR").mkdir()
-    with pytest.raises(ValueError, match="HR holds no images"):
-        open_benchmark(tmp_path, 2)
-
-
-def test_lr_files_must_be_there_and_fit(tmp_path):
-    for name in ("one", "two"):
-        hr = save(tmp_path / "HR" / f"{name}.png", 33, 40)
-        (tmp_path / "LRx2").mkdir(exist_ok=True)
-    with pytest.raises(ValueError, match=r"LRx2 has no LR image for one, two; add them, or remove"):
-        open_benchmark(tmp_path, 2)
-
-    lr = imresize(modcrop(hr, 2), 0.5)
-    Image.fromarray(lr).save(tmp_path / "LRx2" / "one.bmp")  # formats may differ
-    Image.fromarray(lr[:, 1:]).save(tmp_path / "LRx2" / "two.png")
-    images = iter(open_benchmark(tmp_path, 2))
-    np.testing.assert_array_equal(next(images).lr, lr)
-    with pytest.raises(ValueError, match=r"two\.png is 16x19 .* x2 of two\.png needs 16x20"):
-        next(images)
-
-    assert open_benchmark(tmp_path, 3).lr_origin == "made from HR by imresize"  # no LRx3
-
-
-def test_lr_beside_hr_without_a_folder_of_its_own(tmp_path):
-    hr = [save(tmp_path / f"{name}.png", 40, 32) for name in "ab"]
-    for name, image in zip("ab", hr, strict=True):
-        lr = tmp_path / "LRx2" / f"{name}.png"
-        lr.parent.mkdir(exist_ok=True)
-        Image.fromarray(imresize(image, 1 / 2)).save(lr)
-    benchmark = open_benchmark(tmp_path, 2)
-    assert [image.name for image in benchmark] == ["a", "b"]  # LR images are no HR images
-    assert benchmark.lr_origin == "files in LRx2"
-
-
-def test_names_must_tell_images_apart(tmp_path):
-    for folder in ("one", "two"):
-        save(tmp_path / folder / "same.png", 20, 20)
-    with pytest.raises(ValueError, match="several images of one name: same"):
-        open_benchmark(tmp_path, 2)
-
-
-def test_in_memory_is_read_once(tmp_path):
-    save(tmp_path / "x.png", 20, 20)
-    held = open_benchmark(tmp_path, 2).in_memory()
-    (tmp_path / "x.png").unlink()
-    assert [image.name for image in held] == ["x"]
-    assert len(held) == 1
-
-
-def test_a_damaged_file_is_named(tmp_path):
-    save(tmp_path / "good.png", 24, 24)
-    (tmp_path / "broken.png").write_bytes((tmp_path / "good.png").read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"broken\.png: cannot be read"):
-        list(open_benchmark(tmp_path, 2))
-
-
-# ---- several models ----
+@pytest.fixture(scope="module")
+def two(data_dir, tmp_path_factory):
+    """The smaller images of Set5, HR alone, in shapes of their own."""
+    folder = tmp_path_factory.mktemp("benchmark") / "two"
+    folder.mkdir()
+    for name, size in {"bird": 64, "woman": 48}.items():
+        with Image.open(data_dir / "Set5" / "HR" / f"{name}.png") as image:
+            image.crop((100, 80, 164, 80 + size)).save(folder / f"{name}.png")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -147,88 +35,231 @@ def network() -> SuperResolver:
     return SuperResolver("tiny", 2, module, initialize(module, 0))
 
 
-def test_a_network_beside_bicubic(tmp_path, network):
-    save(tmp_path / "x.png", 40, 40)
-    save(tmp_path / "y.png", 40, 40)
-    benchmark = open_benchmark(tmp_path, 2)
-    seen = []
+# ---- published numbers ----
+
+# set, scale -> what the convention of SRCNN's code gives, and the modern one
+BICUBIC = {
+    ("Set5", 2): ((33.661, 0.9299), (33.673, 0.9303)),
+    ("Set14", 2): ((30.232, 0.8687), (30.325, 0.8699)),
+    ("B100", 2): ((29.558, 0.8431), (29.560, 0.8434)),
+    ("Set5", 4): ((28.421, 0.8104), (28.429, 0.8111)),
+    ("Set14", 4): ((26.000, 0.7019), (26.088, 0.7048)),
+    ("B100", 4): ((25.961, 0.6674), (25.961, 0.6681)),
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), BICUBIC)
+def test_bicubic_as_published_and_as_networks_are_measured(data_dir, name, scale):
+    benchmark = open_benchmark(data_dir / name, scale)
+    published = published_bicubic(benchmark)
+    (modern,) = evaluate([Bicubic(scale)], benchmark)
+    measured = [(round(r.psnr, 3), round(r.ssim, 4)) for r in (published, modern)]
+    assert tuple(measured) == BICUBIC[name, scale]
+    of_paper = published_scores("Bicubic", name, scale)
+    assert of_paper is not None
+    assert published.psnr == pytest.approx(of_paper[0], abs=0.01)
+    assert published.ssim == pytest.approx(of_paper[1], abs=0.001)
+    for result in (published, modern):
+        assert [score.image for score in result.scores] == benchmark.names
+        assert result.psnr == pytest.approx(np.mean([score.psnr for score in result.scores]))
+        assert (result.benchmark, result.scale) == (name, scale)
+    assert (published.model, published.network) == (SRCNN_BICUBIC, "Bicubic")
+    assert (modern.model, modern.network) == ("bicubic", "")
+    files = "made from HR by imresize (symmetric border)" if name == "B100" else f"LRx{scale}"
+    assert modern.lr_origin.endswith(files)
+
+
+def test_the_paper_has_a_row_for_every_network():
+    assert published_scores("LNLN", "Set5", 2) == (38.32, 0.9618)
+    assert published_scores("RCAN", "manga109", 4) == (31.22, 0.9173)
+    assert published_scores("DRCA", "BSD100", 2) == published_scores("DRCA", "B100", 2)
+    for method, benchmark, scale in (
+        ("LNLN", "Set5", 3),
+        ("", "Set5", 2),
+        ("LNLN", "DIV2K_valid_HR", 2),
+    ):
+        assert published_scores(method, benchmark, scale) is None
+    for rows in TABLE_1.values():
+        assert set(rows) == {"Bicubic", *TABLE_2}
+        assert all(len(row) == len(BENCHMARKS) for row in rows.values())
+
+
+# ---- several models ----
+
+
+def test_a_network_beside_bicubic(two, network):
+    benchmark = open_benchmark(two, 2)
+    seen, shown = [], []
+
+    def progress(what):
+        return lambda done, total: shown.append((what, done, total))
+
     bicubic, tiny = evaluate(
         [Bicubic(2), network],
         benchmark,
-        done=lambda model, image, sr: seen.append((model, image.name, sr)),
+        done=lambda model, image, sr: seen.append((model, image, sr)),
+        progress=progress,
     )
-    assert [(model, name) for model, name, _ in seen] == [
-        ("bicubic", "x"),
-        ("tiny", "x"),
-        ("bicubic", "y"),
-        ("tiny", "y"),
-    ]
-    first = next(iter(benchmark))
-    np.testing.assert_array_equal(seen[0][2], imresize(first.lr, 2))
-    np.testing.assert_array_equal(seen[1][2], network.upscale(first.lr))
-    for result, (_, _, sr) in zip((bicubic, tiny), seen, strict=False):
-        assert result.scores[0].psnr_y == float(psnr(sr, first.hr, shave=2))
-        assert result.scores[0].ssim_y == float(ssim(sr, first.hr, shave=2))
-        assert result.scores[0].seconds > 0
-
-    table = format_table([bicubic, tiny]).splitlines()
-    assert table[1].split()[-2:] == ["bicubic", "tiny"]
-    assert len({len(line) for line in table[1:]}) == 1  # a rectangle
-    for line, scores in zip(table[3:5], zip(bicubic.scores, tiny.scores, strict=True), strict=True):
-        for one in scores:
-            assert f"{one.psnr_y:.2f} / {one.ssim_y:.4f}" in line
+    order = [("bicubic", "bird"), ("bicubic", "woman"), ("tiny", "bird"), ("tiny", "woman")]
+    assert [(model, image.name) for model, image, _ in seen] == order
+    assert shown == [(f"two x2, {model}", i, 2) for model in ("bicubic", "tiny") for i in (1, 2)]
+    for score, (_, image, sr), model in zip(
+        (*bicubic.scores, *tiny.scores), seen, [Bicubic(2)] * 2 + [network] * 2, strict=True
+    ):
+        np.testing.assert_array_equal(sr, model.upscale(image.lr))
+        assert score.psnr == pytest.approx(float(psnr(sr, image.hr, shave=2)), abs=1e-4)
+        assert score.ssim == pytest.approx(float(ssim(sr, image.hr, shave=2)), abs=1e-6)
+    assert tiny.network == "LNLN"
 
 
-def test_self_ensemble_is_passed_on_and_said(tmp_path, network):
-    save(tmp_path / "x.png", 40, 40)
-    benchmark = open_benchmark(tmp_path, 2)
-    image = next(iter(benchmark))
-    (result,) = evaluate([network], benchmark, self_ensemble=True)
-    expected = network.upscale(image.lr, self_ensemble=True)
-    assert not np.array_equal(expected, network.upscale(image.lr))
-    assert result.scores[0].psnr_y == float(psnr(expected, image.hr, shave=2))
-    np.testing.assert_array_equal(score(network, image, self_ensemble=True)[1], expected)
-    assert format_table([result]).splitlines()[0].endswith("by imresize; self-ensemble")
-    assert result.to_json()["self_ensemble"] is True
+def test_names_are_told_apart(two, network):
+    seen = []
+    results = evaluate(
+        [network, Bicubic(2), network],
+        open_benchmark(two, 2),
+        done=lambda model, image, sr: seen.append(model),
+    )
+    assert [result.model for result in results] == ["tiny", "bicubic", "tiny#2"]
+    assert seen[::2] == ["tiny", "bicubic", "tiny#2"]
+    assert distinct_names(["a", "a#2", "a", "a", "b"]) == ["a", "a#2", "a#3", "a#4", "b"]
 
 
-def test_json_holds_everything(tmp_path):
-    save(tmp_path / "set" / "x.png", 40, 40)
-    (result,) = evaluate([Bicubic(2)], open_benchmark(tmp_path / "set", 2))
-    assert json.loads(json.dumps(result.to_json())) == {
-        "model": "bicubic",
-        "benchmark": "set",
-        "scale": 2,
-        "lr_origin": "made from HR by imresize",
-        "self_ensemble": False,
-        "psnr_y": result.psnr_y,
-        "ssim_y": result.ssim_y,
-        "scores": [
-            {
-                "image": "x",
-                "psnr_y": result.scores[0].psnr_y,
-                "ssim_y": result.scores[0].ssim_y,
-                "seconds": result.scores[0].seconds,
-            }
-        ],
-    }
+def test_self_ensemble(two, network):
+    benchmark = open_benchmark(two, 2)
+    enlarged = []
+    (result,) = evaluate(
+        [network],
+        benchmark,
+        self_ensemble=True,
+        done=lambda model, image, sr: enlarged.append((image, sr)),
+    )
+    assert result.self_ensemble
+    for image, sr in enlarged:
+        np.testing.assert_array_equal(sr, network.upscale(image.lr, self_ensemble=True))
+        assert not np.array_equal(sr, network.upscale(image.lr))
 
 
-def test_models_must_fit(data_dir):
+def test_each_shape_is_compiled_once_and_apart(two):
+    # A module of its own, so that nothing has compiled it before.
+    module = create_model("lnln", n_resgroups=1, n_resblocks=2, n_feats=8, reduction=4)
+    network = SuperResolver("fresh", 2, module, initialize(module, 0))
+    benchmark = open_benchmark(two, 2)
+    (bicubic,) = evaluate([Bicubic(2)], benchmark)  # compiles the metrics
+
+    compilations: list[float] = []
+
+    def listen(event: str, seconds: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compilations.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    (first,) = evaluate([network], benchmark)
+    assert len(compilations) == 2  # one for each shape
+    assert sum(compilations) < sum(score.compile_seconds for score in first.scores)
+    (again,) = evaluate([network], benchmark)
+    assert len(compilations) == 2
+
+    assert all(score.seconds > 0 and score.metrics_seconds > 0 for score in first.scores)
+    peaks = [network.compile(image.lr.shape) for image in benchmark]
+    assert first.peak_memory_bytes == again.peak_memory_bytes == max(peaks) > min(peaks) > 0
+    assert bicubic.peak_memory_bytes == 0
+
+
+# ---- protocols ----
+
+
+def test_protocol_switches(two, network):
+    benchmark = open_benchmark(two, 2)
+    image = benchmark.image("bird")
+
+    def score_of(**switches):
+        (result,) = evaluate([network], benchmark, protocol=Protocol(**switches))
+        assert result.protocol == Protocol(**switches).at(2)
+        return result.scores[0]
+
+    sr = network.upscale(image.lr)
+    for switches, image_sr, options in (
+        ({}, sr, {"shave": 2}),
+        ({"shave": 0}, sr, {"shave": 0}),
+        ({"shave": 7}, sr, {"shave": 7}),
+        ({"channel": "rgb"}, sr, {"shave": 2, "y_channel": False}),
+        (
+            {"rounding": False},
+            network.upscale_float(image.lr.astype(np.float32)),
+            {"shave": 2},
+        ),
+        (
+            {"border": "replicate"},
+            network.upscale(imresize(image.hr, 1 / 2, border="replicate")),
+            {"shave": 2},
+        ),
+    ):
+        score = score_of(**switches)
+        assert score.psnr == pytest.approx(float(psnr(image_sr, image.hr, **options)), abs=1e-4)
+        assert score.ssim == pytest.approx(float(ssim(image_sr, image.hr, **options)), abs=1e-6)
+
+
+def test_rgb_costs_what_is_known(data_dir):
     benchmark = open_benchmark(data_dir / "Set5", 2)
+    luma, rgb = (
+        evaluate([Bicubic(2)], benchmark, protocol=Protocol(channel))[0].psnr
+        for channel in ("y", "rgb")
+    )
+    assert rgb - luma == pytest.approx(-1.9, abs=0.05)
+
+
+def test_the_published_protocol():
+    assert Protocol() == Protocol("y", None, True, "symmetric")
+    assert Protocol().is_published(2)
+    assert Protocol(shave=2).is_published(2)
+    for other in (
+        Protocol(shave=2),
+        Protocol(channel="rgb"),
+        Protocol(rounding=False),
+        Protocol(border="replicate"),
+    ):
+        assert not other.is_published(4)
+    assert Protocol().describe(4) == "PSNR (dB) / SSIM on Y, shaved 4, of rounded results"
+    assert Protocol("rgb", 0, False).describe(4) == (
+        "PSNR (dB) / SSIM on RGB, shaved 0, of unrounded results"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("channel", "Y"), ("shave", -1), ("shave", 1.5), ("border", "zero")]
+)
+def test_protocols_that_there_are_not(field, value):
+    with pytest.raises(ValueError, match=f"{field} is {value!r}; it must be "):
+        Protocol(**{field: value})
+
+
+# ---- what is wrong ----
+
+
+def test_models_must_fit(two):
     with pytest.raises(ValueError, match="bicubic enlarges x4, but the benchmark is x2; open it"):
-        evaluate([Bicubic(4)], benchmark)
-    with pytest.raises(ValueError, match="two models have one name: bicubic, bicubic"):
-        evaluate([Bicubic(2), Bicubic(2)], benchmark)
+        evaluate([Bicubic(4)], open_benchmark(two, 2))
 
 
 def test_a_picture_too_small_to_measure_is_refused(tmp_path):
-    save(tmp_path / "x.png", 14, 30)
-    with pytest.raises(ValueError, match=r"x: shave .* for 14x30; use .* a larger image"):
-        evaluate([Bicubic(2)], open_benchmark(tmp_path, 2))
+    Image.new("RGB", (30, 14)).save(tmp_path / "x.png")
+    for measure in (published_bicubic, lambda benchmark: evaluate([Bicubic(2)], benchmark)):
+        with pytest.raises(ValueError, match=r"x: shave .* for 14x30; use .* a larger image"):
+            measure(open_benchmark(tmp_path, 2))
 
 
-def test_hr_is_read_as_the_training_reads_it(data_dir):
-    path = data_dir / "Set5" / "HR" / "head.png"
-    images = {image.name: image for image in open_benchmark(data_dir / "Set5", 2)}
-    np.testing.assert_array_equal(images["head"].hr, modcrop(read_rgb(path), 2))
+def test_a_flat_picture_is_perfect(tmp_path):
+    Image.new("RGB", (30, 20), (9, 90, 200)).save(tmp_path / "x.png")
+    for result in (
+        published_bicubic(open_benchmark(tmp_path, 2)),
+        evaluate([Bicubic(2)], open_benchmark(tmp_path, 2))[0],
+    ):
+        assert result.psnr == math.inf
+        assert result.ssim == 1
+
+
+def test_a_network_of_nan_names_the_image(two, network):
+    damaged = jax.tree.map(lambda x: np.full(x.shape, np.nan, x.dtype), network.variables)
+    broken = SuperResolver("broken", 2, network.module, damaged)
+    with pytest.raises(ValueError, match="bird: the network of broken returned NaN"):
+        evaluate([broken], open_benchmark(two, 2))

@@ -1,32 +1,18 @@
-import json
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
+from small_networks import (
+    OPTIONS,
+    PUBLISHED,
+    assert_same,
+    make_variables,
+    published_shapes,
+    shapes_of,
+)
 
-from lnln_jax.models import create_model
+from lnln_jax.models import resolve
 from lnln_jax.torch_port import from_torch, to_torch
-
-SMALL = {"n_feats": 8, "reduction": 4}
-
-
-def shapes_of(name, scale=2, **options):
-    module = create_model(name, scale, **options)
-    return jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-
-
-def make_variables(name, scale=2, **options):
-    """Variables of which no two numbers are the same."""
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
-        shapes_of(name, scale, **SMALL, **options),
-    )
-
-
-def assert_same(tree, expected):
-    jax.tree.map(np.testing.assert_array_equal, tree, expected)
 
 
 @pytest.fixture
@@ -36,43 +22,54 @@ def tiny():
     return variables, to_torch(variables, name="lnln")
 
 
-@pytest.mark.parametrize("name", ["lnln", "drca"])
 @pytest.mark.parametrize(
-    ("scale", "n_resgroups", "n_resblocks"), [(2, 2, 3), (3, 1, 1), (4, 3, 1), (2, 1, 2)]
+    ("name", "scale", "options"),
+    [
+        *(
+            (name, scale, {"n_resgroups": groups, "n_resblocks": blocks})
+            for name in ("lnln", "drca", "rcan")
+            for scale, groups, blocks in [(2, 2, 3), (3, 1, 1), (4, 3, 1), (2, 1, 2)]
+        ),
+        *(("edsr", scale, {"n_resblocks": blocks}) for scale, blocks in [(2, 3), (3, 1), (4, 2)]),
+        *(("vdsr", 2, {"n_layers": n, "n_colors": c}) for n, c in [(3, 1), (5, 1), (4, 3)]),
+    ],
 )
-def test_round_trips_are_exact(name, scale, n_resgroups, n_resblocks):
-    options = {"n_resgroups": n_resgroups, "n_resblocks": n_resblocks}
+def test_round_trips_are_exact(name, scale, options):
     variables = make_variables(name, scale, **options)
     state_dict = to_torch(variables, name=name, step=7)
-    back = from_torch(state_dict, name=name, like=shapes_of(name, scale, **SMALL, **options))
+    like = shapes_of(name, scale, **{**OPTIONS[name], **options})
+    back = from_torch(state_dict, name=name, like=like)
     assert_same(back, variables)
     assert_same(to_torch(back, name=name, step=7), state_dict)
     assert all(array.flags.c_contiguous for array in state_dict.values())
-    assert {str(array.dtype) for array in state_dict.values()} == {"float32", "int64"}
+    counts = {key for key in state_dict if key.endswith(".num_batches_tracked")}
+    assert bool(counts) == (name in ("lnln", "drca"))
+    for key, array in state_dict.items():
+        assert array.dtype == ("int64" if key in counts else "float32")
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-def test_drca_has_the_published_keys(data_dir, scale):
-    path = data_dir.parent / "reference" / "state_dicts" / f"drca_x{scale}.json"
-    if not path.is_file():
-        pytest.skip(f"no published keys: {path} is not there")
-    published = json.loads(path.read_text())["state_dict"]
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes_of("drca", scale))
-    state_dict = to_torch(zeros, name="drca")
-    assert {key: list(array.shape) for key, array in state_dict.items()} == published
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_keys_are_the_published_ones_in_their_order(data_dir, stem):
+    name, scale = PUBLISHED[stem]
+    network, options = resolve(name)
+    zeros = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, np.float32), shapes_of(network, scale, **options)
+    )
+    state_dict = to_torch(zeros, name=network)
+    shapes = [(key, array.shape) for key, array in state_dict.items()]
+    assert shapes == list(published_shapes(data_dir, stem).items())
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("name", ["lnln", "drca"])
+@pytest.mark.parametrize("name", OPTIONS)
 def test_reference_has_the_same_keys(name, scale):
     pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
     import torch_reference
 
-    network = {"lnln": torch_reference.LNLN, "drca": torch_reference.DRCA}[name]
-    options = {"n_resgroups": 2, "n_resblocks": 2}
-    expected = network(scale, **SMALL, **options).state_dict()
-    state_dict = to_torch(make_variables(name, scale, **options), name=name)
-    assert {k: a.shape for k, a in state_dict.items()} == {k: v.shape for k, v in expected.items()}
+    expected = torch_reference.NETWORKS[name](scale, **OPTIONS[name]).state_dict()
+    state_dict = to_torch(make_variables(name, scale), name=name)
+    shapes = [(key, array.shape) for key, array in state_dict.items()]
+    assert shapes == [(key, tuple(tensor.shape)) for key, tensor in expected.items()]
 
 
 def test_lnln_format(tiny):
@@ -107,7 +104,7 @@ def test_lnln_format(tiny):
     assert state_dict["head.0.depthwise.weight"].shape == (3, 1, 3, 3)
     assert state_dict["head.0.pointwise.weight"].shape == (8, 3, 1, 1)
     np.testing.assert_array_equal(state_dict["sub_mean.weight"][..., 0, 0], np.eye(3))
-    mean = np.float32([0.4488 * 255, 0.4371 * 255, 0.4040 * 255])
+    mean = np.float32(255) * np.float32([0.4488, 0.4371, 0.4040])  # as in EDSR's code
     np.testing.assert_array_equal(state_dict["sub_mean.bias"], -mean)
     np.testing.assert_array_equal(state_dict["add_mean.bias"], mean)
 
@@ -131,6 +128,51 @@ def test_arrays_go_where_they_belong():
         "body.0.body.1.body.1.num_batches_tracked": np.array(5),
     }
     for key, expected in pairs.items():
+        np.testing.assert_array_equal(state_dict[key], expected, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs"),
+    [
+        (
+            "rcan",
+            {
+                "body.2.body.1.body.0.weight": ("groups/blocks/conv_1/kernel", (2, 1)),
+                "body.0.body.1.body.2.bias": ("groups/blocks/conv_2/bias", (0, 1)),
+                "body.1.body.0.body.3.conv_du.2.bias": (
+                    "groups/blocks/attention/excite/bias",
+                    (1, 0),
+                ),
+                "body.2.body.2.weight": ("groups/conv/kernel", (2,)),
+                "body.3.bias": ("body/bias", ()),
+            },
+        ),
+        (
+            "edsr",
+            {
+                "body.2.body.0.weight": ("blocks/conv_1/kernel", (2,)),
+                "body.1.body.2.bias": ("blocks/conv_2/bias", (1,)),
+                "body.3.weight": ("body/kernel", ()),
+            },
+        ),
+        (
+            "vdsr",
+            {
+                "input.weight": ("first/conv/kernel", ()),
+                "residual_layer.2.conv.weight": ("layers/conv/kernel", (2,)),
+                "output.weight": ("last/kernel", ()),
+            },
+        ),
+    ],
+)
+def test_arrays_of_other_networks_go_where_they_belong(name, pairs):
+    variables = make_variables(name)
+    state_dict = to_torch(variables, name=name)
+    params = flatten_dict(variables["params"], sep="/")
+    for key, (path, position) in pairs.items():
+        expected = params[path][position]
+        if key.endswith("weight"):
+            expected = np.moveaxis(expected, (3, 2), (0, 1))
         np.testing.assert_array_equal(state_dict[key], expected, strict=True)
 
 
@@ -174,7 +216,7 @@ def test_all_wrong_keys_are_listed(tiny):
 
 @pytest.mark.parametrize(
     ("n_resgroups", "problem"),
-    [(1, "unexpected body.1.body.0.body.0.weight"), (3, "missing body.2.body.1.body.4.weight")],
+    [(1, "unexpected body.1.body.0.body.0.weight"), (3, "missing body.2.body.0.body.4.weight")],
 )
 def test_other_depths_do_not_fit(n_resgroups, problem):
     state_dict = to_torch(make_variables("drca", n_resgroups=2, n_resblocks=2), name="drca")
@@ -183,9 +225,19 @@ def test_other_depths_do_not_fit(n_resgroups, problem):
         from_torch(state_dict, name="drca", like=other)
 
 
+def test_a_long_list_is_cut(tiny):
+    variables, state_dict = tiny
+    extra = {f"extra.{i}": np.zeros(1, np.float32) for i in range(25)}
+    with pytest.raises(ValueError, match="does not fit this lnln") as error:
+        from_torch(state_dict | extra, name="lnln", like=variables)
+    lines = str(error.value).splitlines()
+    assert (len(lines), lines[1], lines[-1]) == (22, "  unexpected extra.0", "  and 5 more")
+
+
 def test_mean_shift_may_differ_in_the_last_bit(tiny):
     variables, state_dict = tiny
-    state_dict["add_mean.bias"] = np.float32(255) * np.float32([0.4488, 0.4371, 0.4040])
+    state_dict["add_mean.bias"] = np.float32([0.4488 * 255, 0.4371 * 255, 0.4040 * 255])
+    assert (state_dict["add_mean.bias"] != -state_dict["sub_mean.bias"]).any()
     assert_same(from_torch(state_dict, name="lnln", like=variables), variables)
 
 
@@ -195,7 +247,11 @@ def test_variables_of_another_network_are_refused(tiny):
         to_torch(variables, name="drca")
     with pytest.raises(ValueError, match="missing collection batch_stats"):
         to_torch({"params": variables["params"]}, name="lnln")
-    with pytest.raises(ValueError, match="name is 'san'; there are tables for drca, lnln"):
+    with pytest.raises(
+        ValueError, match="name is 'san'; there are tables for drca, edsr, lnln, rcan, vdsr"
+    ):
         to_torch(variables, name="san")
-    with pytest.raises(ValueError, match="name is 'san'; there are tables for drca, lnln"):
+    with pytest.raises(
+        ValueError, match="name is 'san'; there are tables for drca, edsr, lnln, rcan, vdsr"
+    ):
         from_torch({}, name="san", like=variables)

@@ -40,6 +40,7 @@ from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.resize import imresize
 from lnln_jax.state import create_state, initialize, make_train_step
 from lnln_jax.train import NonFiniteLossError, Outcome, train
+from lnln_jax.weights import save_safetensors
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CONFIG = TrainConfig(
@@ -258,17 +259,17 @@ def test_validation_is_what_evaluate_prints(run, tmp_path, capsys):
     config, folder = run
     validation = {r["step"]: r for r in read_metrics(folder) if "validation/psnr_y" in r}
     best = max(validation, key=lambda step: validation[step]["validation/psnr_y"])
-    output = tmp_path / "new" / "scores.json"
+    output = tmp_path / "out"
     chosen = (folder / "checkpoints" / "20", "run@20", 20)
     for model, name, step in [(folder, "run", best), chosen]:
         arguments = ["evaluate", str(model), "--data", config.data.validation]
-        assert main([*arguments, "--json", str(output)]) == 0
-        bicubic, network = json.loads(output.read_text())
+        assert main([*arguments, "--output", str(output)]) == 0
+        bicubic, _, network = json.loads((output / "results.json").read_text())["results"]
         assert bicubic["model"] == "bicubic"
         assert network["model"] == name
-        assert network["psnr_y"] == validation[step]["validation/psnr_y"]
-        assert network["ssim_y"] == validation[step]["validation/ssim_y"]
-        assert f"{network['psnr_y']:.2f} / {network['ssim_y']:.4f}" in capsys.readouterr().out
+        assert network["psnr"] == validation[step]["validation/psnr_y"]
+        assert network["ssim"] == validation[step]["validation/ssim_y"]
+        assert f"{network['psnr']:.2f} / {network['ssim']:.4f}" in capsys.readouterr().out
 
 
 def test_a_finished_run_goes_on_with_more_steps(run):
@@ -339,6 +340,19 @@ def test_vdsr_learns_luma_with_sgd(tmp_path):
     step = ["model.scale=3", "steps=1", f"init_from={tmp_path / 'x2'}", "data.validation="]
     train(override(config, [*step, "optimizer.learning_rate=1e-30"]), tmp_path / "x3")
     assert_equal(load_run(tmp_path / "x3")[1], load_run(tmp_path / "x2")[1])
+
+
+def test_a_run_starts_from_a_file_of_weights(run, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    _, trained, _ = load_run(run[1])
+    save_safetensors(path, CONFIG.model, trained)
+    train(override(CONFIG, ["steps=1", f"init_from={path}"]), tmp_path / "from_file")
+    train(override(CONFIG, ["steps=1", f"init_from={run[1]}"]), tmp_path / "from_run")
+    assert_equal(load_run(tmp_path / "from_file")[1], load_run(tmp_path / "from_run")[1])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"init_from: .*damaged.*; init_from= starts from random"):
+        train(override(CONFIG, [f"init_from={path}"]), tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
 
 
 def test_another_network_cannot_start_from_it(run, tmp_path):

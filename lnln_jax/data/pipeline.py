@@ -6,7 +6,6 @@ let Orbax do it with `grain.checkpoint`.
 """
 
 import functools
-import sys
 from collections.abc import Sequence
 
 import grain
@@ -14,6 +13,9 @@ import numpy as np
 
 from lnln_jax.data.sources import Pair, PairSource
 from lnln_jax.image import dihedral
+
+# Images in a training. Grain adds the lengths of sources up, which must stay below 2**63.
+_ENDLESS = 2**48
 
 
 def make_train_iterator(
@@ -89,7 +91,7 @@ def _endless(pairs: Sequence[Pair], seed: tuple[int, ...]) -> grain.MapDataset:
         epoch, position = divmod(index, len(pairs))
         return pairs[order(epoch)[position]]
 
-    return grain.MapDataset.range(sys.maxsize).map(visit)
+    return grain.MapDataset.range(_ENDLESS).map(visit)
 
 
 def random_patch(

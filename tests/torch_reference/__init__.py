@@ -1,6 +1,12 @@
 """The networks in plain PyTorch, written from the papers to compare `lnln_jax` with."""
 
 from torch_reference.drca import DRCA
+from torch_reference.edsr import EDSR
 from torch_reference.lnln import LNLN
+from torch_reference.rcan import RCAN
+from torch_reference.vdsr import VDSR, InterpolatingVDSR
 
-__all__ = ["DRCA", "LNLN"]
+# By the names of `lnln_jax.create_model`, each taking what the Flax network takes.
+NETWORKS = {"lnln": LNLN, "drca": DRCA, "rcan": RCAN, "edsr": EDSR, "vdsr": InterpolatingVDSR}
+
+__all__ = ["DRCA", "EDSR", "LNLN", "NETWORKS", "RCAN", "VDSR", "InterpolatingVDSR"]
