@@ -9,7 +9,7 @@ from typing import Literal
 
 from lnln_jax.version import __version__
 
-MODEL_HELP = '"bicubic", or the folder of a training run'
+MODEL_HELP = '"bicubic", or the folder of a training run, or a .safetensors, .pt or .pth file'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,11 +121,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(run=_evaluate)
 
+    models = commands.add_parser(
+        "models",
+        help="how large each network is, and what an image costs",
+        description="The paper's Table 2, measured: parameters, storage, multiply-adds and "
+        "receptive field of the published networks.",
+    )
+    models.add_argument("names", nargs="*", metavar="network", help="default: the paper's")
+    models.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default: 2")
+    models.set_defaults(run=_models)
+
+    convert = commands.add_parser("convert", help="weights to .pt (PyTorch) or .safetensors")
+    convert.add_argument("source", type=Path, help=MODEL_HELP.partition(", or ")[2])
+    convert.add_argument("target", type=Path, help="a file; its suffix is its format")
+    convert.add_argument("--scale", type=_scale, help="of a VDSR from PyTorch")
+    convert.add_argument(
+        "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
+    )
+    convert.add_argument("--overwrite", action="store_true", help="replace an existing target")
+    convert.set_defaults(run=_convert)
+
     upscale = commands.add_parser("upscale", help="enlarge photos")
     upscale.add_argument("model", help=MODEL_HELP)
     upscale.add_argument("inputs", nargs="+", type=Path, help="image files and folders of them")
     upscale.add_argument("--output", type=Path, required=True, help="folder for the results")
-    upscale.add_argument("--scale", type=_scale, help="of bicubic (default: 2)")
+    upscale.add_argument(
+        "--scale", type=_scale, help="of bicubic (default: 2) or of a VDSR from PyTorch"
+    )
     upscale.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     upscale.add_argument(
         "--tile",
@@ -192,6 +214,27 @@ def _evaluate(args: argparse.Namespace) -> int:
         save_images=args.save_images,
         figures=args.figures,
     )
+    return 0
+
+
+def _models(args: argparse.Namespace) -> int:
+    from lnln_jax.model_table import NAMES, format_models, measure
+
+    print(format_models([measure(name, args.scale) for name in args.names or NAMES], args.scale))
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from lnln_jax.convert import convert
+
+    report = convert(
+        args.source,
+        args.target,
+        scale=args.scale,
+        res_scale=args.res_scale,
+        overwrite=args.overwrite,
+    )
+    print(report)
     return 0
 
 

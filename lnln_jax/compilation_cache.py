@@ -2,10 +2,11 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import jax
+
+from lnln_jax.files import make_folder
 
 
 def enable_compilation_cache() -> Path | None:
@@ -21,9 +22,7 @@ def enable_compilation_cache() -> Path | None:
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR") or f"{caches}/lnln_jax/xla"
     folder = Path(chosen).expanduser()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass  # only a trial tells: permission bits say nothing of read-only disks
+        make_folder(folder)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         reason = getattr(error, "strerror", None) or error
         print(f"lnln: no compilation cache, {folder}: {reason}", file=sys.stderr)

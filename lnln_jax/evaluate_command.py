@@ -2,7 +2,6 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +14,7 @@ from lnln_jax.benchmarks import Benchmark, BenchmarkImage, open_benchmark
 from lnln_jax.evaluate import SRCNN_BICUBIC, Result, distinct_names, evaluate, published_bicubic
 from lnln_jax.figure_page import write_page
 from lnln_jax.figures import Box, Figure, Method, default_box, draw
+from lnln_jax.files import make_folder, write_file
 from lnln_jax.image_files import Photo, write_photo
 from lnln_jax.inference import Resolver
 from lnln_jax.loading import load_model
@@ -62,7 +62,7 @@ def run(
     benchmarks = _open(folders, models[0].scale, lr)
     panels = [_find_panel(text, benchmarks) for text in figures]
     if output is not None:
-        _make_folder(output, folders)
+        _make_output(output, folders)
 
     # This reads every HR image, so that a damaged one is found before any network runs.
     baselines: list[list[Result]] = [
@@ -118,7 +118,7 @@ def _open(folders: Sequence[Path], scale: int, lr: Literal["auto", "imresize"]) 
     return [replace(each, name=name) for each, name in zip(benchmarks, names, strict=True)]
 
 
-def _make_folder(output: Path, folders: Sequence[Path]) -> None:
+def _make_output(output: Path, folders: Sequence[Path]) -> None:
     for folder in folders:
         searched = folder / "HR" if (folder / "HR").is_dir() else folder
         if output.resolve().is_relative_to(searched.resolve()):
@@ -127,9 +127,7 @@ def _make_folder(output: Path, folders: Sequence[Path]) -> None:
                 "time; choose another --output"
             )
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass  # only a trial tells: permission bits say nothing of read-only disks
+        make_folder(output)
     except OSError as error:
         raise ValueError(
             f"{output} cannot be written to ({error.strerror}); choose another --output"
@@ -226,7 +224,5 @@ def _write_png(picture: np.ndarray, path: Path) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    """The file appears whole or not at all; bytes in file names that are no text are escaped."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    temporary.replace(path)
+    """Bytes in file names that are no text are escaped."""
+    write_file(path, text.encode("utf-8", "backslashreplace"))

@@ -8,8 +8,6 @@ import base64
 import hashlib
 import io
 import math
-import os
-import secrets
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -20,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from lnln_jax.figures import Figure, Method, ShownScore, enlarged_crop, shown_scores
+from lnln_jax.files import write_file
 
 _MOST_COLUMNS = 6
 
@@ -49,14 +48,8 @@ def write_page(figures: Sequence[Figure], path: str | Path, *, title: str, note:
         # Made from all the content: no text in it can have been written with the nonce in mind.
         nonce=hashlib.sha256((title + note + sections).encode("utf-8", "replace")).hexdigest(),
     )
-    path = Path(path)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        # Names of files can hold bytes that are not text: browsers show them as U+FFFD.
-        temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # missing after the replacement
+    # Names of files can hold bytes that are not text: browsers show them as U+FFFD.
+    write_file(Path(path), page.encode("utf-8", "xmlcharrefreplace"))
 
 
 def _sizes(index: int, figure: Figure) -> str:

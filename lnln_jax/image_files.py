@@ -7,11 +7,11 @@ gray, 16 bits, colour profile and EXIF. In both, the EXIF orientation has been a
 
 import dataclasses
 import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 
+from lnln_jax.files import write_file
 from lnln_jax.image import to_uint8
 from lnln_jax.image_codecs import Picture, decode, encode
 
@@ -170,7 +170,7 @@ def write_photo(photo: Photo, path: Path) -> None:
     else:
         samples = to_uint8(samples)
     try:
-        _replace_file(path, encode(Picture(samples, photo.icc_profile, photo.exif), suffix))
+        write_file(path, encode(Picture(samples, photo.icc_profile, photo.exif), suffix))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageFileError(f"{path}: cannot be written: {reason}") from error
@@ -185,18 +185,6 @@ def _read(path: Path) -> Picture:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageFileError(f"{path}: cannot be read: {reason}") from error
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # missing after the replacement
 
 
 def _three_channels(samples: np.ndarray) -> np.ndarray:

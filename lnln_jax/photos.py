@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 import jax
 import numpy as np
 
+from lnln_jax.files import make_folder
 from lnln_jax.image import to_uint8
 from lnln_jax.image_files import (
     IMAGE_SUFFIXES,
@@ -90,7 +90,7 @@ def upscale_files(
     if isinstance(tile, int) and tile < 2:
         raise ValueError(f"tile must be at least 2, got {tile}")
     output = Path(output)
-    _make_folder(output)
+    _make_output(output)
 
     results = []
     planned = _plan([Path(path) for path in inputs], output, resolver.scale, format)
@@ -106,11 +106,9 @@ def upscale_files(
     return results
 
 
-def _make_folder(output: Path) -> None:
+def _make_output(output: Path) -> None:
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass  # only a trial tells: permission bits say nothing of read-only disks
+        make_folder(output)
     except OSError as error:
         reason = "it is not a folder" if output.exists() and not output.is_dir() else error.strerror
         raise ImageFileError(f"{output}: cannot write to the output folder: {reason}") from error

@@ -7,10 +7,8 @@ as arrays, for `{key: torch.from_numpy(array) for key, array in to_torch(...).it
 
 import importlib
 import io
-import os
 import pickle
 import re
-import secrets
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -20,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lnln_jax.files import write_file
 from lnln_jax.torch_tables import KEY_ORDER, LAYERS, NETWORKS, TRANSFORMS, Network, Row
 
 
@@ -244,21 +243,9 @@ def write_state_dict(path: str | Path, state_dict: Mapping[str, np.ndarray]) -> 
     torch = _import_torch()
     file = io.BytesIO()
     torch.save({key: torch.from_numpy(array) for key, array in state_dict.items()}, file)
-    write_file(Path(path), file.getvalue())
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes a file that appears whole or not at all; makes its folder where there is none."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # missing after the replacement
+    write_file(path, file.getvalue())
 
 
 def _import_torch() -> Any:

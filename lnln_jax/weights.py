@@ -26,9 +26,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lnln_jax.config import ModelConfig
+from lnln_jax.files import write_file
 from lnln_jax.models import create_model, model_options
 from lnln_jax.state import Variables, initialize
-from lnln_jax.torch_port import from_torch, raise_if, write_file
+from lnln_jax.torch_port import from_torch, raise_if
 from lnln_jax.torch_tables import NETWORKS, Found, Measure, default_res_scale
 from lnln_jax.version import __version__
 
@@ -162,7 +163,9 @@ def save_safetensors(
     # One entry, since safetensors writes several in any order: equal weights make equal files.
     about = {"format": FORMAT, "version": __version__, "name": config.name, "scale": config.scale}
     metadata = {METADATA_KEY: json.dumps({**about, "options": options, "step": step})}
-    write_file(Path(path), save(arrays, metadata))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, save(arrays, metadata))
 
 
 def load_safetensors(

@@ -4,6 +4,7 @@ import pytest
 from small_networks import OPTIONS, assert_same, make_variables, write_run
 
 from lnln_jax import load_model
+from lnln_jax.cli import main
 from lnln_jax.config import ModelConfig, TrainConfig
 from lnln_jax.convert import convert
 from lnln_jax.loading import load_weights
@@ -171,3 +172,15 @@ def test_a_state_dict_is_written_from_arrays(torch, tmp_path):
     write_state_dict(str(tmp_path / "a.pt"), arrays)
     expected = {key: torch.from_numpy(array) for key, array in arrays.items()}
     assert_same_tensors(torch, tmp_path / "a.pt", expected)
+
+
+def test_the_command(edsr, tmp_path, capsys):
+    target = tmp_path / "copy.safetensors"
+    assert main(["convert", str(edsr), str(target)]) == 0
+    assert "edsr x2" in capsys.readouterr().out
+    assert target.read_bytes() == edsr.read_bytes()
+    assert main(["convert", str(edsr), str(target)]) == 1
+    assert "which exists" in capsys.readouterr().err
+    assert main(["convert", str(edsr), str(target), "--overwrite", "--res-scale", "0.7"]) == 1
+    assert "res_scale is 0.7, but" in capsys.readouterr().err
+    assert target.read_bytes() == edsr.read_bytes()

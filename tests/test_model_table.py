@@ -4,6 +4,7 @@ import importlib.util
 
 import pytest
 
+from lnln_jax.cli import main
 from lnln_jax.model_table import ModelRow, disagreement, format_models, measure
 
 ROWS = [
@@ -64,3 +65,12 @@ def test_where_the_paper_disagrees_with_the_authors_code(name, parameters, stora
     text = disagreement(name)
     assert text.startswith(f"{name.upper()}: the paper prints {parameters} parameters")
     assert storage in text
+
+
+def test_the_command(capsys):
+    assert main(["models", "vdsr", "--scale", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| network, x4")
+    assert [line.split()[1] for line in lines[2:] if line.startswith("| ")] == ["vdsr"]
+    assert main(["models", "vdsm"]) == 1
+    assert "name is 'vdsm'; the networks are" in capsys.readouterr().err

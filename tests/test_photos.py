@@ -105,7 +105,7 @@ def test_alpha_profile_and_depth_arrive(tmp_path):
 )
 def test_tiles(tmp_path, monkeypatch, tile, size, expected, said):
     network, lines = Nearest(), Lines()
-    monkeypatch.setattr("lnln_jax.inference._apply", lambda module, *args: module.apply(*args))
+    monkeypatch.setattr(SuperResolver, "_program", lambda self, shape: self.module.apply)
     lr = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     source = save(tmp_path / "x.bmp", lr)
     resolver = SuperResolver("nearest", 2, network, {})
@@ -119,7 +119,7 @@ def test_tiles(tmp_path, monkeypatch, tile, size, expected, said):
 
 def test_self_ensemble_is_passed_on(tmp_path, monkeypatch):
     network = Nearest()
-    monkeypatch.setattr("lnln_jax.inference._apply", lambda module, *args: module.apply(*args))
+    monkeypatch.setattr(SuperResolver, "_program", lambda self, shape: self.module.apply)
     source = save(tmp_path / "x.png", RGB)
     resolver = SuperResolver("nearest", 2, network, {})
     upscale_files(resolver, [source], tmp_path / "out", self_ensemble=True, report=Lines())

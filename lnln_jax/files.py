@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all, and folders that can be written to."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes or replaces a file in a folder that is there.
+
+    Raises:
+      OSError: it cannot be written; an older file of that name is as it was.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # missing after the replacement
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder where there is none, with those above it, and tries to write there.
+
+    Raises:
+      OSError: nothing can be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass  # only a trial tells: permission bits say nothing of read-only disks
