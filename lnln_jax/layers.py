@@ -52,6 +52,26 @@ def add_mean(x: jax.Array) -> jax.Array:
     return x + jnp.asarray(DIV2K_MEAN, x.dtype)
 
 
+def chain(block: nn.Module, x: jax.Array, length: int, *, unroll: int = 1) -> jax.Array:
+    """Runs blocks that are alike one after the other.
+
+    Args:
+      block: the first of them; its parameters become arrays in which all blocks' are stacked along
+        a leading axis.
+      x: what the first block takes, of the shape and dtype of what a block returns.
+      length: the number of blocks.
+      unroll: how many of them the compiler lays out side by side; changes no result.
+    """
+    scan = nn.scan(
+        lambda block, x, _: (block(x), None),
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        length=length,
+        unroll=unroll,
+    )
+    return scan(block, x, None)[0]
+
+
 class Conv(nn.Module):
     """Convolution with zero padding that keeps the size (odd kernels).
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lnln_jax.layers import Conv, Upsampler, add_mean, subtract_mean
+from lnln_jax.layers import Conv, Upsampler, add_mean, chain, subtract_mean
 
 
 class EDSRBlock(nn.Module):
@@ -56,15 +56,9 @@ class EDSR(nn.Module):
           `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
         """
         head = Conv(self.n_feats, dtype=self.dtype, name="head")(subtract_mean(lr))
-        blocks = nn.scan(
-            lambda block, x, _: (block(x), None),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=self.n_resblocks,
-            unroll=self.unroll,
-        )
         block = EDSRBlock(self.n_feats, self.res_scale, dtype=self.dtype, name="blocks")
-        body = Conv(self.n_feats, dtype=self.dtype, name="body")(blocks(block, head, None)[0])
+        body = chain(block, head, self.n_resblocks, unroll=self.unroll)
+        body = Conv(self.n_feats, dtype=self.dtype, name="body")(body)
         features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
         sr = Conv(3, dtype=self.dtype, name="tail")(features)
         return add_mean(sr.astype(jnp.float32))

@@ -5,7 +5,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lnln_jax.layers import ChannelAttention, Conv, Upsampler, add_mean, subtract_mean
+from lnln_jax.layers import (
+    ChannelAttention,
+    Conv,
+    Upsampler,
+    add_mean,
+    chain,
+    subtract_mean,
+)
 
 
 class RCANBlock(nn.Module):
@@ -35,15 +42,8 @@ class RCANGroup(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """`B H W features` to the same."""
-        blocks = nn.scan(
-            lambda block, x, _: (block(x), None),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=self.n_resblocks,
-            unroll=self.unroll,
-        )
         block = RCANBlock(self.features, self.reduction, dtype=self.dtype, name="blocks")
-        y = blocks(block, x, None)[0]
+        y = chain(block, x, self.n_resblocks, unroll=self.unroll)
         return x + Conv(self.features, dtype=self.dtype, name="conv")(y)
 
 
@@ -82,12 +82,6 @@ class RCAN(nn.Module):
           `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
         """
         head = Conv(self.n_feats, dtype=self.dtype, name="head")(subtract_mean(lr))
-        groups = nn.scan(
-            lambda group, x, _: (group(x), None),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=self.n_resgroups,
-        )
         group = RCANGroup(
             self.n_resblocks,
             self.n_feats,
@@ -96,7 +90,8 @@ class RCAN(nn.Module):
             self.dtype,
             name="groups",
         )
-        body = Conv(self.n_feats, dtype=self.dtype, name="body")(groups(group, head, None)[0])
+        body = chain(group, head, self.n_resgroups)
+        body = Conv(self.n_feats, dtype=self.dtype, name="body")(body)
         features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
         sr = Conv(3, dtype=self.dtype, name="tail")(features)
         return add_mean(sr.astype(jnp.float32))

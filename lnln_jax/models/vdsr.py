@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lnln_jax.layers import Conv
+from lnln_jax.layers import Conv, chain
 from lnln_jax.resize import bicubic_upsample
 
 
@@ -63,12 +63,5 @@ class VDSR(nn.Module):
 
     def refine(self, x: jax.Array) -> jax.Array:
         """The network itself: an interpolated `B H W n_colors` in 0..1 to the corrected one."""
-        layers = nn.scan(
-            lambda layer, x, _: (layer(x), None),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=self.n_layers - 2,
-            unroll=self.unroll,
-        )
-        features = layers(self.layers, self.first(x), None)[0]
+        features = chain(self.layers, self.first(x), self.n_layers - 2, unroll=self.unroll)
         return x + self.last(features).astype(jnp.float32)
