@@ -3,8 +3,10 @@
 Expected: 33.66 dB / 0.9213 on Set5 (the VDSR paper). SGD at a rate of 0.1 that
 falls to a tenth every 20 of 80 epochs, momentum 0.9, weight decay 1e-4, clipped gradients, batches
 of 64 patches of about 41x41 HR pixels. An epoch is taken as 1000 steps; the authors trained one
-network for x2, x3 and x4 together, this is one for x3. Training images: T91 and
-200 of the Berkeley data set.
+network for x2, x3 and x4 together, this is one for x3. Patches are
+interpolated by themselves, so within 2 LR pixels of their borders their input differs from that of
+the authors, who cut them out of interpolated images. Training images: T91 and 200 of the Berkeley
+data set.
 
     lnln train configs/vdsr_x3.py data.train=data/T91,data/BSD200 data.validation=data/Set5
 """

@@ -115,7 +115,8 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
     notes = [
         f"Multiply-adds of convolutions and matrix products, for an output of {width}x{height}. "
         "The receptive field is in LR pixels.",
-        "PyTorch's column and the paper's storage are of a state dict."
+        "PyTorch's column is of a state dict in its zip format, which spends about 300 bytes on each "
+        "array."
         if all(row.state_dict for row in rows)
         else "Without PyTorch its files can't be measured: pip install torch.",
         *filter(None, (disagreement(row.name) for row in rows)),
@@ -143,8 +144,8 @@ def disagreement(name: str) -> str | None:
         listing = ", ".join(f"{n / 1e6:.2f} M at x{scale}" for scale, n in counts.items())
         problems.append(f"{paper.parameters:g} M parameters (the authors' code has {listing})")
     sizes = [4 * n / _MIB for n in counts.values()]
-    # Statistics, counts and the format add up to a tenth to the four bytes of each parameter.
-    if not any(0.95 <= paper.storage / size <= 1.15 for size in sizes):
+    # Statistics and the format add to the four bytes of each parameter: 17 % in LNLN's zip file.
+    if not any(0.95 <= paper.storage / size <= 1.2 for size in sizes):
         problems.append(
             f"{paper.storage:g} MB (four bytes a parameter make {min(sizes):.1f} to "
             f"{max(sizes):.1f} MiB)"
