@@ -115,8 +115,8 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
     notes = [
         f"Multiply-adds of convolutions and matrix products, for an output of {width}x{height}. "
         "The receptive field is in LR pixels.",
-        "PyTorch's column is of a state dict in its zip format, which spends about 300 bytes on each "
-        "array."
+        "PyTorch's column is of a state dict in the zip format, which spends about 300 bytes on "
+        "each array."
         if all(row.state_dict for row in rows)
         else "Without PyTorch its files can't be measured: pip install torch.",
         *filter(None, (disagreement(row.name) for row in rows)),
