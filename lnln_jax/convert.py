@@ -1,5 +1,7 @@
 """Weights from one file format to another."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -23,7 +25,8 @@ def convert(
 
     float32 weights keep every bit. The frozen mean shift is no weight: a PyTorch file gets ours,
     whose last bit may differ from what EDSR's code makes of it. BatchNorm's counts of batches get
-    the step of a run, or the largest count of a file.
+    the step of a run, or the largest count of a file. That a network computes in bfloat16 is kept
+    in a `.safetensors` file alone.
 
     Args:
       source: the folder of a training run, or a file: what `load_model` takes, except "bicubic".
@@ -47,36 +50,59 @@ def convert(
         raise ValueError(f"target is {target}; its suffix must be one of {', '.join(SUFFIXES)}")
     if str(source) == "bicubic":
         raise ValueError("source is bicubic, which has no weights; give a run's folder or a file")
-    if target.exists():
+    with _failure_named(target):
+        exists = target.exists()
+    if exists:
         if source.exists() and target.samefile(source):
             raise ValueError(f"source and target are the same file, {target}; name another target")
         if target.is_dir():
             raise ValueError(f"target is {target}, which is a folder; name a file in it")
         if not overwrite:
-            raise ValueError(f"target is {target}, which exists; name another, or set overwrite")
+            raise ValueError(
+                f"target is {target}, which exists; name another, or overwrite (--overwrite)"
+            )
 
     weights = load_weights(source, scale=scale, res_scale=res_scale)
     model = weights.model
-    if suffix == ".safetensors":
-        save_safetensors(target, model, weights.variables, step=weights.step)
-    else:
-        arrays = to_torch(weights.variables, name=model.name, step=weights.step)
-        write_state_dict(target, arrays)
+    with _failure_named(target):
+        if suffix == ".safetensors":
+            step, dtype = weights.step, weights.dtype
+            save_safetensors(target, model, weights.variables, step=step, dtype=dtype)
+        else:
+            arrays = to_torch(weights.variables, name=model.name, step=weights.step)
+            write_state_dict(target, arrays)
 
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(weights.variables["params"]))
     trained = f", trained for {weights.step:,} steps" if weights.step else ""
     size = target.stat().st_size / 1e6
     report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {target} ({size:.2f} MB)"
-    if suffix != ".safetensors" and (hints := _hidden_in_pytorch(weights)):
-        report += f"\nA PyTorch file does not show all of it: load it with {' and '.join(hints)}."
-    return report
+    return report if suffix == ".safetensors" else report + _hidden_in_pytorch(weights)
 
 
-def _hidden_in_pytorch(weights: Weights) -> list[str]:
-    """The arguments without which `load_model` would take a PyTorch file for another network."""
+@contextlib.contextmanager
+def _failure_named(target: Path) -> Iterator[None]:
+    """Turns the errors of a file that cannot be written into one that names it and the reason."""
+    try:
+        yield
+    except OSError as error:
+        # What "exists" then is a file where a folder should be made.
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise ValueError(
+            f"target is {target}, which cannot be written ({reason}); name another"
+        ) from error
+
+
+def _hidden_in_pytorch(weights: Weights) -> str:
+    """Lines on what a PyTorch file does not tell `load_model`, if there is anything."""
     name, module = weights.model.name, weights.module()
-    hints = [] if "scale" in NETWORKS[name].measures else [f"scale={weights.model.scale}"]
+    hidden = {} if "scale" in NETWORKS[name].measures else {"scale": weights.model.scale}
     res_scale = getattr(module, "res_scale", None)
     if res_scale is not None and res_scale != default_res_scale(module.n_feats):
-        hints.append(f"res_scale={res_scale}")
-    return hints
+        hidden["res_scale"] = res_scale
+    lines = ""
+    for key, value in hidden.items():
+        option = f"--{key.replace('_', '-')} {value}"
+        lines += f"\nA PyTorch file does not show {key}: load it with {key}={value} ({option})."
+    if weights.dtype != "float32":
+        lines += f"\nA PyTorch file does not show dtype: {weights.dtype} here, it loads as float32."
+    return lines

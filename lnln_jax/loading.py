@@ -1,6 +1,7 @@
 """Models by name or file, ready to enlarge images."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -51,9 +52,17 @@ def load_model(
 
 
 def load_weights(
-    source: str | Path, *, scale: int | None = None, res_scale: float | None = None
+    source: str | Path,
+    *,
+    scale: int | None = None,
+    res_scale: float | None = None,
+    default_scale: int | None = None,
 ) -> Weights:
-    """Loads what `load_model` does, without "bicubic", for other uses than to enlarge images."""
+    """Loads what `load_model` does, without "bicubic", for other uses than to enlarge images.
+
+    Where neither the source nor `scale` tells the scale, as for a VDSR from PyTorch, it is
+    `default_scale`.
+    """
     path = Path(source)
     if path.is_dir():
         config, variables, step = load_run(path)
@@ -69,9 +78,10 @@ def load_weights(
             f"{path} has the suffix {path.suffix!r}; rename it to what it is, a file of PyTorch's "
             "torch.save (.pt or .pth) or a .safetensors file"
         )
+    hints: dict[str, Any] = {"scale": scale, "res_scale": res_scale, "default_scale": default_scale}
     if suffix == ".safetensors":
-        return load_safetensors(path, scale=scale, res_scale=res_scale)
-    return from_state_dict(read_state_dict(path), path, scale=scale, res_scale=res_scale)
+        return load_safetensors(path, **hints)
+    return from_state_dict(read_state_dict(path), path, **hints)
 
 
 def _name(path: Path) -> str:

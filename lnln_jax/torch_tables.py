@@ -13,11 +13,14 @@ LNLN, so its keys follow DRCA's: `head.0`, `body.<group>.body.<block>.body.<0, 1
 `depthwise` and a `pointwise` one, and the non-local module is `non_local.<theta, phi, g, W>`.
 
 Beside its layers a network has a key that no other network has, by which a file is recognised, and
-says where its hyper-parameters show.
+says where its hyper-parameters show: in many arrays wherever that can be, so that a bad one is
+outvoted, and named.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -47,11 +50,12 @@ Found = list[tuple[tuple[int, ...], tuple[int, ...]]]
 class Measure(NamedTuple):
     """Where a hyper-parameter shows: `read` makes it of the keys that begin as `keys` says.
 
-    `keys` has `*` for an index. `read` may raise ValueError or ZeroDivisionError.
+    `keys` has `*` for an index, and `|` between alternatives. `read` gets `n_feats` as well, which
+    is measured first, and raises IndexError or ZeroDivisionError where nothing shows.
     """
 
     keys: str
-    read: Callable[[Found], int]
+    read: Callable[[Found, int], int]
 
 
 class Network(NamedTuple):
@@ -140,35 +144,60 @@ _ENDS = (
 )
 
 
-def _count(found: Found) -> int:
-    # Every index stands in at least one key, so a larger one is that of a damaged file.
-    return 1 + max(indices[-1] for indices, _ in found if indices[-1] < 2 * len(found))
+def _most_common(numbers: Iterable[int]) -> int:
+    return Counter(numbers).most_common(1)[0][0]
 
 
-def _outputs(found: Found) -> int:
-    return found[0][1][0]
+def _count(found: Found, _: int) -> int:
+    """How many indices there are from 0: the number that most keys speak for."""
+    keys = Counter(indices[-1] for indices, _ in found)
+    usual = _most_common(keys.values())
+    # Of each count, the keys that it lacks, less those that it has; and the larger of two equals.
+    below = itertools.accumulate(keys[index] for index in sorted(keys))
+    costs = [((i + 1) * usual - 2 * n, -1 - i) for i, n in zip(sorted(keys), below, strict=True)]
+    return -min([(usual, -1), *costs])[1]
 
 
-def _inputs(found: Found) -> int:
-    return found[0][1][1]
+def _outputs(found: Found, _: int) -> int:
+    return _most_common(shape[0] for _, shape in found if shape and shape[0] > 0)
 
 
-def _inputs_per_output(found: Found) -> int:
-    return _inputs(found) // _outputs(found)
+def _scale(found: Found, n_feats: int) -> int:
+    """4 is two convolutions to 4 times `n_feats` outputs."""
+    arrays = Counter(indices[-1] for indices, _ in found)
+    if 2 * arrays[2] >= arrays[0]:
+        return 4
+    factors = {4 * n_feats: 2, 9 * n_feats: 3}
+    return _most_common(factors[s[0]] for _, s in found if s and s[0] in factors)
 
 
-def _product_of_factors(found: Found) -> int:
-    return math.prod(math.isqrt(shape[0] // shape[1]) for _, shape in found)
+def _partners(found: Found, n_feats: int) -> list[int]:
+    """The channels at the other end of convolutions from, or to, `n_feats` channels."""
+    products = [math.prod(shape[:2]) for _, shape in found]
+    return [product // n_feats for product in products if product and product % n_feats == 0]
 
 
-def _dense_measures(infix: str) -> dict[str, Measure]:
-    """DRCA's and LNLN's; `infix` leads to what decides on the outputs of a convolution."""
+def _reduction(found: Found, n_feats: int) -> int:
+    return n_feats // _most_common(_partners(found, n_feats))
+
+
+def _colors(found: Found, n_feats: int) -> int:
+    return _most_common(number for number in _partners(found, n_feats) if number in (1, 3))
+
+
+def _grouped_measures(attention: str, upsampler: str = "") -> dict[str, Measure]:
+    """DRCA's, LNLN's and RCAN's.
+
+    Args:
+      attention: its index in a block.
+      upsampler: leads to what decides on the outputs of a convolution in it.
+    """
     return {
-        "scale": Measure(f"tail.0.*.{infix}weight", _product_of_factors),
+        "scale": Measure(f"tail.0.*.{upsampler}", _scale),
         "n_resgroups": Measure("body.*.body.", _count),
         "n_resblocks": Measure("body.*.body.*.body.", _count),
-        "n_feats": Measure(f"head.0.{infix}", _outputs),
-        "reduction": Measure("body.*.body.*.body.5.conv_du.0.weight", _inputs_per_output),
+        "n_feats": Measure("body.", _outputs),
+        "reduction": Measure(f"body.*.body.*.body.{attention}.conv_du.*.weight", _reduction),
     }
 
 
@@ -185,7 +214,7 @@ NETWORKS = {
         _dense_groups("conv"),
         _MEAN_SHIFT,
         mark="body.*.body.*.body.3.weight",
-        measures=_dense_measures(""),
+        measures=_grouped_measures("5"),
     ),
     "lnln": Network(
         (
@@ -197,7 +226,7 @@ NETWORKS = {
         ),
         _MEAN_SHIFT,
         mark="body.*.body.*.body.3.depthwise.",
-        measures=_dense_measures("pointwise."),
+        measures=_grouped_measures("5", "pointwise."),
     ),
     "rcan": Network(
         (
@@ -220,13 +249,7 @@ NETWORKS = {
         ),
         _MEAN_SHIFT,
         mark="body.*.body.*.body.3.conv_du.",
-        measures={
-            "scale": Measure("tail.0.*.weight", _product_of_factors),
-            "n_resgroups": Measure("body.*.body.", _count),
-            "n_resblocks": Measure("body.*.body.*.body.", _count),
-            "n_feats": Measure("head.0.", _outputs),
-            "reduction": Measure("body.*.body.*.body.3.conv_du.0.weight", _inputs_per_output),
-        },
+        measures=_grouped_measures("3"),
     ),
     "edsr": Network(
         (
@@ -238,9 +261,9 @@ NETWORKS = {
         _MEAN_SHIFT,
         mark="body.*.body.0.weight",
         measures={
-            "scale": Measure("tail.0.*.weight", _product_of_factors),
+            "scale": Measure("tail.0.*.", _scale),
             "n_resblocks": Measure("body.*.body.", _count),
-            "n_feats": Measure("head.0.", _outputs),
+            "n_feats": Measure("body.", _outputs),
         },
     ),
     "vdsr": Network(
@@ -252,9 +275,9 @@ NETWORKS = {
         {},
         mark="residual_layer.*.conv.",
         measures={
-            "n_layers": Measure("residual_layer.*.conv.", lambda found: _count(found) + 2),
+            "n_layers": Measure("residual_layer.*.conv.", lambda *found: _count(*found) + 2),
             "n_feats": Measure("residual_layer.*.conv.", _outputs),
-            "n_colors": Measure("input.weight", _inputs),
+            "n_colors": Measure("input.weight|output.weight", _colors),
         },
     ),
 }

@@ -212,7 +212,7 @@ def _open_sources(config: TrainConfig) -> list[PairSource]:
 def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variables:
     """Fresh variables with those of a run or a file; of another scale, all but its tail."""
     try:
-        other, trained, *_ = load_weights(source)
+        other, trained, *_ = load_weights(source, default_scale=config.model.scale)
     except ValueError as error:
         raise ValueError(f"init_from: {error}; init_from= starts from random weights") from error
     fresh = ("upsampler", "tail") if other.scale != config.model.scale else ()

@@ -4,10 +4,12 @@ A safetensors file of ours has the arrays of the Flax tree, named by their paths
 (`params/head/kernel`), and under `lnln_jax` in its metadata which network they are of, as JSON:
 
     {"format": 1, "version": "0.1.0", "name": "edsr", "scale": 2,
-     "options": {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0, ...}, "step": 0}
+     "options": {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0, ...}, "step": 0,
+     "dtype": "float32"}
 
 `options` are all hyper-parameters, so that later defaults change nothing; `step` is how many steps
-the network has been trained, 0 where that is unknown.
+the network has been trained, 0 where that is unknown; `dtype` is that of the computation (the
+arrays are float32), "float32" where it is left out.
 """
 
 import json
@@ -36,6 +38,7 @@ from lnln_jax.version import __version__
 FORMAT = 1
 METADATA_KEY = "lnln_jax"
 _LONGEST = 10_000  # characters of metadata; a few hundred are usual
+_DTYPES = ("float32", "bfloat16")  # of a computation
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _PREFIXES = ("module.", "model.")  # of DataParallel, and of a module that holds the network
 
@@ -66,6 +69,7 @@ def from_state_dict(
     *,
     scale: int | None = None,
     res_scale: float | None = None,
+    default_scale: int | None = None,
 ) -> Weights:
     """Finds out which network a PyTorch state dict is of, and takes it over.
 
@@ -74,6 +78,7 @@ def from_state_dict(
       path: where it is from, for messages.
       scale: needed for VDSR, whose weights do not show it; checked otherwise.
       res_scale: for EDSR, whose weights do not show it: 0.1 for 256 features, else 1, if left out.
+      default_scale: what VDSR's scale is if `scale` is left out.
 
     Raises:
       ValueError: keys of no known network, or that do not fit the network: all such are listed; or
@@ -83,7 +88,7 @@ def from_state_dict(
         state_dict = {key.removeprefix(prefix): value for key, value in state_dict.items()}
     taken_for = ""
     try:
-        model = _infer_model(state_dict, scale, res_scale)
+        model = _infer_model(state_dict, scale or default_scale, res_scale)
         taken_for = f", taken for {describe(model)}"
         variables = from_torch(state_dict, name=model.name, like=_expected(_build(model)))
     except ValueError as error:
@@ -104,43 +109,52 @@ def _infer_model(
 ) -> ModelConfig:
     """The network with the hyper-parameters that show; what a damaged file hides is left out."""
     shapes = {key: value.shape for key, value in state_dict.items()}
-    names = (name for name, network in NETWORKS.items() if _find(network.mark, shapes))
-    if (name := next(names, None)) is None:
+    marks = {name: len(_find(network.mark, shapes)) for name, network in NETWORKS.items()}
+    name = max(marks, key=lambda name: marks[name])
+    if not marks[name]:
         first = ", ".join(list(shapes)[:5]) or "no keys"
         raise ValueError(
             f"these are the keys of no known network ({', '.join(sorted(NETWORKS))}): {first}"
             f"{', ...' if len(shapes) > 5 else ''}; rename them as lnln_jax.torch_tables has them"
         )
     measures = NETWORKS[name].measures
-    read = {option: _measure(measure, shapes) for option, measure in measures.items()}
+    n_feats = _measure(measures["n_feats"], shapes, 0) or 0
+    read = {option: _measure(measure, shapes, n_feats) for option, measure in measures.items()}
     options: dict[str, Any] = {key: value for key, value in read.items() if value is not None}
     if "res_scale" in _numbers(name):
-        default = default_res_scale(options.get("n_feats", 0))
+        default = default_res_scale(n_feats)
         options["res_scale"] = default if res_scale is None else res_scale
     if scale is None and "scale" not in measures:
-        raise ValueError(f"the weights of {name} do not show the scale; give scale (2, 3 or 4)")
+        raise ValueError(
+            f"the weights of {name} do not show the scale; give scale (--scale): 2, 3 or 4"
+        )
     return ModelConfig(name, options.pop("scale", scale or 2), options)
 
 
 def _find(keys: str, shapes: Mapping[str, tuple[int, ...]]) -> Found:
-    """Indices and shape of the keys that begin with `keys`, in which `*` stands for an index."""
-    regex = re.compile(re.escape(keys).replace(r"\*", r"(\d{1,9})"))
+    """Indices and shape of the keys that begin with `keys`, which is as in a `Measure`."""
+    regex = re.compile(re.escape(keys).replace(r"\*", r"(\d{1,9})").replace(r"\|", "|"))
     matches = [(regex.match(key), shape) for key, shape in shapes.items()]
     return [(tuple(map(int, match.groups())), shape) for match, shape in matches if match]
 
 
-def _measure(measure: Measure, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+def _measure(measure: Measure, shapes: Mapping[str, tuple[int, ...]], n_feats: int) -> int | None:
     """A hyper-parameter, or None where the arrays that show it are missing or misshapen."""
     if not (found := _find(measure.keys, shapes)):
         return None
     try:
-        return measure.read(found)
-    except (IndexError, ValueError, ZeroDivisionError):
+        return measure.read(found, n_feats)
+    except (IndexError, ZeroDivisionError):
         return None
 
 
 def save_safetensors(
-    path: str | Path, config: ModelConfig, variables: Mapping[str, Any], *, step: int = 0
+    path: str | Path,
+    config: ModelConfig,
+    variables: Mapping[str, Any],
+    *,
+    step: int = 0,
+    dtype: str = "float32",
 ) -> None:
     """Writes a safetensors file (see above); an older file of that name is replaced.
 
@@ -149,10 +163,14 @@ def save_safetensors(
       config: which network.
       variables: its weights, as its `init` returns them, of any floating-point dtype.
       step: how many steps it has been trained.
+      dtype: of its computation, "float32" or "bfloat16"; the file's arrays are float32.
 
     Raises:
-      ValueError: the variables are those of another network; all such paths are listed.
+      ValueError: the variables are those of another network, and all such paths are listed; or
+        another dtype.
     """
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
     arrays = {
         key: np.asarray(value, np.float32, order="C")
         for key, value in flatten_dict(variables, sep="/").items()
@@ -162,14 +180,18 @@ def save_safetensors(
     options = {key: getattr(module, key) for key in _numbers(config.name)}
     # One entry, since safetensors writes several in any order: equal weights make equal files.
     about = {"format": FORMAT, "version": __version__, "name": config.name, "scale": config.scale}
-    metadata = {METADATA_KEY: json.dumps({**about, "options": options, "step": step})}
+    about |= {"options": options, "step": step, "dtype": dtype}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, save(arrays, metadata))
+    write_file(path, save(arrays, {METADATA_KEY: json.dumps(about)}))
 
 
 def load_safetensors(
-    path: str | Path, *, scale: int | None = None, res_scale: float | None = None
+    path: str | Path,
+    *,
+    scale: int | None = None,
+    res_scale: float | None = None,
+    default_scale: int | None = None,
 ) -> Weights:
     """Reads a safetensors file, ours or one with a PyTorch state dict that `torch_tables` knows.
 
@@ -177,6 +199,7 @@ def load_safetensors(
       path: the file.
       scale: see `from_state_dict`.
       res_scale: see `from_state_dict`.
+      default_scale: see `from_state_dict`.
 
     Raises:
       ValueError: the file is damaged, of another origin, of a later version or another scale, or
@@ -203,13 +226,15 @@ def load_safetensors(
             "download it again"
         ) from error
     if metadata is None:
-        return from_state_dict(arrays, path, scale=scale, res_scale=res_scale)
-    model, step = _parse_metadata(path, metadata)
+        return from_state_dict(
+            arrays, path, scale=scale, res_scale=res_scale, default_scale=default_scale
+        )
+    model, step, dtype = _parse_metadata(path, metadata)
     _check_shapes(arrays, _build(model), f"{path} does not hold the {describe(model)} it names")
     tree = unflatten_dict(
         {key: a.astype(np.float32, copy=False) for key, a in arrays.items()}, sep="/"
     )
-    return checked(Weights(model, tree, step), path, scale, res_scale)
+    return checked(Weights(model, tree, step, dtype), path, scale, res_scale)
 
 
 def describe(model: ModelConfig) -> str:
@@ -264,8 +289,8 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], module: nn.Module, summary: 
     raise_if(problems, summary)
 
 
-def _parse_metadata(path: Path, text: str) -> tuple[ModelConfig, int]:
-    """The network and the step that a file of ours names."""
+def _parse_metadata(path: Path, text: str) -> tuple[ModelConfig, int, str]:
+    """The network, the step and the dtype that a file of ours names."""
     try:
         if len(text) > _LONGEST:
             raise ValueError(f"it is {len(text)} characters long")
@@ -283,7 +308,9 @@ def _parse_metadata(path: Path, text: str) -> tuple[ModelConfig, int]:
         step = operator.index(tree["step"])
         if not 0 <= step < 2**63:
             raise ValueError(f"step is {step}")
-        return model, step
+        if (dtype := tree.get("dtype", "float32")) not in _DTYPES:
+            raise ValueError(f"dtype is {dtype!r}")
+        return model, step, dtype
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} has metadata that this version of lnln_jax cannot read "

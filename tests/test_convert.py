@@ -1,6 +1,10 @@
+import re
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from small_networks import OPTIONS, assert_same, make_variables, write_run
 
 from lnln_jax import load_model
@@ -105,7 +109,7 @@ def test_the_report(edsr, torch, tmp_path):
     convert(target, tmp_path / "b.safetensors", res_scale=0.1)
     report = convert(tmp_path / "b.safetensors", target, overwrite=True)
     assert report.splitlines()[1:] == [
-        "A PyTorch file does not show all of it: load it with res_scale=0.1."
+        "A PyTorch file does not show res_scale: load it with res_scale=0.1 (--res-scale 0.1)."
     ]
     assert (
         load_model(target, res_scale=0.1).module
@@ -115,7 +119,25 @@ def test_the_report(edsr, torch, tmp_path):
     vdsr = tmp_path / "vdsr.safetensors"
     save_safetensors(vdsr, ModelConfig("vdsr", 3, OPTIONS["vdsr"]), make_variables("vdsr"))
     report = convert(vdsr, tmp_path / "vdsr.pt")
-    assert report.endswith(": load it with scale=3.")
+    assert report.endswith("does not show scale: load it with scale=3 (--scale 3).")
+
+
+def test_the_dtype_of_a_run_goes_where_it_can(torch, tmp_path, data_dir):
+    config = TrainConfig(model=ModelConfig("edsr", 2, OPTIONS["edsr"]), dtype="bfloat16")
+    write_run(tmp_path / "run", config, make_variables("edsr"), step=5)
+    first, second, third = (tmp_path / f for f in ("1.safetensors", "2.safetensors", "3.pt"))
+    assert "PyTorch" not in convert(tmp_path / "run", first)
+    convert(first, second)
+    assert second.read_bytes() == first.read_bytes()
+    report = convert(first, third)
+    assert report.splitlines()[1:] == [
+        "A PyTorch file does not show dtype: bfloat16 here, it loads as float32."
+    ]
+    with Image.open(sorted((data_dir / "Set5" / "LRx2").iterdir())[0]) as image:
+        lr = np.asarray(image.convert("RGB"), np.float32)[:20, :30]
+    sr = load_model(tmp_path / "run").upscale_float(lr)
+    np.testing.assert_array_equal(load_model(second).upscale_float(lr), sr)
+    assert np.abs(load_model(third).upscale_float(lr) - sr).max() > 0
 
 
 # ---- what is refused ----
@@ -124,7 +146,7 @@ def test_the_report(edsr, torch, tmp_path):
 def test_what_is_there_is_kept(edsr, torch, tmp_path):
     target = tmp_path / "a.pt"
     target.write_bytes(b"mine")
-    with pytest.raises(ValueError, match=rf"target is {target}, which exists; name another, or"):
+    with pytest.raises(ValueError, match=r"a\.pt, which exists; name another, or overwrite \("):
         convert(edsr, target)
     assert target.read_bytes() == b"mine"
     convert(edsr, target, overwrite=True)
@@ -162,8 +184,17 @@ def test_a_failure_leaves_nothing(edsr, tmp_path):
     broken.write_bytes(edsr.read_bytes()[:-5])
     with pytest.raises(ValueError, match="is damaged, incomplete or no safetensors file"):
         convert(broken, tmp_path / "new" / "a.safetensors")
-    with pytest.raises(OSError, match=r"edsr\.safetensors"):  # a file is no folder
-        convert(broken.with_name("edsr.safetensors"), edsr / "a.safetensors")
+    cases = {
+        edsr / "a.safetensors": "Not a directory",  # a file is no folder
+        edsr / "new" / "a.safetensors": "Not a directory",
+        tmp_path / f"{'x' * 300}.safetensors": "File name too long",
+    }
+    if Path("/proc").is_dir():  # where nobody can make a file
+        cases[Path("/proc/a.safetensors")] = "No such file or directory"
+    for target, reason in cases.items():
+        message = f"target is {target}, which cannot be written ({reason}); name another"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            convert(edsr, target)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.safetensors", "edsr.safetensors"]
 
 
@@ -184,3 +215,15 @@ def test_the_command(edsr, tmp_path, capsys):
     assert main(["convert", str(edsr), str(target), "--overwrite", "--res-scale", "0.7"]) == 1
     assert "res_scale is 0.7, but" in capsys.readouterr().err
     assert target.read_bytes() == edsr.read_bytes()
+
+
+def test_upscale_takes_the_res_scale_that_the_report_asks_for(torch, tmp_path, data_dir):
+    variables = make_variables("edsr")
+    path, photo = tmp_path / "a.pt", sorted((data_dir / "Set5" / "LRx2").iterdir())[0]
+    write_state_dict(path, to_torch(variables, name="edsr"))
+    command = ["upscale", str(path), str(photo), "--output", str(tmp_path), "--tile", "none"]
+    assert main([*command, "--res-scale", "0.1"]) == 0
+    with Image.open(photo) as image, Image.open(next(tmp_path.glob("*.png"))) as result:
+        lr, sr = (np.asarray(each.convert("RGB")) for each in (image, result))
+    np.testing.assert_array_equal(sr, load_model(path, res_scale=0.1).upscale(lr))
+    assert (sr != load_model(path).upscale(lr)).any()

@@ -125,12 +125,21 @@ def test_the_scale_of_vdsr_is_an_argument(tmp_path):
     }
     path = save(tmp_path / "x.pt", tensors)
     assert load_model(path, scale=3).module == create_model("vdsr", 3, **OPTIONS["vdsr"])
-    with pytest.raises(ValueError, match=r"x\.pt: the weights of vdsr do not show the scale; give"):
+    with pytest.raises(
+        ValueError, match=r"x\.pt: the weights of vdsr do not show the scale; give scale"
+    ):
         load_model(path)
+    assert load_weights(path, default_scale=4).model.scale == 4
+    assert load_weights(path, scale=3, default_scale=4).model.scale == 3
     with pytest.raises(ValueError, match=r"x\.pt, taken for vdsr x5 .*: scale is 5; it must be"):
         load_model(path, scale=5)
     with pytest.raises(ValueError, match=r"res_scale is 0\.1, but .*x\.pt has none; leave it out"):
         load_model(path, scale=2, res_scale=0.1)
+
+
+def test_a_default_scale_does_not_overrule_what_shows(edsr, tmp_path):
+    path = save(tmp_path / "x.pt", edsr[1])
+    assert load_weights(path, default_scale=4).model.scale == 2
 
 
 def test_the_res_scale_of_edsr_is_an_argument(edsr, tmp_path):

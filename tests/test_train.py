@@ -39,6 +39,7 @@ from lnln_jax.data import dead_leaves_pairs
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.resize import imresize
 from lnln_jax.state import create_state, initialize, make_train_step
+from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.train import NonFiniteLossError, Outcome, train
 from lnln_jax.weights import save_safetensors
 
@@ -353,6 +354,17 @@ def test_a_run_starts_from_a_file_of_weights(run, tmp_path):
     with pytest.raises(ValueError, match=r"init_from: .*damaged.*; init_from= starts from random"):
         train(override(CONFIG, [f"init_from={path}"]), tmp_path / "broken")
     assert not (tmp_path / "broken").exists()
+
+
+def test_a_run_starts_from_a_pytorch_file_that_shows_no_scale(tmp_path):
+    pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
+    model = ModelConfig("vdsr", 3, {"n_layers": 3, "n_feats": 8})
+    config = replace(CONFIG, model=model, ema_decay=0.0, steps=1)
+    variables = initialize(build_module(config), 5)
+    write_state_dict(tmp_path / "vdsr.pt", to_torch(variables, name="vdsr"))
+    items = [f"init_from={tmp_path / 'vdsr.pt'}", "optimizer.learning_rate=1e-30"]
+    train(override(config, items), tmp_path / "run")
+    assert_equal(load_run(tmp_path / "run")[1], jax.tree.map(np.asarray, variables))
 
 
 def test_another_network_cannot_start_from_it(run, tmp_path):

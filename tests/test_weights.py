@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +112,79 @@ def test_the_res_scale_is_the_authors_for_the_width(n_feats, res_scale, tmp_path
     assert weights.module().res_scale == 0.5
 
 
+# ---- damaged state dicts ----
+
+
+def misfits(name, state_dict):
+    """The keys that the one error lists, with what it says of them."""
+    with pytest.raises(ValueError, match=f"taken for {name} x2 ") as error:
+        from_state_dict(state_dict, Path("x.pt"), scale=2 if name == "vdsr" else None)
+    return [line.strip() for line in str(error.value).splitlines()[1:]]
+
+
+# The first and the last arrays, and those of the first block, the attention and the upsampler.
+MISSHAPEN = {
+    "lnln": ["head.0.pointwise.weight", "tail.0.0.pointwise.weight", "non_local.g.weight"],
+    "drca": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.0.weight"],
+    "rcan": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.3.conv_du.0.weight"],
+    "edsr": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.weight", "tail.1.weight"],
+    "vdsr": ["input.weight", "residual_layer.0.conv.weight", "output.weight"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [(n, key) for n, keys in MISSHAPEN.items() for key in keys]
+)
+def test_a_misshapen_array_is_listed_alone(name, key):
+    state_dict = to_torch(make_variables(name), name=name)
+    right = state_dict[key].shape
+    for wrong in [(9, *right[1:]), (right[0], right[1] + 1, *right[2:]), (right[0],), ()]:
+        damaged = state_dict | {key: np.zeros(wrong, np.float32)}
+        assert misfits(name, damaged) == [f"{key} has shape {wrong} instead of {right}"]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_missing_and_renamed_arrays_are_listed_alone(name):
+    state_dict = to_torch(make_variables(name), name=name)
+    first = "input." if name == "vdsr" else "head."
+    renamed = {key.replace(first, f"my_{first}"): value for key, value in state_dict.items()}
+    keys = sorted(key for key in state_dict if key.startswith(first))
+    unexpected = [f"unexpected my_{key}" for key in keys]
+    assert misfits(name, renamed) == [f"missing {key}" for key in keys] + unexpected
+    for key in MISSHAPEN[name]:
+        rest = {other: value for other, value in state_dict.items() if other != key}
+        assert misfits(name, rest) == [f"missing {key}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("lnln", "body.0.body.7.body.0.pointwise.weight"),
+        ("drca", "body.2.body.0.body.0.weight"),
+        ("drca", "body.0.body.0.body.3.conv_du.0.weight"),  # RCAN's
+        ("rcan", "body.12.body.0.body.0.weight"),
+        ("rcan", "body.1.body.2.body.0.weight"),
+        ("rcan", "body.0.body.0.body.3.weight"),  # DRCA's
+        ("edsr", "body.12.body.0.weight"),
+        ("edsr", "body.3.body.0.weight"),
+        ("edsr", "body.99999999.body.0.weight"),
+        ("vdsr", "residual_layer.12.conv.weight"),
+        ("vdsr", "residual_layer.1.conv.bias"),
+    ],
+)
+def test_an_extra_array_is_listed_alone(name, key):
+    state_dict = to_torch(make_variables(name), name=name)
+    extra = {key: np.zeros((8, 8, 3, 3), np.float32)}
+    assert misfits(name, state_dict | extra) == [f"unexpected {key}"]
+
+
+def test_a_missing_block_is_listed_alone():
+    state_dict = to_torch(make_variables("edsr"), name="edsr")
+    block = [key for key in state_dict if key.startswith("body.1.body.")]
+    rest = {key: value for key, value in state_dict.items() if key not in block}
+    assert misfits("edsr", rest) == [f"missing {key}" for key in sorted(block)]
+
+
 # ---- safetensors: there and back ----
 
 
@@ -144,7 +218,30 @@ def test_the_format(edsr):
         "scale": 2,
         "options": {"n_resblocks": 3, "n_feats": 8, "res_scale": 1.0},
         "step": 7,
+        "dtype": "float32",
     }
+
+
+def test_the_dtype_of_the_computation_is_kept(edsr):
+    path, variables = edsr
+    save_safetensors(path, config_of("edsr"), variables, dtype="bfloat16")
+    weights = load_safetensors(path)
+    assert weights.dtype == "bfloat16"
+    assert weights.module().dtype == jnp.bfloat16
+    assert_same(weights.variables, variables)
+    with pytest.raises(ValueError, match=r"dtype is 'int8'; it must be one of float32, bfloat16"):
+        save_safetensors(path, config_of("edsr"), variables, dtype="int8")
+
+
+def test_a_file_that_names_no_dtype_is_float32(edsr):
+    path, variables = edsr
+    metadata = json.loads(metadata_of(path)[METADATA_KEY])
+    del metadata["dtype"]
+    arrays = safetensors.numpy.load_file(path)
+    safetensors.numpy.save_file(arrays, path, {METADATA_KEY: json.dumps(metadata)})
+    weights = load_safetensors(path)
+    assert (weights.dtype, weights.step) == ("float32", 7)
+    assert_same(weights.variables, variables)
 
 
 def test_published_hyper_parameters_are_spelled_out(tmp_path):
@@ -287,6 +384,8 @@ def test_a_damaged_file_is_named(edsr):
         ({"options": {"reduction": 4}}, "options has reduction=4"),
         ({"options": [1]}, "TypeError"),
         ({"step": -1}, "step is -1"),
+        ({"dtype": "int8"}, "dtype is 'int8'"),
+        ({"dtype": ["float32"]}, r"dtype is \['float32'\]"),
         ({"step": 2**63}, "step is 9223372036854775808"),
         ({"comment": "x" * 10**6}, "it is 1000[0-9]{3} characters long"),
     ],
