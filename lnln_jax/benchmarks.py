@@ -5,7 +5,8 @@
     DIV2K_valid_HR/0801.png       DIV2K_valid_LR_bicubic/X2/0801x2.png
     Set5/image_SRF_2/img_001_SRF_2_HR.png, Set5/image_SRF_2/img_001_SRF_2_LR.png
 
-or HR images alone, of which `imresize` then makes the LR images.
+or HR images alone, of which `imresize` then makes the LR images. The folder to give is the one
+above `HR/`, `DIV2K_valid_HR/` or `image_SRF_2/`, or one of these.
 """
 
 import os
@@ -20,6 +21,9 @@ import numpy as np
 from lnln_jax.image import modcrop, to_uint8
 from lnln_jax.image_files import find_images, read_photo, read_rgb
 from lnln_jax.resize import Border, imresize
+
+_LR_FOLDER = re.compile(r"(^|_)LR(_|x|$)")  # such as LRx2 and DIV2K_valid_LR_unknown
+_MAKE_LR = 'lr="imresize" (--lr imresize)'
 
 
 class BenchmarkImage(NamedTuple):
@@ -46,6 +50,7 @@ class Benchmark:
     Attributes:
       name: of the folder, such as "Set5".
       scale: of the LR images.
+      folder: that was searched for HR images.
       files: of its images, sorted.
       lr_folder: of the LR files, as seen from the benchmark; empty without LR files.
       held: its images, where they are in memory.
@@ -53,6 +58,7 @@ class Benchmark:
 
     name: str
     scale: int
+    folder: Path
     files: tuple[ImageFiles, ...]
     lr_folder: str = ""
     held: tuple[BenchmarkImage, ...] = ()
@@ -116,12 +122,14 @@ def open_benchmark(
     """Finds the images of a benchmark.
 
     Args:
-      folder: in one of the layouts above, searched with its sub-folders.
+      folder: in one of the layouts above, searched with its sub-folders; those of LR images, such
+        as LR_unknown, are no place for HR images.
       scale: of the LR images.
       lr: "auto" takes LR files where there are any of this scale; "imresize" takes none.
 
     Raises:
-      ValueError: no such folder, no images in it, two of one name, or LR files missing for some.
+      ValueError: no such folder, no images in it, two of one name, several folders of HR images, or
+        LR files missing for some.
     """
     if lr not in ("auto", "imresize"):
         raise ValueError(f"lr is {lr!r}; it must be 'auto' or 'imresize'")
@@ -130,17 +138,25 @@ def open_benchmark(
         raise ValueError(f"there is no folder {folder}; give one that holds HR images")
     if folder.name.startswith("image_SRF_"):
         if folder.name != f"image_SRF_{scale}":
-            raise ValueError(f"{folder} is not of scale {scale}; give {folder.parent}, or --scale")
+            raise ValueError(
+                f"{folder} is not of scale {scale}; give {folder.parent}, or its scale (--scale)"
+            )
         folder = folder.parent
-    name = folder.parent.name if folder.name == "HR" else folder.name
-    if (folder / "HR").is_dir() or not any(folder.glob("image_SRF_*")):
-        hr, lr_folder = _plain(folder), _lr_folder(folder, scale)
-        found = {path.stem: path for path in find_images(lr_folder[1])} if lr_folder else {}
+    elif folder.name == "HR":
+        folder = folder.parent
+    lr_folder: tuple[str, Path] | None
+    if not (folder / "HR").is_dir() and any(folder.glob("image_SRF_*")):
+        name, hr_folder = folder.name, folder / f"image_SRF_{scale}"
+        hr, found = _self_ex_sr(hr_folder, scale)
+        lr_folder = hr_folder.name, hr_folder
     else:
-        hr, found = _self_ex_sr(folder / f"image_SRF_{scale}", scale)
-        lr_folder = f"image_SRF_{scale}", folder / f"image_SRF_{scale}"
+        hr_folder = _hr_folder(folder)
+        name = folder.name if hr_folder.name == "HR" else hr_folder.name
+        hr, lr_folder = _plain(hr_folder), _lr_folder(hr_folder, scale)
+        found = {path.stem: path for path in find_images(lr_folder[1])} if lr_folder else {}
     if lr == "imresize" or lr_folder is None:
-        return Benchmark(name, scale, tuple(ImageFiles(name, path, None) for name, path in hr))
+        alone = tuple(ImageFiles(image, path, None) for image, path in hr)
+        return Benchmark(name, scale, hr_folder, alone)
 
     files, missing = [], []
     for image, path in hr:
@@ -150,22 +166,30 @@ def open_benchmark(
     if missing:
         raise ValueError(
             f"{lr_folder[1]} has no LR image for {', '.join(missing)}; add them, or have all made "
-            "by imresize (--lr imresize)"
+            f"from HR: {_MAKE_LR}"
         )
-    return Benchmark(name, scale, tuple(files), lr_folder[0])
+    return Benchmark(name, scale, hr_folder, tuple(files), lr_folder[0])
+
+
+def _hr_folder(folder: Path) -> Path:
+    """`HR/` or the only `*_HR/` in a folder, or the folder itself."""
+    if (folder / "HR").is_dir():
+        return folder / "HR"
+    inside = sorted(path for path in folder.glob("*_HR") if path.is_dir())
+    if len(inside) > 1:
+        raise ValueError(
+            f"{folder} has several folders of HR images; give one of them: "
+            f"{', '.join(map(str, inside))}"
+        )
+    return inside[0] if inside else folder
 
 
 def _plain(folder: Path) -> list[tuple[str, Path]]:
-    """Names and files of the HR images in `HR/`, or in the folder itself."""
-    if (folder / "HR").is_dir():
-        folder = folder / "HR"
+    """Names and files of the images in a folder of HR images."""
     paths = [
         path
         for path in find_images(folder)
-        if not any(
-            part.startswith("LRx") or part.endswith("LR_bicubic")
-            for part in path.relative_to(folder).parts[:-1]
-        )
+        if not any(map(_LR_FOLDER.search, path.relative_to(folder).parts[:-1]))
     ]
     names = [path.stem for path in paths]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -177,8 +201,9 @@ def _plain(folder: Path) -> list[tuple[str, Path]]:
     return list(zip(names, paths, strict=True))
 
 
-def _lr_folder(folder: Path, scale: int) -> tuple[str, Path] | None:
-    """The LR files that belong to a folder: how messages call their folder, and the folder."""
+def _lr_folder(hr_folder: Path, scale: int) -> tuple[str, Path] | None:
+    """The LR files that belong to HR images: how messages call their folder, and the folder."""
+    folder = hr_folder.parent if hr_folder.name == "HR" else hr_folder
     candidates = [(folder, f"LRx{scale}"), (folder, f"LR_bicubic/X{scale}")]
     if folder.name.endswith("_HR"):
         stem = folder.name.removesuffix("_HR")
@@ -216,6 +241,6 @@ def _read(files: ImageFiles, scale: int, border: Border) -> BenchmarkImage:
     if lr.shape[:2] != (height, width):
         raise ValueError(
             f"{files.lr} is {lr.shape[1]}x{lr.shape[0]} pixels, but x{scale} of {files.hr.name} "
-            f"needs {width}x{height}; mend it, or have LR made by imresize (--lr imresize)"
+            f"needs {width}x{height}; mend it, or have LR made from HR: {_MAKE_LR}"
         )
     return BenchmarkImage(files.name, lr, hr, photo.gray)

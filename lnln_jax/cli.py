@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         "--scale", type=_scale, help="default: that of the first network, or 2 for bicubic alone"
     )
     evaluate.add_argument(
+        "--res-scale", type=float, help="of EDSRs from PyTorch (default: the authors')"
+    )
+    evaluate.add_argument(
         "--lr",
         choices=("auto", "imresize"),
         default="auto",
@@ -105,7 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     evaluate.add_argument(
-        "--output", type=Path, metavar="folder", help="write results.json and results.md there"
+        "--output",
+        type=Path,
+        metavar="folder",
+        help="write results.json and results.md there; those of an earlier call are replaced",
     )
     evaluate.add_argument(
         "--save-images", action="store_true", help="write the enlarged images there as well"
@@ -147,6 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--output", type=Path, required=True, help="folder for the results")
     upscale.add_argument(
         "--scale", type=_scale, help="of bicubic (default: 2) or of a VDSR from PyTorch"
+    )
+    upscale.add_argument(
+        "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
     )
     upscale.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     upscale.add_argument(
@@ -207,6 +216,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.models,
         args.data,
         scale=args.scale,
+        res_scale=args.res_scale,
         lr=args.lr,
         protocol=Protocol(args.channel, args.shave, args.rounding, args.border),
         self_ensemble=args.self_ensemble,
@@ -245,7 +255,7 @@ def _upscale(args: argparse.Namespace) -> int:
 
     enable_compilation_cache()
     files = upscale_files(
-        load_model(args.model, scale=args.scale),
+        load_model(args.model, scale=args.scale, res_scale=args.res_scale),
         args.inputs,
         args.output,
         self_ensemble=args.self_ensemble,

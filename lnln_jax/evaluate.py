@@ -4,14 +4,14 @@ An HR image is cropped to a multiple of the scale; the LR image is a file of the
 by `imresize`; the network's result is rounded to uint8; PSNR and SSIM are taken on luma (Y) after
 shaving `scale` pixels from each border. `Protocol` has the switches.
 
-The bicubic rows of published tables follow another convention, that of SRCNN's code:
-`published_bicubic`.
+The bicubic rows of published tables follow another convention, that of SRCNN's code, except for
+Manga109: `published_bicubic`.
 """
 
 import functools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
@@ -20,6 +20,7 @@ from lnln_jax.benchmarks import Benchmark, BenchmarkImage
 from lnln_jax.image import rgb_to_y, to_uint8
 from lnln_jax.inference import Resolver
 from lnln_jax.metrics import psnr, ssim
+from lnln_jax.paper import has_published_sizes, hyper_parameters
 from lnln_jax.protocol import Channel, Protocol
 from lnln_jax.resize import imresize
 
@@ -39,7 +40,8 @@ class Score:
       ssim: at most 1.
       seconds: the network took, without compilation.
       compile_seconds: that compiling the network for this shape took; next to nothing where
-        an image of the same shape came before.
+        an image of the same shape came before. For the first image a run that is discarded is
+        counted as well: it has the costs that come once.
       metrics_seconds: the metrics took, without compilation.
     """
 
@@ -59,13 +61,19 @@ class Result:
       model: its name, different from those of the models beside it.
       network: the class of its network, such as "LNLN"; "Bicubic" for the bicubic interpolation
         that published tables mean by that, and "" for ours.
+      options: the network's hyper-parameters, all numbers.
+      published: whether it is what the paper measured under the name `network`: a network of the
+        published sizes, or the published bicubic interpolation.
       benchmark: its name, such as "Set5".
       scale: of the LR images.
       lr_origin: where they come from, in words.
       protocol: by which it was measured.
       self_ensemble: whether the results are averages over the eight symmetries.
-      peak_memory_bytes: on the device, of the largest program; 0 without a network.
+      peak_memory_bytes: on the device, of the largest program, as the compiler plans it:
+        arguments, results and temporaries. It is not measured; 0 without a network.
       scores: of the images.
+      device_peak_memory_bytes: the most that the device has held since the process began, models
+        before this one included, as the device measures it; None where it does not tell (CPUs).
     """
 
     model: str
@@ -77,6 +85,9 @@ class Result:
     self_ensemble: bool
     peak_memory_bytes: int
     scores: tuple[Score, ...]
+    options: Mapping[str, int | float] = field(default_factory=dict)
+    published: bool = False
+    device_peak_memory_bytes: int | None = None
 
     @property
     def psnr(self) -> float:
@@ -98,7 +109,7 @@ def evaluate(
     done: Done | None = None,
     progress: Progress | None = None,
 ) -> list[Result]:
-    """Runs models over a benchmark.
+    """Runs models over a benchmark, whose images are all read before and held meanwhile.
 
     Args:
       models: of the benchmark's scale. Where two have one name, the second is called `name#2`.
@@ -123,13 +134,15 @@ def evaluate(
                 f"{model.name} enlarges x{model.scale}, but the benchmark is x{benchmark.scale}; "
                 f"open it with scale={model.scale}"
             )
+    images = list(benchmark.images(protocol.border))
     results = []
     names = distinct_names([model.name for model in models])
     for model, name in zip(models, names, strict=True):
         show = progress(f"{benchmark.name} x{benchmark.scale}, {name}") if progress else None
-        scores, peak = [], 0
-        for image in benchmark.images(protocol.border):
-            score, sr, memory = _score(model, image, protocol, self_ensemble)
+        scores: list[Score] = []
+        peak = 0
+        for image in images:
+            score, sr, memory = _score(model, image, protocol, self_ensemble, first=not scores)
             scores.append(score)
             peak = max(peak, memory)
             if done is not None:
@@ -147,9 +160,23 @@ def evaluate(
                 self_ensemble=self_ensemble,
                 peak_memory_bytes=peak,
                 scores=tuple(scores),
+                options={} if model.module is None else hyper_parameters(model.module),
+                published=model.module is not None and has_published_sizes(model.module),
+                device_peak_memory_bytes=None if model.module is None else _device_peak(),
             )
         )
     return results
+
+
+def check_images(benchmark: Benchmark, protocol: Protocol) -> None:
+    """Reads every image, and compiles its metrics, before any network runs.
+
+    Raises:
+      ValueError: an image that cannot be read or is too small to be measured.
+    """
+    dtype, shave = "uint8" if protocol.rounding else "float32", protocol.at(benchmark.scale).shave
+    for image in benchmark.images(protocol.border):
+        _metrics_of(image.name, image.hr.shape, dtype, shave or 0, protocol.channel)
 
 
 def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None) -> Result:
@@ -157,7 +184,8 @@ def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None)
 
     They come from the code of SRCNN (Dong et al., 2014): luma is rounded to integers, made smaller
     and larger again without rounding, then clipped and rounded, and compared as it is. LR files
-    play no part, and a grayscale image is its own luma instead of three equal channels.
+    play no part, and a grayscale image is its own luma instead of three equal channels. The row of
+    Manga109 is another: uint8 RGB made smaller and larger again, and luma rounded afterwards.
 
     Raises:
       ValueError: an image that cannot be read or is too small to be measured.
@@ -185,6 +213,7 @@ def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None)
         self_ensemble=False,
         peak_memory_bytes=0,
         scores=tuple(scores),
+        published=True,
     )
 
 
@@ -201,18 +230,26 @@ def distinct_names(names: Sequence[str]) -> list[str]:
 
 
 def _score(
-    model: Resolver, image: BenchmarkImage, protocol: Protocol, self_ensemble: bool
+    model: Resolver,
+    image: BenchmarkImage,
+    protocol: Protocol,
+    self_ensemble: bool,
+    *,
+    first: bool,
 ) -> tuple[Score, np.ndarray, int]:
     """Enlarges and measures one image; also returns the uint8 SR and the peak memory in bytes."""
     shave = protocol.at(model.scale).shave or 0
+    if protocol.rounding:
+        upscale = functools.partial(model.upscale, image.lr, self_ensemble)
+    else:
+        upscale = functools.partial(model.upscale_float, image.lr.astype(np.float32), self_ensemble)
     try:
         start = time.perf_counter()
         memory = model.compile(image.lr.shape, self_ensemble=self_ensemble)
+        if first:
+            upscale()
         compiled = time.perf_counter()
-        if protocol.rounding:
-            sr = model.upscale(image.lr, self_ensemble=self_ensemble)
-        else:
-            sr = model.upscale_float(image.lr.astype(np.float32), self_ensemble=self_ensemble)
+        sr = upscale()
         end = time.perf_counter()
     except ValueError as error:
         raise ValueError(f"{image.name}: {error}") from error
@@ -225,13 +262,20 @@ def _measure(
     name: str, sr: np.ndarray, hr: np.ndarray, shave: int, channel: Channel
 ) -> tuple[tuple[float, float], float]:
     """PSNR and SSIM, and the seconds that they took once they were compiled."""
-    try:
-        metrics = _compiled_metrics(sr.shape, str(sr.dtype), shave, channel)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    metrics = _metrics_of(name, sr.shape, str(sr.dtype), shave, channel)
     start = time.perf_counter()
     psnr_value, ssim_value = jax.device_get(metrics(sr, hr))
     return (float(psnr_value), float(ssim_value)), time.perf_counter() - start
+
+
+def _metrics_of(
+    name: str, shape: tuple[int, ...], dtype: str, shave: int, channel: Channel
+) -> jax.stages.Compiled:
+    """`_compiled_metrics`, and errors that name the image."""
+    try:
+        return _compiled_metrics(shape, dtype, shave, channel)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 @functools.cache
@@ -246,6 +290,11 @@ def _compiled_metrics(
 
     sr, hr = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct(shape, np.uint8)
     return jax.jit(metrics).lower(sr, hr).compile()
+
+
+def _device_peak() -> int | None:
+    stats = jax.local_devices()[0].memory_stats()
+    return stats.get("peak_bytes_in_use") if stats else None  # CPUs have none
 
 
 def _round(image: np.ndarray) -> np.ndarray:

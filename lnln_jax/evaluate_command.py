@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Literal
 import numpy as np
 
 from lnln_jax.benchmarks import Benchmark, BenchmarkImage, open_benchmark
-from lnln_jax.evaluate import SRCNN_BICUBIC, Result, distinct_names, evaluate, published_bicubic
+from lnln_jax.evaluate import (
+    SRCNN_BICUBIC,
+    Result,
+    check_images,
+    distinct_names,
+    evaluate,
+    published_bicubic,
+)
 from lnln_jax.figure_page import write_page
 from lnln_jax.figures import Box, Figure, Method, default_box, draw
 from lnln_jax.files import make_folder, write_file
@@ -28,6 +36,7 @@ def run(
     folders: Sequence[Path],
     *,
     scale: int | None = None,
+    res_scale: float | None = None,
     lr: Literal["auto", "imresize"] = "auto",
     protocol: Protocol | None = None,
     self_ensemble: bool = False,
@@ -40,75 +49,105 @@ def run(
     Args:
       sources: of models, for `load_model`; bicubic is always among them.
       folders: of benchmarks, for `open_benchmark`.
-      scale: None for that of the first network, or 2 where bicubic stands alone.
+      scale: None for that of the first network that shows it, or 2 where bicubic stands alone.
+      res_scale: for the EDSRs among the models whose weights do not show it; see `load_model`.
       lr: see `open_benchmark`.
       protocol: see `evaluate`.
       self_ensemble: see `evaluate`.
-      output: folder for `results.json`, `results.md` and what the next two ask for.
+      output: folder for `results.json`, `results.md` and what the next two ask for; files that are
+        there from an earlier call are replaced.
       save_images: write `images/<benchmark>_x<scale>/<model>/<image>.png`.
       figures: images to compare in `figure.png` and `figure.html`: "barbara", "Set14/barbara" or
         "barbara:top,left,height,width".
 
     Raises:
-      ValueError: a model, benchmark, figure or folder that cannot be used, before anything is
-        evaluated; or as `evaluate` raises it.
+      ValueError: a model, an image of a benchmark, a figure or a folder that cannot be used, before
+        any network runs; or as `evaluate` raises it.
     """
     if output is None and (save_images or figures):
         raise ValueError("pictures need a folder; give --output")
     protocol = protocol or Protocol()
-    models = _load(sources, scale)
+    models = _load(sources, scale, res_scale)
     names = distinct_names([model.name for model in models])
     named_sources = dict(zip(names[1:], (s for s in sources if s != "bicubic"), strict=True))
     benchmarks = _open(folders, models[0].scale, lr)
     panels = [_find_panel(text, benchmarks) for text in figures]
-    if output is not None:
-        _make_output(output, folders)
+    with nullcontext() if output is None else _made(output, benchmarks):
+        baselines = [_baseline(benchmark, protocol) for benchmark in benchmarks]
+        for name, model in zip(names, models, strict=True):
+            if name != model.name:
+                print(f"{name}: {named_sources[name]}")
+        results = []
+        images = output / "images" if output is not None and save_images else None
+        for benchmark, baseline in zip(benchmarks, baselines, strict=True):
+            bicubic, *networks = evaluate(
+                models,
+                benchmark,
+                protocol=protocol,
+                self_ensemble=self_ensemble,
+                done=partial(_keep, benchmark, images, panels),
+                progress=progress_of,
+            )
+            of_benchmark = [bicubic, *baseline, *networks]
+            print(format_table(of_benchmark), end="\n\n", flush=True)
+            results += of_benchmark
+        if protocol.is_published(models[0].scale):
+            print(CONVENTIONS)
 
-    # This reads every HR image, so that a damaged one is found before any network runs.
-    baselines: list[list[Result]] = [
-        [published_bicubic(benchmark, progress=progress_of)]
-        if protocol.is_published(benchmark.scale)
-        else []
-        for benchmark in benchmarks
-    ]
-    for name, model in zip(names, models, strict=True):
-        if name != model.name:
-            print(f"{name}: {named_sources[name]}")
-    results = []
-    images = output / "images" if output is not None and save_images else None
-    for benchmark, baseline in zip(benchmarks, baselines, strict=True):
-        bicubic, *networks = evaluate(
-            models,
-            benchmark,
-            protocol=protocol,
-            self_ensemble=self_ensemble,
-            done=partial(_keep, benchmark, images, panels),
-            progress=progress_of,
-        )
-        of_benchmark = [bicubic, *baseline, *networks]
-        print(format_table(of_benchmark), end="\n\n", flush=True)
-        results += of_benchmark
-    if protocol.is_published(models[0].scale):
-        print(CONVENTIONS)
-
-    if output is not None:
-        about = {"sources": named_sources, "environment": environment()}
-        _write_text(output / "results.json", json.dumps(to_json(results, **about), indent=2) + "\n")
-        _write_text(output / "results.md", to_markdown(results, **about))
-        if panels:
-            _write_figure(panels, results, output)
-        print(f"written to {output}")
+        if output is not None:
+            _write_report(output, results, named_sources, panels)
+            print(f"written to {output}")
     return results
 
 
-def _load(sources: Sequence[str], scale: int | None) -> list[Resolver]:
+def _load(sources: Sequence[str], scale: int | None, res_scale: float | None) -> list[Resolver]:
     """Bicubic, and the others in order, all of one scale."""
-    networks = []
-    for source in sources:
-        if source != "bicubic":
-            networks.append(load_model(source, scale=scale))
-            scale = networks[-1].scale
-    return [load_model("bicubic", scale=scale), *networks]
+    if res_scale is not None and not res_scale > 0:
+        raise ValueError(f"res_scale is {res_scale}; it must be a number above 0")
+    networks: dict[int, Resolver] = {}
+    refused: dict[int, ValueError] = {}
+    named = dict(enumerate(source for source in sources if source != "bicubic"))
+    for i, source in named.items():
+        try:
+            networks[i] = _load_network(source, scale, res_scale)
+            scale = networks[i].scale
+        except ValueError as error:
+            if scale is not None:
+                raise
+            refused[i] = error  # perhaps for want of a scale, which the next may show
+    for i, refusal in refused.items():
+        if scale is None:
+            raise refusal
+        networks[i] = _load_network(named[i], scale, res_scale)
+    in_order = [networks[i] for i in named]
+    if res_scale is not None and not any(_res_scale(network) == res_scale for network in in_order):
+        raise ValueError(
+            f"res_scale is {res_scale}, but there is no EDSR that takes it; leave it out "
+            "(--res-scale)"
+        )
+    return [load_model("bicubic", scale=scale), *in_order]
+
+
+def _load_network(source: str, scale: int | None, res_scale: float | None) -> Resolver:
+    """Loads a network, with `res_scale` if it takes it."""
+    try:
+        return load_model(source, scale=scale, res_scale=res_scale)
+    except ValueError:
+        if res_scale is None:
+            raise
+        return load_model(source, scale=scale)  # it has none, or shows its own
+
+
+def _res_scale(network: Resolver) -> float | None:
+    return getattr(network.module, "res_scale", None)
+
+
+def _baseline(benchmark: Benchmark, protocol: Protocol) -> list[Result]:
+    """The bicubic row of published tables, if any; in any case, every image has been read."""
+    if protocol.is_published(benchmark.scale):
+        return [published_bicubic(benchmark, progress=progress_of)]
+    check_images(benchmark, protocol)
+    return []
 
 
 def _open(folders: Sequence[Path], scale: int, lr: Literal["auto", "imresize"]) -> list[Benchmark]:
@@ -118,20 +157,29 @@ def _open(folders: Sequence[Path], scale: int, lr: Literal["auto", "imresize"]) 
     return [replace(each, name=name) for each, name in zip(benchmarks, names, strict=True)]
 
 
-def _make_output(output: Path, folders: Sequence[Path]) -> None:
-    for folder in folders:
-        searched = folder / "HR" if (folder / "HR").is_dir() else folder
-        if output.resolve().is_relative_to(searched.resolve()):
+@contextmanager
+def _made(output: Path, benchmarks: Sequence[Benchmark]) -> Iterator[None]:
+    """Makes the output folder; after a failure, empty folders that this has made go again."""
+    for benchmark in benchmarks:
+        if output.resolve().is_relative_to(benchmark.folder.resolve()):
             raise ValueError(
-                f"{output} lies in {searched}, whose images would include its pictures the next "
-                "time; choose another --output"
+                f"{output} lies in {benchmark.folder}, whose images would include its pictures the "
+                "next time; choose another --output"
             )
+    new = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
-        make_folder(output)
-    except OSError as error:
-        raise ValueError(
-            f"{output} cannot be written to ({error.strerror}); choose another --output"
-        ) from error
+        try:
+            make_folder(output)
+        except OSError as error:
+            raise ValueError(
+                f"{output} cannot be written to ({error.strerror}); choose another --output"
+            ) from error
+        yield
+    except BaseException:
+        with suppress(OSError):  # a folder that is not empty
+            for folder in new:
+                folder.rmdir()
+        raise
 
 
 @dataclass(frozen=True)
@@ -197,6 +245,19 @@ def _keep(
     for panel in panels:
         if (panel.benchmark, panel.image.name) == (benchmark.name, image.name):
             panel.results.append(sr)
+
+
+def _write_report(
+    output: Path,
+    results: Sequence[Result],
+    sources: Mapping[str, str],
+    panels: Sequence[_Panel],
+) -> None:
+    about = {"sources": sources, "environment": environment()}
+    _write_text(output / "results.json", json.dumps(to_json(results, **about), indent=2) + "\n")
+    _write_text(output / "results.md", to_markdown(results, **about))
+    if panels:
+        _write_figure(panels, results, output)
 
 
 def _write_figure(panels: Sequence[_Panel], results: Sequence[Result], output: Path) -> None:

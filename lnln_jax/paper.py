@@ -4,7 +4,10 @@ Wang et al., "Lightweight Non-Local Network for Image Super-Resolution", ICASSP 
 are the full-size ones, trained on DIV2K.
 """
 
-from typing import NamedTuple
+import dataclasses
+from typing import Any, NamedTuple
+
+from lnln_jax.models import MODELS, create_model
 
 Scores = tuple[float, float]  # mean PSNR (dB) and SSIM on Y
 
@@ -72,11 +75,14 @@ TABLE_2 = {
     "LNLN": Size(2.04, 8.72),
 }
 
+_NOT_HYPER_PARAMETERS = ("scale", "unroll")  # unroll changes how it is compiled, not what
 _ALIASES = {"bsd100": "b100", "bsds100": "b100"}
 
 
 def published_scores(method: str, benchmark: str, scale: int) -> Scores | None:
-    """What Table 1 says, or None where it says nothing.
+    """What Table 1 says, or None where it says nothing that can be compared.
+
+    Its bicubic row for Manga109 cannot: see `evaluate.published_bicubic`.
 
     Args:
       method: a name in `TABLE_1`, such as "LNLN"; the class name of the network.
@@ -85,7 +91,24 @@ def published_scores(method: str, benchmark: str, scale: int) -> Scores | None:
     """
     name = benchmark.lower()
     columns = [column.lower() for column in BENCHMARKS]
+    name = _ALIASES.get(name, name)
     rows = TABLE_1.get(scale, {})
-    if method not in rows or _ALIASES.get(name, name) not in columns:
+    if method not in rows or name not in columns or (method, name) == ("Bicubic", "manga109"):
         return None
-    return rows[method][columns.index(_ALIASES.get(name, name))]
+    return rows[method][columns.index(name)]
+
+
+def hyper_parameters(module: Any) -> dict[str, int | float]:
+    """The numbers that make a Flax module the network that it is, without its scale."""
+    values = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
+    return {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, int | float) and key not in _NOT_HYPER_PARAMETERS
+    }
+
+
+def has_published_sizes(module: Any) -> bool:
+    """Whether a Flax module is a network of Table 1, at any scale and in any dtype."""
+    names = [name for name, network in MODELS.items() if type(module) is network]
+    return any(hyper_parameters(module) == hyper_parameters(create_model(n)) for n in names)

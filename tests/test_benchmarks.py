@@ -34,17 +34,16 @@ def lr_of(data_dir: Path, name: str, scale: int) -> np.ndarray:
 def test_lr_files_and_imresize_are_the_same_images(data_dir):
     files = open_benchmark(data_dir / "Set5", 4)
     made = open_benchmark(data_dir / "Set5", 4, lr="imresize")
-    alone = open_benchmark(data_dir / "Set5" / "HR", 4)
-    assert len(files) == len(made) == len(alone) == 5
-    assert {benchmark.name for benchmark in (files, made, alone)} == {"Set5"}
-    assert files.lr_origin() == "files in LRx4"
-    for benchmark in (made, alone):
-        assert benchmark.lr_origin() == "made from HR by imresize (symmetric border)"
-        assert benchmark.lr_origin("replicate").endswith("(replicate border)")
-        for from_file, from_hr in zip(files, benchmark, strict=True):
-            assert from_file.name == from_hr.name
-            np.testing.assert_array_equal(from_file.lr, from_hr.lr)
-            np.testing.assert_array_equal(from_file.hr, from_hr.hr)
+    assert (files.name, files.folder) == ("Set5", data_dir / "Set5" / "HR")
+    assert (len(files), files.lr_origin()) == (5, "files in LRx4")
+    assert made.lr_origin() == "made from HR by imresize (symmetric border)"
+    assert made.lr_origin("replicate").endswith("(replicate border)")
+    for from_file, from_hr in zip(files, made, strict=True):
+        assert from_file.name == from_hr.name
+        np.testing.assert_array_equal(from_file.lr, from_hr.lr)
+        np.testing.assert_array_equal(from_file.hr, from_hr.hr)
+    assert open_benchmark(data_dir / "Set5" / "HR", 4) == files
+    assert open_benchmark(data_dir / "Set5" / "HR", 4, lr="imresize") == made
 
 
 @pytest.mark.parametrize("mark", ["x2", "X2", ""])
@@ -75,7 +74,25 @@ def test_div2k(data_dir, tmp_path):
     for image in benchmark:
         np.testing.assert_array_equal(image.lr, lr_of(data_dir, pairs[image.name], 4))
     assert open_benchmark(hr, 2).lr_folder == ""
-    assert open_benchmark(tmp_path, 4).names == ["0801", "0802"]  # LR images are no HR images
+    assert open_benchmark(tmp_path, 4) == benchmark
+
+    for degradation in ("unknown", "mild", "x8"):
+        save(tmp_path / f"DIV2K_valid_LR_{degradation}" / "X4" / "0801x4d.png", 40, 40)
+    assert open_benchmark(tmp_path, 4) == benchmark
+    assert open_benchmark(tmp_path, 2) == open_benchmark(hr, 2)
+    save(tmp_path / "DIV2K_train_HR" / "0001.png", 40, 40)
+    with pytest.raises(ValueError, match=r"several .*HR images; give one of them: .*/DIV2K_train_"):
+        open_benchmark(tmp_path, 4)
+    assert open_benchmark(hr, 4) == benchmark
+
+
+@pytest.mark.parametrize("name", ["LR_unknown/X2", "LRx2", "LR", "LR_bicubic/X4", "old_LR_mild"])
+def test_folders_of_lr_images_hold_no_hr_images(tmp_path, name):
+    hr = save(tmp_path / "photos" / "a.png", 40, 40)
+    save(tmp_path / name / "b.png", 20, 20)
+    benchmark = open_benchmark(tmp_path, 3)
+    assert benchmark.names == ["a"]
+    np.testing.assert_array_equal(benchmark.image("a").hr, hr[:39, :39])
 
 
 def test_self_ex_sr(data_dir, tmp_path):
@@ -189,7 +206,9 @@ def test_lr_files_must_be_there_and_fit(tmp_path):
     for name in ("one", "two"):
         hr = save(tmp_path / "HR" / f"{name}.png", 33, 40)
         (tmp_path / "LRx2").mkdir(exist_ok=True)
-    with pytest.raises(ValueError, match=r"LRx2 has no LR image for one, two; add them, or have"):
+    with pytest.raises(
+        ValueError, match=r"LRx2 has no LR image for one, two; add them, .* lr=\"imr"
+    ):
         open_benchmark(tmp_path, 2)
 
     lr = imresize(modcrop(hr, 2), 0.5)
@@ -197,7 +216,7 @@ def test_lr_files_must_be_there_and_fit(tmp_path):
     Image.fromarray(lr[:, 1:]).save(tmp_path / "LRx2" / "two.png")
     images = iter(open_benchmark(tmp_path, 2))
     np.testing.assert_array_equal(next(images).lr, lr)
-    with pytest.raises(ValueError, match=r"two\.png is 19x16 .* x2 of two\.png needs 20x16"):
+    with pytest.raises(ValueError, match=r"two\.png is 19x16 .* x2 of two\.png needs 20x16; .*lr="):
         next(images)
 
     assert len(list(open_benchmark(tmp_path, 2, lr="imresize"))) == 2

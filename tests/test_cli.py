@@ -87,6 +87,7 @@ def test_help_does_not_wait_for_jax():
                 "bicubic",
                 "--data",
                 "--scale",
+                "--res-scale",
                 "--lr",
                 "--channel",
                 "--shave",
@@ -94,6 +95,7 @@ def test_help_does_not_wait_for_jax():
                 "--border",
                 "--self-ensemble",
                 "--output",
+                "replaced",
                 "--save-images",
                 "--figure",
             ],
@@ -173,6 +175,8 @@ def test_evaluate_options(tmp_path, capsys):
 
     assert main(common) == 0
     assert "shaved 4, of rounded results; LR files in LRx4" in capsys.readouterr().out
+    error = fails(capsys, *common, "--res-scale", "0.3")
+    assert error.startswith("res_scale is 0.3, but there is no EDSR that takes it")
 
 
 def test_a_terminal_shows_what_is_going_on(tmp_path):

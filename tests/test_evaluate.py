@@ -1,18 +1,35 @@
 """The protocol of the published numbers; docs and README compare networks with what it prints."""
 
 import math
+import shutil
+import time
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from lnln_jax.benchmarks import open_benchmark
-from lnln_jax.evaluate import SRCNN_BICUBIC, distinct_names, evaluate, published_bicubic
+from lnln_jax.evaluate import (
+    SRCNN_BICUBIC,
+    check_images,
+    distinct_names,
+    evaluate,
+    published_bicubic,
+)
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.metrics import psnr, ssim
 from lnln_jax.models import create_model
-from lnln_jax.paper import BENCHMARKS, TABLE_1, TABLE_2, published_scores
+from lnln_jax.paper import (
+    BENCHMARKS,
+    TABLE_1,
+    TABLE_2,
+    has_published_sizes,
+    hyper_parameters,
+    published_scores,
+)
 from lnln_jax.protocol import Protocol
 from lnln_jax.resize import imresize
 from lnln_jax.state import initialize
@@ -77,11 +94,37 @@ def test_the_paper_has_a_row_for_every_network():
         ("LNLN", "Set5", 3),
         ("", "Set5", 2),
         ("LNLN", "DIV2K_valid_HR", 2),
+        ("Bicubic", "Manga109", 2),  # measured by neither convention
     ):
         assert published_scores(method, benchmark, scale) is None
     for rows in TABLE_1.values():
         assert set(rows) == {"Bicubic", *TABLE_2}
         assert all(len(row) == len(BENCHMARKS) for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "published"),
+    [
+        ("lnln", {}, True),
+        ("rcan", {"unroll": 2}, True),
+        ("drca", {"dtype": jnp.bfloat16}, True),
+        ("edsr", {"scale": 4}, True),
+        ("vdsr", {}, True),
+        ("edsr_baseline", {}, False),
+        ("vdsr_rgb", {}, False),
+        ("edsr", {"n_resblocks": 2}, False),
+        ("edsr", {"res_scale": 1.0}, False),
+        ("lnln", {"reduction": 8}, False),
+    ],
+)
+def test_what_the_paper_measured_has_the_published_sizes(name, options, published):
+    assert has_published_sizes(create_model(name, **options)) == published
+
+
+def test_hyper_parameters_are_numbers():
+    module = create_model("edsr_baseline", 4, unroll=2, dtype=jnp.bfloat16)
+    assert hyper_parameters(module) == {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}
+    assert not has_published_sizes(nn.Dense(3))
 
 
 # ---- several models ----
@@ -109,7 +152,20 @@ def test_a_network_beside_bicubic(two, network):
         np.testing.assert_array_equal(sr, model.upscale(image.lr))
         assert score.psnr == pytest.approx(float(psnr(sr, image.hr, shave=2)), abs=1e-4)
         assert score.ssim == pytest.approx(float(ssim(sr, image.hr, shave=2)), abs=1e-6)
-    assert tiny.network == "LNLN"
+    assert (tiny.network, tiny.published) == ("LNLN", False)
+    assert tiny.options == {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 8, "reduction": 4}
+    assert (bicubic.options, bicubic.published) == ({}, False)
+
+
+def test_images_are_read_once_for_all_models(two, tmp_path, network):
+    folder = shutil.copytree(two, tmp_path / "two")
+    expected = evaluate([network, Bicubic(2)], open_benchmark(two, 2))
+    results = evaluate(
+        [network, Bicubic(2)],
+        open_benchmark(folder, 2),
+        done=lambda model, image, sr: (folder / f"{image.name}.png").unlink(missing_ok=True),
+    )
+    assert [result.psnr for result in results] == [result.psnr for result in expected]
 
 
 def test_names_are_told_apart(two, network):
@@ -163,6 +219,27 @@ def test_each_shape_is_compiled_once_and_apart(two):
     peaks = [network.compile(image.lr.shape) for image in benchmark]
     assert first.peak_memory_bytes == again.peak_memory_bytes == max(peaks) > min(peaks) > 0
     assert bicubic.peak_memory_bytes == 0
+    assert bicubic.device_peak_memory_bytes is None
+    stats = jax.local_devices()[0].memory_stats()  # None on CPUs
+    assert first.device_peak_memory_bytes == (stats and stats["peak_bytes_in_use"])
+
+
+def test_the_costs_of_the_first_run_are_not_those_of_an_image(two):
+    calls: list[tuple[tuple[int, ...], float]] = []
+
+    class Timed(Bicubic):
+        def upscale(self, *arguments, **options):
+            start = time.perf_counter()
+            sr = super().upscale(*arguments, **options)
+            calls.append((sr.shape, time.perf_counter() - start))
+            return sr
+
+    (result,) = evaluate([Timed(2)], open_benchmark(two, 2))
+    assert [shape for shape, _ in calls] == [(64, 64, 3), (64, 64, 3), (48, 64, 3)]
+    first, second = result.scores
+    assert first.compile_seconds > calls[0][1]  # of which it is a part
+    assert first.seconds > calls[1][1]
+    assert second.seconds > calls[2][1]
 
 
 # ---- protocols ----
@@ -246,6 +323,9 @@ def test_a_picture_too_small_to_measure_is_refused(tmp_path):
     for measure in (published_bicubic, lambda benchmark: evaluate([Bicubic(2)], benchmark)):
         with pytest.raises(ValueError, match=r"x: shave .* for 14x30; use .* a larger image"):
             measure(open_benchmark(tmp_path, 2))
+    check_images(open_benchmark(tmp_path, 2), Protocol(shave=1))
+    with pytest.raises(ValueError, match=r"x: shave .* got shave 2 for 14x30"):
+        check_images(open_benchmark(tmp_path, 2), Protocol(shave=2, rounding=False))
 
 
 def test_a_flat_picture_is_perfect(tmp_path):

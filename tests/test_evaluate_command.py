@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
+from small_networks import make_variables
 
 from lnln_jax import load_model
 from lnln_jax.config import ModelConfig
@@ -19,6 +23,7 @@ from lnln_jax.protocol import Protocol
 from lnln_jax.resize import imresize
 from lnln_jax.state import initialize
 from lnln_jax.tables import CONVENTIONS, format_table
+from lnln_jax.torch_port import to_torch
 from lnln_jax.weights import save_safetensors
 
 OPTIONS = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 8, "reduction": 4}
@@ -29,6 +34,12 @@ def network(path: Path, scale: int = 2, seed: int = 0) -> str:
     """Writes a small untrained network."""
     variables = initialize(create_model("lnln", scale, **OPTIONS), seed)
     save_safetensors(path, ModelConfig("lnln", scale, OPTIONS), variables)
+    return str(path)
+
+
+def torch_weights(path: Path, name: str, **options) -> str:
+    """Writes the weights of a small network as PyTorch names them."""
+    save_file(to_torch(make_variables(name, **options), name=name), path)
     return str(path)
 
 
@@ -83,8 +94,12 @@ def test_models_over_sets(sets, tmp_path, capsys):
         (r.benchmark, r.model, r.psnr) for r in results
     ]
     markdown = (output / "results.md").read_text()
-    assert f"- net#2: LNLN from {sources[1]}\n" in markdown
-    assert f"| net | {results[2].psnr:.2f} / {results[2].ssim:.4f} | 38.32 / 0.9618 |" in markdown
+    options = "n_resgroups 1, n_resblocks 1, n_feats 8, reduction 4"
+    assert f"- net#2: LNLN ({options}) from {sources[1]}\n" in markdown
+    assert f"| net | {results[2].psnr:.2f} / {results[2].ssim:.4f} |" in markdown
+    assert "| LNLN (paper) | 38.32 / 0.9618 |  |" in markdown
+    assert "of other sizes here: net, net#2." in markdown
+    assert {r["paper"] and r["paper"]["psnr"] for r in report["results"]} == {None, 33.66}
 
     enlarged = {
         f"images/{name}_x2/{model}/{image}.png"
@@ -176,6 +191,41 @@ def test_the_first_network_gives_the_scale(sets, tmp_path):
             run(sources, sets, scale=scale)
 
 
+def test_a_network_after_it_may_show_the_scale(sets, tmp_path, capsys):
+    vdsr = torch_weights(tmp_path / "vdsr.safetensors", "vdsr")
+    four = network(tmp_path / "four.safetensors", 4)
+    for sources in ([vdsr, four], [four, vdsr]):
+        results = run(["bicubic", *sources], sets[1:])
+        names = ["bicubic", SRCNN_BICUBIC, *(Path(source).stem for source in sources)]
+        assert [(r.model, r.scale) for r in results] == [(name, 4) for name in names]
+    capsys.readouterr()
+    refused(capsys, r"vdsr\.safetensors: .* do not show the scale", [vdsr, "bicubic"], sets)
+    missing = str(tmp_path / "missing.pt")
+    refused(capsys, r"there is no model .*missing\.pt", [missing, vdsr, four], sets)
+
+
+def test_res_scale_is_for_those_that_do_not_show_it(sets, tmp_path, capsys):
+    own = str(tmp_path / "own.safetensors")
+    options = {"n_resblocks": 1, "n_feats": 8, "res_scale": 0.5}
+    variables = initialize(create_model("edsr", **options), 0)
+    save_safetensors(own, ModelConfig("edsr", 2, options), variables)
+    edsr = torch_weights(tmp_path / "edsr.safetensors", "edsr")
+    vdsr = torch_weights(tmp_path / "vdsr.safetensors", "vdsr")
+
+    results = run([vdsr, edsr, own], sets[1:], res_scale=0.25)
+    shown = {result.model: result.options.get("res_scale") for result in results[2:]}
+    assert shown == {"vdsr": None, "edsr": 0.25, "own": 0.5}
+    authors = run([edsr], sets[1:])[-1]
+    assert authors.options["res_scale"] == 1.0
+    assert authors.psnr != results[3].psnr
+    capsys.readouterr()
+    for sources, value, message in (
+        ([own], 0.25, r"res_scale is 0\.25, but there is no EDSR that takes it; leave it out"),
+        ([edsr], -1.0, r"res_scale is -1\.0; it must be a number above 0"),
+    ):
+        refused(capsys, message, sources, sets, res_scale=value)
+
+
 # ---- what is wrong is found before anything runs ----
 
 
@@ -215,7 +265,49 @@ def test_outputs_that_there_cannot_be(sets, tmp_path, capsys):
         refused(capsys, "pictures need a folder; give --output", ["bicubic"], sets, **options)
 
 
-def test_a_damaged_image_in_the_last_set_is_found_first(sets, tmp_path, capsys):
+@pytest.mark.parametrize("channel", ["y", "rgb"])
+@pytest.mark.parametrize("kind", ["HR", "LRx2"])
+def test_a_damaged_image_in_the_last_set_is_found_first(sets, tmp_path, capsys, channel, kind):
+    shutil.copytree(sets[0], tmp_path / "set")
+    damaged = tmp_path / "set" / kind / "head.png"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    options = {"protocol": Protocol(channel), "output": tmp_path / "new" / "out"}
+    message = rf"{kind}/head\.png: cannot be read"
+    refused(capsys, message, ["bicubic"], [*sets, tmp_path / "set"], **options)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_image_too_small_to_measure_is_found_first(sets, tmp_path, capsys):
+    options = {"protocol": Protocol(shave=19), "output": tmp_path / "out"}
     (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "x.png").write_bytes((sets[0] / "HR" / "bird.png").read_bytes()[:200])
-    refused(capsys, r"x\.png: cannot be read", ["bicubic"], [*sets, tmp_path / "set"])
+    Image.new("RGB", (64, 48)).save(tmp_path / "set" / "small.png")
+    message = "small: shave must .* got shave 19 for 48x64"
+    refused(capsys, message, ["bicubic"], [tmp_path / "set"], **options)
+    assert not (tmp_path / "out").exists()
+
+
+# ---- what fails later ----
+
+
+def test_a_failure_leaves_no_empty_folders(sets, tmp_path):
+    path = tmp_path / "nan.safetensors"
+    variables = initialize(create_model("lnln", 2, **OPTIONS), 0)
+    damaged = jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan, leaf.dtype), variables)
+    save_safetensors(path, ModelConfig("lnln", 2, OPTIONS), damaged)
+    new, old = tmp_path / "new" / "out", tmp_path / "old"
+    old.mkdir()
+    for output in (new, old):
+        with pytest.raises(ValueError, match="the network of nan returned NaN"):
+            run([str(path)], sets, output=output)
+    assert not new.parent.exists()
+    assert old.exists()
+    with pytest.raises(ValueError, match="the network of nan returned NaN"):
+        run([str(path)], sets, output=new, save_images=True)
+    assert files_below(new) == {f"images/Set5_x2/bicubic/{name}.png" for name in IMAGES["Set5"]}
+
+
+def test_an_output_beside_the_images_of_div2k(sets, tmp_path):
+    shutil.copytree(sets[1] / "HR", tmp_path / "DIV2K_valid_HR")
+    run(["bicubic"], [tmp_path], output=tmp_path / "out", save_images=True)
+    results = run(["bicubic"], [tmp_path], output=tmp_path / "out")  # replaces the report
+    assert [score.image for score in results[0].scores] == ["a comic: page", "head"]

@@ -87,37 +87,58 @@ def test_the_head_says_how_it_was_measured():
 
 
 def test_markdown_has_the_form_of_table_1():
+    options = {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}
     results = [
-        result(model, benchmark, network)
-        for benchmark in ("Set5", "mine", "Set14")
-        for model, network in (("bicubic", ""), (SRCNN_BICUBIC, "Bicubic"), ("run", "LNLN"))
+        result(model, benchmark, network, options=options if model == "small" else {})
+        for benchmark in ("Set5", "mine", "Set14", "Manga109")
+        for model, network in (
+            ("bicubic", ""),
+            (SRCNN_BICUBIC, "Bicubic"),
+            ("run", "LNLN"),
+            ("small", "EDSR"),
+            ("other", "SRResNet"),
+        )
     ]
-    text = to_markdown(results, sources={"run": "runs/run"}, environment=ENVIRONMENT)
-    means, set5, mine, set14 = tables(text)
-    ours = "31.06 / 0.9062"
+    results = [replace(r, published=r.network in ("Bicubic", "LNLN")) for r in results]
+    sources = {"run": "runs/run", "small": "EDSR_baseline.pt", "other": "a.pt"}
+    text = to_markdown(results, sources=sources, environment=ENVIRONMENT)
+    means, set5, mine, set14, _ = tables(text)
+    ours = ["31.06 / 0.9062"] * 4
     assert means == [
-        ["method", "Set5", "paper", "mine", "Set14", "paper"],
-        ["---", "---:", "---:", "---:", "---:", "---:"],
-        ["bicubic", ours, "", ours, ours, ""],
-        [SRCNN_BICUBIC, ours, "33.66 / 0.9299", ours, ours, "30.24 / 0.8688"],
-        ["run", ours, "38.32 / 0.9618", ours, ours, "34.15 / 0.9232"],
+        ["method", "Set5", "mine", "Set14", "Manga109"],
+        ["---", "---:", "---:", "---:", "---:"],
+        ["bicubic", *ours],
+        [SRCNN_BICUBIC, *ours],
+        ["run", *ours],
+        ["small", *ours],
+        ["other", *ours],
+        ["Bicubic (paper)", "33.66 / 0.9299", "", "30.24 / 0.8688", ""],
+        ["EDSR (paper)", "38.11 / 0.9602", "", "33.92 / 0.9195", "39.10 / 0.9773"],
+        ["LNLN (paper)", "38.32 / 0.9618", "", "34.15 / 0.9232", "39.43 / 0.9784"],
     ]
     for table, name in ((set5, "Set5"), (mine, "mine"), (set14, "Set14")):
-        assert table[0] == [f"{name} x2", "bicubic", SRCNN_BICUBIC, "run"]
+        assert table[0] == [f"{name} x2", "bicubic", SRCNN_BICUBIC, "run", "small", "other"]
         assert table[2:] == [
-            ["a", *["30.13 / 0.9123"] * 3],
-            ["b", *["32.00 / 0.9000"] * 3],
-            ["mean", *[ours] * 3],
+            ["a", *["30.13 / 0.9123"] * 5],
+            ["b", *["32.00 / 0.9000"] * 5],
+            ["mean", *["31.06 / 0.9062"] * 5],
         ]
     for line in (
         "# Evaluation x2",
         "- Protocol: PSNR (dB) / SSIM on Y, shaved 2, of rounded results",
         "- LR of mine: files in LRx2",
         "- run: LNLN from runs/run",
+        "- small: EDSR (n_resblocks 16, n_feats 64, res_scale 1.0) from EDSR_baseline.pt",
         "- lnln_jax 1.2.3, jax 0.10.2, Python 3.11.7, NVIDIA H200 (gpu), 2026-11-23T12:00:00+00:00",
         CONVENTIONS,
+        '"(paper)" is Table 1 of Wang et al., ICASSP 2021, of networks of the published sizes; '
+        "of other sizes here: small.",
+        # 0.5 s and 0.25 s, and the metrics 0.01 s and 0.02 s
+        "- run: 0.375 s an image; PSNR and SSIM take 4.0 % of that on top",
     ):
         assert f"\n{line}\n" in f"\n{text}"
+    assert text.count(" s an image;") == 3  # the networks alone
+    assert "Manga109" in CONVENTIONS
 
 
 @pytest.mark.parametrize(
@@ -130,13 +151,14 @@ def test_markdown_has_the_form_of_table_1():
     ],
 )
 def test_other_measurements_are_not_put_beside_the_paper(changes):
-    results = [result("run", network="LNLN", **changes)]
+    results = [result("run", network="LNLN", published=True, **changes)]
     about = {"sources": {}, "environment": ENVIRONMENT}
     text = to_markdown(results, **about)
     assert "paper" not in text
     assert CONVENTIONS not in text
     assert ("self-ensemble" in text) == bool(changes.get("self_ensemble"))
-    assert to_json(results, **about)["results"][0]["paper"] is None
+    report = to_json(results, **about)
+    assert (report["paper"], report["results"][0]["paper"]) == ({}, None)
 
 
 def test_markdown_shows_names_as_they_are():
@@ -155,20 +177,33 @@ def test_markdown_shows_names_as_they_are():
 
 
 def test_json_holds_everything():
-    results = [result("bicubic"), result("run", network="LNLN")]
+    options = {"n_resgroups": 5, "n_resblocks": 36}
+    results = [
+        result("bicubic"),
+        result("run", network="LNLN", published=True, options=options),
+        result("small", network="EDSR", device_peak_memory_bytes=900),
+    ]
     report = to_json(results, sources={"run": "runs/run"}, environment=ENVIRONMENT)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    bicubic, run = report.pop("results")
+    bicubic, run, small = report.pop("results")
+    notes = report.pop("notes")
+    assert "not measured" in notes["peak_memory_bytes"]
+    assert notes.keys() == {"peak_memory_bytes", "device_peak_memory_bytes"} <= run.keys()
     assert report == {
         "scale": 2,
         "protocol": {"channel": "y", "shave": 2, "rounding": True, "border": "symmetric"},
         "self_ensemble": False,
         "environment": ENVIRONMENT,
         "models": {"run": "runs/run"},
+        "paper": {
+            "EDSR": {"Set5": {"psnr": 38.11, "ssim": 0.9602}},
+            "LNLN": {"Set5": {"psnr": 38.32, "ssim": 0.9618}},
+        },
     }
     assert run == {
         "model": "run",
         "network": "LNLN",
+        "options": options,
         "benchmark": "Set5",
         "lr": "files in LRx2",
         "self_ensemble": False,
@@ -176,6 +211,7 @@ def test_json_holds_everything():
         "ssim": results[1].ssim,
         "paper": {"psnr": 38.32, "ssim": 0.9618},
         "peak_memory_bytes": 1000,
+        "device_peak_memory_bytes": None,
         "seconds": 0.75,
         "compile_seconds": 2.125,
         "metrics_seconds": 0.03,
@@ -199,6 +235,7 @@ def test_json_holds_everything():
         ],
     }
     assert bicubic["paper"] is None
+    assert (small["paper"], small["device_peak_memory_bytes"]) == (None, 900)
 
 
 def test_json_has_no_infinity():
