@@ -43,7 +43,7 @@ $(ready): pyproject.toml requirements.txt
 	@touch $@
 
 $(ready)-torch: $(ready)
-	$(PIP) --editable ".[torch]"
+	$(PIP) --editable ".[torch,compare]"
 	@touch $@
 
 clean:

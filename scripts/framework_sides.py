@@ -1,0 +1,305 @@
+"""One network in JAX and in PyTorch behind one interface, for compare_frameworks.py.
+
+Each side lives in a process of its own, so that memory is its own, nothing is compiled already, and
+no framework's threads wait beside the other's. PyTorch's networks and training step are those that
+the tests compare with (tests/torch_reference).
+"""
+
+import contextlib
+import ctypes
+import gc
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lnln_jax.config import OptimizerConfig
+
+Kind = Literal["forward", "step"]
+
+MEASURED_SECONDS = 0.5  # a measurement repeats a call until it lasts about as long
+WARM_UP = 2  # calls between the first and those that count
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all sides work on: `batches` hold "lr" and "hr", uint8 `B H W 3`."""
+
+    model: str
+    scale: int
+    options: dict[str, Any]
+    device: Literal["cpu", "cuda"]
+    variables: dict[str, Any]  # arrays, Flax's tree
+    state_dict: dict[str, np.ndarray]  # the same for PyTorch
+    batches: list[dict[str, np.ndarray]]
+    optimizer: OptimizerConfig
+    loss: Literal["l1", "l2"]
+    n_colors: int
+    tf32: bool  # whether float32 products may be made in TensorFloat-32, on a GPU
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way of running a network; the fields beyond `dtype` are about PyTorch."""
+
+    framework: Literal["jax", "torch"]
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    compile_mode: Literal["", "default", "reduce-overhead"] = ""
+    channels_last: bool = False
+
+
+class Side:
+    """A network with its training state and batches on the device; `run` is all that differs."""
+
+    def run(self, kind: Kind, calls: int, batch: int = 0) -> Any:
+        """Calls and waits for the last result: the framework's own output, or loss."""
+        raise NotImplementedError
+
+    def output(self) -> np.ndarray:
+        """What the forward pass makes of the first batch, float32 `B H W C`."""
+        raise NotImplementedError
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Arrays by PyTorch's keys; PyTorch gives the trainable ones alone."""
+        raise NotImplementedError
+
+    def peak_memory(self, kind: Kind) -> float | None:
+        """MiB; on a CPU how far the resident memory rises in a warm call.
+
+        From here on the allocator gives large blocks back at once, so that a call cannot live on
+        what an earlier one left; this costs time, so all times must have been taken before.
+        """
+        allocator = ctypes.CDLL(None)
+        for threshold in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            allocator.mallopt(threshold, 2**16)
+        self.run(kind, 1)
+        gc.collect()
+        time.sleep(0.2)  # JAX frees in the background
+        allocator.malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+        before = _resident()["VmRSS"]
+        self.run(kind, 1)
+        return _resident()["VmHWM"] - before
+
+    def plan(self, kind: Kind) -> float | None:
+        """MiB that the compiler plans for beyond the arguments, where it says so."""
+        return None
+
+    def prepare(self, kind: Kind) -> dict[str, float | None]:
+        """The first call with all that it compiles, and some more to warm up."""
+        _, seconds = timed(lambda: self.run(kind, 1))
+        self.run(kind, WARM_UP)
+        return {"first_seconds": seconds, "planned_mib": self.plan(kind)}
+
+    def measure(self, kind: Kind) -> tuple[float, float]:
+        """Seconds of a call, the mean of several that follow one to warm up.
+
+        And how many cores other processes kept busy meanwhile.
+        """
+        _, seconds = timed(lambda: self.run(kind, 1))
+        calls = min(max(round(MEASURED_SECONDS / seconds), 1), 100)
+        busy, own = busy_seconds(), time.process_time()
+        _, seconds = timed(lambda: self.run(kind, calls))
+        others = busy_seconds() - busy - (time.process_time() - own)
+        return seconds / calls, others / seconds
+
+    def train(self, batch: int) -> tuple[float, dict[str, np.ndarray]]:
+        """Takes a step; the loss before it and the parameters after it."""
+        return float(self.run("step", 1, batch)), self.parameters()
+
+
+class _JaxSide(Side):
+    """The jitted functions of lnln_jax."""
+
+    def __init__(self, job: Job, variant: Variant) -> None:
+        import jax
+
+        jax.config.update("jax_platforms", job.device)
+        jax.config.update("jax_enable_compilation_cache", False)
+        jax.config.update(
+            "jax_default_matmul_precision", "tensorfloat32" if job.tf32 else "highest"
+        )
+        from lnln_jax.image import rgb_to_y
+        from lnln_jax.models import create_model
+        from lnln_jax.optim import halving_schedule, make_optimizer
+        from lnln_jax.state import create_state, make_train_step
+
+        self.jax, self.model = jax, job.model
+        module = create_model(job.model, job.scale, dtype=variant.dtype, **job.options)
+        optimizer, schedule = make_optimizer(job.optimizer), halving_schedule(job.optimizer)
+        self.state = create_state(jax.device_put(job.variables), optimizer, ema=False)
+        self.batches = jax.device_put(job.batches)
+        lr = job.batches[0]["lr"].astype(np.float32)
+        self.lr = jax.device_put(rgb_to_y(lr)[..., None] if job.n_colors == 1 else lr)
+        self.jitted = {
+            "forward": jax.jit(module.apply),
+            "step": make_train_step(module, optimizer, schedule=schedule, loss=job.loss),
+        }
+        self.compiled: dict[Kind, Any] = {}
+
+    def arguments(self, kind: Kind, batch: int = 0) -> tuple[Any, Any]:
+        if kind == "forward":
+            return self.state.variables, self.lr
+        return self.state, self.batches[batch]
+
+    def run(self, kind: Kind, calls: int, batch: int = 0) -> Any:
+        if kind not in self.compiled:
+            self.compiled[kind] = self.jitted[kind].lower(*self.arguments(kind)).compile()
+        for _ in range(calls):
+            result = self.compiled[kind](*self.arguments(kind, batch))
+            if kind == "step":
+                self.state, metrics = result
+                result = metrics["loss"]
+        return self.jax.block_until_ready(result)
+
+    def output(self) -> np.ndarray:
+        return np.asarray(self.run("forward", 1), np.float32)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        from lnln_jax.torch_port import to_torch
+
+        return to_torch(self.jax.device_get(self.state.variables), name=self.model)
+
+    def peak_memory(self, kind: Kind) -> float | None:
+        if self.jax.default_backend() == "cpu":
+            return super().peak_memory(kind)
+        if kind == "forward":
+            return None  # the peak cannot be reset, and that of the steps is higher
+        return self.jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+
+    def plan(self, kind: Kind) -> float | None:
+        plan = self.compiled[kind].memory_analysis()
+        new = plan.output_size_in_bytes - plan.alias_size_in_bytes
+        return (plan.temp_size_in_bytes + new) / 2**20
+
+
+class _TorchSide(Side):
+    """The reference, eager or through torch.compile, with the fused optimizer."""
+
+    def __init__(self, job: Job, variant: Variant) -> None:
+        if variant.compile_mode:
+            self.cache = tempfile.TemporaryDirectory()
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = self.cache.name  # else the disk may hold it all
+        import torch
+        from torch_reference import NETWORKS, training
+
+        torch.set_float32_matmul_precision("high" if job.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = job.tf32
+        torch.backends.cudnn.benchmark = True
+        self.torch, self.loss, self.device = torch, job.loss, torch.device(job.device)
+        self.training_loss, self.n_colors = training.training_loss, job.n_colors
+        options = {k: v for k, v in job.options.items() if k != "unroll"}  # it is XLA's business
+        network = NETWORKS[job.model](job.scale, **options)
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in job.state_dict.items()})
+        self.dtype = torch.float64 if variant.dtype == "float64" else torch.float32
+        form = torch.channels_last if variant.channels_last else torch.contiguous_format
+        self.network = network.to(self.device, self.dtype, memory_format=form)
+        self.update = training.make_optimizer(network.parameters(), job.optimizer)
+        self.batches = [
+            {key: self.to_device(images, form) for key, images in batch.items()}
+            for batch in job.batches
+        ]
+        lr = self.batches[0]["lr"].to(self.dtype)
+        self.lr = training.rgb_to_y(lr) if job.n_colors == 1 else lr
+        self.autocast = contextlib.nullcontext
+        if variant.dtype == "bfloat16":
+            self.autocast = lambda: torch.autocast(job.device, torch.bfloat16)
+        self.uses_graphs = variant.compile_mode == "reduce-overhead"
+        self.call = self.network
+        if variant.compile_mode:
+            self.call = torch.compile(self.network, dynamic=False, mode=variant.compile_mode)
+
+    def to_device(self, images: np.ndarray, form: Any) -> Any:
+        images = self.torch.from_numpy(images).permute(0, 3, 1, 2)
+        return images.to(self.device).contiguous(memory_format=form)
+
+    def run(self, kind: Kind, calls: int, batch: int = 0) -> Any:
+        if self.network.training != (kind == "step"):
+            self.network.train(kind == "step")
+        for _ in range(calls):
+            if self.uses_graphs:
+                self.torch.compiler.cudagraph_mark_step_begin()
+            if kind == "forward":
+                with self.torch.inference_mode(), self.autocast():
+                    result = self.call(self.lr)
+            else:
+                lr, hr = (self.batches[batch][key].to(self.dtype) for key in ("lr", "hr"))
+                with self.autocast():
+                    result, _ = self.training_loss(self.call, lr, hr, self.loss, self.n_colors)
+                result.backward()
+                self.update()
+                self.network.zero_grad(set_to_none=True)  # here, so that no call begins with them
+                result = result.detach()
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize()
+        return result
+
+    def output(self) -> np.ndarray:
+        return self.run("forward", 1).permute(0, 2, 3, 1).float().cpu().numpy()
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        named = self.network.named_parameters()
+        return {k: p.detach().cpu().numpy() for k, p in named if p.requires_grad}
+
+    def peak_memory(self, kind: Kind) -> float | None:
+        if self.device.type == "cpu":
+            return super().peak_memory(kind)
+        self.torch.cuda.reset_peak_memory_stats()
+        self.run(kind, 1)
+        return self.torch.cuda.max_memory_allocated() / 2**20
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
+
+
+def _resident() -> dict[str, float]:
+    """MiB: "VmRSS" now, "VmHWM" at the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    fields = [line.split() for line in lines if line.startswith(("VmRSS", "VmHWM"))]
+    return {name.rstrip(":"): int(kib) / 2**10 for name, kib, _ in fields}
+
+
+def busy_seconds() -> float:
+    """CPU time that the whole machine has spent."""
+    user, nice, system, _, _, *rest = Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
+    return sum(map(int, (user, nice, system, *rest))) / os.sysconf("SC_CLK_TCK")
+
+
+_side: Side | None = None  # of this process
+
+
+def _start(job: Job, variant: Variant) -> None:
+    global _side
+    _side = {"jax": _JaxSide, "torch": _TorchSide}[variant.framework](job, variant)
+
+
+def _call(method: str, *arguments: Any) -> Any:
+    return getattr(_side, method)(*arguments)
+
+
+class Worker:
+    """A side in a process of its own: `worker.call("measure", "step")`."""
+
+    def __init__(self, job: Job, variant: Variant) -> None:
+        self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        self.started = self.pool.submit(_start, job, variant)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """What a method of the side returns or raises."""
+        self.started.result()  # raises what its start raised
+        return self.pool.submit(_call, method, *arguments).result()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.pool.shutdown()
