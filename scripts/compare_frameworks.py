@@ -180,10 +180,14 @@ def count_parameters(job: Job) -> int:
 
 
 def train_all(job: Job) -> dict[str, list[float]]:
-    """Losses by step, and distances between the parameters after each step."""
+    """Losses by step, and distances between the parameters after each step.
+
+    Biases that the next operation takes away are left out: noise alone moves them.
+    """
+    from torch_reference.training import is_cancelled
+
     print(f"training {', '.join(TRAINED)}: {len(job.batches)} steps", flush=True)
     workers = {name: Worker(job, variant) for name, variant in TRAINED.items()}
-    start = job.state_dict
     curves: dict[str, list[float]] = {f"loss_{name}": [] for name in TRAINED}
     curves |= {key: [] for key in ("jax_to_torch", "jax_to_truth", "torch_to_truth", "travelled")}
     for step in range(len(job.batches)):
@@ -192,21 +196,27 @@ def train_all(job: Job) -> dict[str, list[float]]:
             loss, parameters[name] = worker.call("train", step)
             curves[f"loss_{name}"].append(loss)
         ours, theirs, truth = parameters.values()
-        norm = distance(truth)
-        curves["jax_to_torch"].append(distance(theirs, ours) / norm)
-        curves["jax_to_truth"].append(distance(truth, ours) / norm)
-        curves["torch_to_truth"].append(distance(truth, theirs) / norm)
-        curves["travelled"].append(distance(truth, start) / norm)
+        keys = [key for key in truth if not is_cancelled(job.model, key)]
+        norm = distance(truth, None, keys)
+        for name, pair in {
+            "jax_to_torch": (theirs, ours),
+            "jax_to_truth": (truth, ours),
+            "torch_to_truth": (truth, theirs),
+            "travelled": (truth, job.state_dict),
+        }.items():
+            curves[name].append(distance(*pair, keys) / norm)
     for worker in workers.values():
         worker.close()
     return curves
 
 
-def distance(arrays: dict[str, np.ndarray], others: dict[str, np.ndarray] | None = None) -> float:
-    """The norm of the difference of all `arrays`, in float64; without others, their own norm."""
+def distance(
+    arrays: dict[str, np.ndarray], others: dict[str, np.ndarray] | None, keys: list[str]
+) -> float:
+    """The norm of the difference of all that the keys name; without others, their own norm."""
     squares = 0.0
-    for key, array in arrays.items():
-        difference = array.astype(np.float64) - (0.0 if others is None else others[key])
+    for key in keys:
+        difference = arrays[key].astype(np.float64) - (0.0 if others is None else others[key])
         squares += np.square(difference).sum().item()
     return squares**0.5
 

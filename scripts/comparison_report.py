@@ -102,7 +102,8 @@ def training_table(training: dict[str, list[float]]) -> str:
     lines = [
         "## Training from the same weights",
         "",
-        "Losses before the step; distances of all parameters after it, as shares of their norm.",
+        "Losses before the step; distances of the parameters after it, as shares of their norm "
+        "(without the biases that BatchNorm and softmax cancel).",
         "",
         "| step | loss, JAX | PyTorch | float64 | JAX to PyTorch | JAX to float64 | "
         "PyTorch to float64 | float64 to start |",

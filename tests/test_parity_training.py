@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import parity
 import pytest
-from parity import NORMALISED, SIZES, check, in_float64, make_networks, to_nchw, to_nhwc, torch
+from parity import SIZES, check, in_float64, make_networks, to_nchw, to_nhwc, torch
 from torch_reference import NETWORKS, training
+from torch_reference.training import NORMALISED, is_cancelled
 
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.image import rgb_to_y
@@ -95,7 +96,7 @@ def pass_in_torch(name, network, lr, hr):
 
 
 def without_cancelled(name, arrays, keys):
-    return {key: arrays[key] for key in keys if not parity.is_cancelled(name, key)}
+    return {key: arrays[key] for key in keys if not is_cancelled(name, key)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -121,7 +122,7 @@ def test_gradients_of_cancelled_biases_are_noise(name):
         pass_in_torch(name, in_float64(network), *batch)[1],
     ]
     shares = []
-    for key in (key for key in grads[2] if parity.is_cancelled(name, key)):
+    for key in (key for key in grads[2] if is_cancelled(name, key)):
         scale = np.abs(grads[2][key.replace("bias", "weight")]).max()
         shares.append([np.abs(x[key]).max() / scale for x in grads])
     ours, theirs, truth = np.max(shares, axis=0)
@@ -138,7 +139,7 @@ def test_cancelled_biases_change_nothing(name):
     truth = pass_in_torch(name, in_float64(network), *batch)
     changed, generator = copy.deepcopy(network), torch.Generator().manual_seed(0)
     for key, value in changed.state_dict().items():
-        if parity.is_cancelled(name, key):
+        if is_cancelled(name, key):
             value.add_(torch.randn(value.shape, generator=generator), alpha=0.1)
     variables = from_torch(changed.state_dict(), name=name, like=variables)
     ours, theirs = pass_in_flax(name, variables, *batch), pass_in_torch(name, changed, *batch)

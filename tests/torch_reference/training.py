@@ -1,6 +1,10 @@
 """The training step of `lnln_jax.state` and `lnln_jax.optim` in PyTorch."""
 
+import re
+
 import torch
+
+NORMALISED = ("lnln", "drca")  # the networks with BatchNorm
 
 
 def rgb_to_y(x):
@@ -49,3 +53,16 @@ def make_optimizer(parameters, config):
         scheduler.step()
 
     return step
+
+
+def is_cancelled(name, key):
+    """Whether a PyTorch key is that of a bias which the next operation takes away again.
+
+    In training, BatchNorm subtracts the mean and with it whatever its convolution adds to a whole
+    channel (a separable convolution: both of its halves); the softmax over positions j cancels
+    theta_i . bias(phi). The gradients of such biases are zero but for rounding.
+    """
+    before_norm = r"body\.\d+\.body\.\d+\.body\.[03](\.depthwise|\.pointwise)?\.bias"
+    return name in NORMALISED and (
+        key == "non_local.phi.bias" or re.fullmatch(before_norm, key) is not None
+    )
