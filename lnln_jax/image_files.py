@@ -94,10 +94,12 @@ def read_rgb(path: Path) -> np.ndarray:
         format, is animated, has other than 8 or 16 bits per channel, or has more pixels than
         `PIL.Image.MAX_IMAGE_PIXELS`.
     """
-    samples = _read(Path(path)).samples
-    if samples.dtype == np.uint16:
-        samples = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return _three_channels(samples)
+    return _rgb(_read(Path(path)))
+
+
+def decode_rgb(data: bytes, name: str) -> np.ndarray:
+    """Decodes the bytes of an image file as `read_rgb` does; `name` is for its errors."""
+    return _rgb(_decode(data, name))
 
 
 def read_photo(path: Path) -> Photo:
@@ -179,12 +181,27 @@ def write_photo(photo: Photo, path: Path) -> None:
 def _read(path: Path) -> Picture:
     try:
         data = path.read_bytes()
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return _decode(data, str(path))
+
+
+def _decode(data: bytes, name: str) -> Picture:
+    try:
         if not data:
             raise ValueError("the file is empty (zero bytes)")
         return decode(data)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ImageFileError(f"{path}: cannot be read: {reason}") from error
+        raise ImageFileError(f"{name}: cannot be read: {reason}") from error
+
+
+def _rgb(picture: Picture) -> np.ndarray:
+    """The colours, uint8 `H W 3`."""
+    samples = picture.samples
+    if samples.dtype == np.uint16:
+        samples = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return _three_channels(samples)
 
 
 def _three_channels(samples: np.ndarray) -> np.ndarray:

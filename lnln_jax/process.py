@@ -1,4 +1,4 @@
-"""What a training run needs of the operating system: a folder of its own, and to be stopped."""
+"""What a long run needs of the operating system: a folder of its own, and to be stopped."""
 
 import fcntl
 import signal
@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Holds a folder, which is made if missing, against other processes.
+def exclusive(folder: Path, doing: str) -> Iterator[None]:
+    """Holds a folder, which is made if missing, against other processes that do the same.
 
     Raises:
       ValueError: another process holds it.
@@ -22,7 +22,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"another process is training in {folder}; wait for it, or choose another folder"
+                f"another process is {doing} in {folder}; wait for it, or choose another folder"
             ) from None
         yield
 

@@ -110,7 +110,7 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
 
     # Restore
     with (
-        exclusive(folder),
+        exclusive(folder, "training"),
         stop_signals() as stop,
         RunCheckpoints(folder / "checkpoints", config, images=checksum(sources)) as checkpoints,
         closing(iterator),

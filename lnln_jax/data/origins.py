@@ -1,0 +1,123 @@
+"""Where the images of a data set come from: a folder, or an archive that is never unpacked."""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from lnln_jax.image_files import (
+    IMAGE_SUFFIXES,
+    ImageFileError,
+    decode_rgb,
+    find_images,
+    read_rgb,
+)
+
+
+class Origin(NamedTuple):
+    """One image file.
+
+    Attributes:
+      name: how reports and records call it: the path in its folder or archive.
+      container: the folder or the .zip file.
+      stamp: changes with the file: its size and time, or the archive's checksum of it.
+    """
+
+    name: str
+    container: str
+    stamp: str
+
+    @property
+    def in_archive(self) -> bool:
+        """Whether the container is a .zip file."""
+        return self.container.endswith(".zip")
+
+    def read(self) -> np.ndarray:
+        """The image, uint8 `H W 3`.
+
+        Raises:
+          ImageFileError: as `lnln_jax.image_files.read_rgb` raises it.
+        """
+        if not self.in_archive:
+            return read_rgb(Path(self.container, self.name))
+        try:
+            with zipfile.ZipFile(self.container) as archive:
+                data = archive.read(self.name)
+        except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise ImageFileError(f"{self.name}: cannot be read: {error}") from error
+        return decode_rgb(data, self.name)
+
+    def shape(self) -> tuple[int, int]:
+        """Height and width as the file's header has them; (0, 0) where that can't be read."""
+        try:
+            if not self.in_archive:
+                return _shape(Path(self.container, self.name).read_bytes()[:_HEADER])
+            with zipfile.ZipFile(self.container) as archive, archive.open(self.name) as file:
+                return _shape(file.read(_HEADER))
+        except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
+            return 0, 0
+
+
+_HEADER = 2**18  # bytes that hold it, behind a colour profile and a thumbnail too
+
+
+def in_folder(folder: Path, root: Path | None = None) -> list[Origin]:
+    """The images of a folder and its sub-folders, sorted; their names are paths in `root`.
+
+    Raises:
+      ValueError: no such folder, or no images in it.
+    """
+    paths = find_images(folder)
+    if not paths:
+        raise ValueError(f"{folder} holds no images; give a folder of {', '.join(IMAGE_SUFFIXES)}")
+    root = root or folder
+    origins = []
+    for path in paths:
+        stat = path.stat()
+        stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
+        origins.append(Origin(path.relative_to(root).as_posix(), str(root.resolve()), stamp))
+    return origins
+
+
+def in_archive(path: Path) -> list[Origin]:
+    """The images of a .zip file, sorted.
+
+    Raises:
+      ValueError: it is none, or holds no images.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [
+                member
+                for member in archive.infolist()
+                if Path(member.filename).suffix.lower() in IMAGE_SUFFIXES
+                and not any(part.startswith((".", "__MACOSX")) for part in member.filename.split("/"))
+            ]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read as a .zip file: {error}; fetch it again") from error
+    if not members:
+        raise ValueError(f"{path} holds no images; it must hold {', '.join(IMAGE_SUFFIXES)}")
+    return sorted(
+        Origin(member.filename, str(path.resolve()), f"{member.file_size}-{member.CRC:08x}")
+        for member in members
+    )
+
+
+def every_nth(origins: Iterable[Origin], n: int) -> tuple[list[Origin], list[Origin]]:
+    """All but every n-th image, and every n-th, from the middle of the first n on; 0: none."""
+    held_out = [origin for i, origin in enumerate(origins) if n and i % n == n // 2]
+    chosen = set(held_out)
+    return [origin for origin in origins if origin not in chosen], held_out
+
+
+def _shape(header: bytes) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(header)) as image:
+            return image.height, image.width
+    except Exception:  # damaged files make decoders raise almost anything
+        return 0, 0

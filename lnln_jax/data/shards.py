@@ -1,0 +1,274 @@
+"""Writing the shards of a data set, each in a process of its own, so that a build can go on.
+
+A shard is a fixed list of images with fixed settings, and the name of its file is a hash of both.
+It appears, with its report beside it, when it is complete: so a build that was killed leaves
+complete shards, which the next one takes over, and files that it throws away.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import multiprocessing
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lnln_jax.data.origins import Origin
+from lnln_jax.data.sub_images import Cut, SubImage, sub_images, whole
+from lnln_jax.files import write_file
+from lnln_jax.image_files import ImageFileError
+
+FORMAT = 1  # of records; part of every shard's hash
+SHARD_BYTES = 2**26  # about, compressed
+_RATIO = 0.65  # of a photograph's PNG to its pixels, with some reserve: 0.58 on BSDS400
+_LEAST_SHARDS = 16  # where there are images enough, so that a build that is killed loses little
+_OPTIONS = "group_size:1,uncompressed"  # PNG is compressed already
+
+Example = dict[str, Any]
+Serialize = Callable[[Example], bytes]
+
+
+class BadImageError(ValueError):
+    """An image that can't be used, where the build is to stop at the first."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a shard is to hold.
+
+    Attributes:
+      split: "train", of sub-images, or "validation", of whole images.
+      origins: its images.
+      cut: how they are cut.
+      estimate: bytes that it will take, about.
+    """
+
+    split: str
+    origins: tuple[Origin, ...]
+    cut: Cut
+    estimate: int
+
+    @property
+    def name(self) -> str:
+        """Of its file, without suffix."""
+        content = [FORMAT, self.split, self.cut.settings(), self.origins]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return f"{self.split}-{digest[:24]}"
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What a shard holds.
+
+    Attributes:
+      examples: number of records.
+      size: bytes of all records.
+      checksum: CRC-32 of all records.
+      smallest: the shortest HR side of a record.
+      largest: the longest height and width.
+      left_out: the images that could not be used, and why.
+    """
+
+    examples: int = 0
+    size: int = 0
+    checksum: int = 0
+    smallest: int = 2**31
+    largest: tuple[int, int] = (0, 0)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def plan_shards(split: str, origins: Sequence[Origin], cut: Cut) -> list[Shard]:
+    """Divides images, in their order, among shards of about the same size."""
+    estimates = [_estimate(split, origin.shape(), cut) for origin in origins]
+    total = sum(estimates)
+    count = max(math.ceil(total / SHARD_BYTES), min(_LEAST_SHARDS, math.ceil(len(origins) / 8)))
+    shards: list[Shard] = []
+    group: list[Origin] = []
+    done = begun = 0
+    for i, (origin, estimate) in enumerate(zip(origins, estimates, strict=True)):
+        group.append(origin)
+        done += estimate
+        enough = done * count >= total * (len(shards) + 1) if total else len(group) >= 8
+        if enough or i == len(origins) - 1:
+            shards.append(Shard(split, tuple(group), cut, done - begun))
+            group, begun = [], done
+    return shards
+
+
+def _estimate(split: str, shape: tuple[int, int], cut: Cut) -> int:
+    """Bytes that the records of an image take, about."""
+    height, width = shape
+    limit = Image.MAX_IMAGE_PIXELS
+    if min(shape) < cut.min_side or (limit is not None and height * width > limit):
+        return 0  # it will be left out
+    area = cut.area(height, width) if split == "train" else height * width
+    lr_share = sum(1 / scale**2 for scale in cut.scales)
+    return int(3 * area * (1 + lr_share) * _RATIO)
+
+
+def examples(shard: Shard, left_out: dict[str, str]) -> Iterator[tuple[str, SubImage]]:
+    """The records of a shard, with the names of their images; notes images that can't be used."""
+    for origin in shard.origins:
+        try:
+            hr = origin.read()
+        except ImageFileError as error:
+            reason = str(error)
+            left_out[origin.name] = reason[reason.find(origin.name) :].removeprefix(
+                f"{origin.name}: "
+            )
+            continue
+        height, width = hr.shape[:2]
+        if min(height, width) < shard.cut.min_side:
+            left_out[origin.name] = (
+                f"{width}x{height} pixels (width x height) is too small: no side may have fewer "
+                f"than {shard.cut.min_side}"
+            )
+            continue
+        parts = sub_images(hr, shard.cut) if shard.split == "train" else [whole(hr, shard.cut)]
+        for part in parts:
+            yield origin.name, part
+
+
+def example(name: str, part: SubImage) -> Example:
+    """A record as TFDS encodes it, images as PNG files."""
+    images = {"hr": part.hr} | {f"lr_x{scale}": lr for scale, lr in part.lr.items()}
+    encoded = {key: io.BytesIO(encode_png(image)) for key, image in images.items()}
+    return {**encoded, "image": name, "top": part.top, "left": part.left}
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """A PNG file of a uint8 `H W 3` image."""
+    file = io.BytesIO()
+    # Level 6 takes four times as long for 2 % less.
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def read_report(folder: Path, shard: Shard) -> ShardReport | None:
+    """The report of a complete shard, or None."""
+    path = folder / f"{shard.name}.json"
+    if not path.is_file():
+        return None
+    values = json.loads(path.read_bytes())
+    report = ShardReport(**values | {"largest": tuple(values["largest"])})
+    # An empty shard has no file.
+    return report if not report.examples or (folder / shard.name).is_file() else None
+
+
+def write_shard(folder: Path, shard: Shard, serialize: Serialize, *, stop: bool) -> ShardReport:
+    """Writes a shard and its report.
+
+    Args:
+      folder: where.
+      shard: what it is to hold.
+      serialize: makes bytes of what `example` returns.
+      stop: whether to raise at the first image that can't be used.
+
+    Raises:
+      BadImageError: there is one; nothing has been written.
+      OSError: it can't be written.
+    """
+    from array_record.python import array_record_module
+
+    left_out: dict[str, str] = {}
+    count = size = checksum = height = width = 0
+    smallest = 2**31
+    temporary = folder / f"{shard.name}.{os.getpid()}.tmp"
+    writer = array_record_module.ArrayRecordWriter(str(temporary), _OPTIONS)
+    try:
+        for name, part in examples(shard, left_out):
+            if stop and left_out:
+                break
+            record = serialize(example(name, part))
+            writer.write(record)
+            count += 1
+            size += len(record)
+            checksum = zlib.crc32(record, checksum)
+            sides = part.hr.shape[:2]
+            smallest = min(smallest, *sides)
+            height, width = max(height, sides[0]), max(width, sides[1])
+        writer.close()
+        if stop and left_out:
+            name, reason = next(iter(left_out.items()))
+            raise BadImageError(f"{name}: {reason}")
+        if count:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.rename(folder / shard.name)
+    finally:
+        if writer.is_open():
+            writer.close()
+        temporary.unlink(missing_ok=True)
+    report = ShardReport(count, size, checksum, smallest, (height, width), left_out)
+    write_file(folder / f"{shard.name}.json", json.dumps(dataclasses.asdict(report)).encode())
+    return report
+
+
+def write_shards(
+    folder: Path,
+    shards: Sequence[Shard],
+    serialize: Serialize,
+    *,
+    stop: bool,
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> list[ShardReport]:
+    """Writes those shards that aren't there yet; the reports of all, in order.
+
+    Args:
+      folder: where they are.
+      shards: all of the data set.
+      serialize: makes bytes of an example; it is pickled.
+      stop: whether to raise at the first image that can't be used.
+      workers: processes; 1 writes in this one.
+      progress: called with (images done, images in all).
+
+    Raises:
+      BadImageError: there is one; complete shards stay.
+      OSError: a shard can't be written.
+    """
+    reports = {shard: report for shard in shards if (report := read_report(folder, shard))}
+    if stop:
+        for report in reports.values():
+            for name, reason in report.left_out.items():
+                raise BadImageError(f"{name}: {reason}")
+    missing = [shard for shard in shards if shard not in reports]
+    total = sum(len(shard.origins) for shard in shards)
+    done = total - sum(len(shard.origins) for shard in missing)
+    progress(done, total)
+
+    def finished(shard: Shard, report: ShardReport) -> None:
+        nonlocal done
+        reports[shard] = report
+        done += len(shard.origins)
+        progress(done, total)
+
+    if workers == 1:
+        for shard in missing:
+            finished(shard, write_shard(folder, shard, serialize, stop=stop))
+    elif missing:
+        # Spawned: JAX's threads do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(
+            min(workers, len(missing)), mp_context=context
+        ) as pool:
+            futures = {
+                pool.submit(write_shard, folder, shard, serialize, stop=stop): shard
+                for shard in missing
+            }
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    finished(futures[future], future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return [reports[shard] for shard in shards]
