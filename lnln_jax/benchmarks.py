@@ -5,8 +5,9 @@
     DIV2K_valid_HR/0801.png       DIV2K_valid_LR_bicubic/X2/0801x2.png
     Set5/image_SRF_2/img_001_SRF_2_HR.png, Set5/image_SRF_2/img_001_SRF_2_LR.png
 
-or HR images alone, of which `imresize` then makes the LR images. The folder to give is the one
-above `HR/`, `DIV2K_valid_HR/` or `image_SRF_2/`, or one of these.
+or HR images alone, of which `degrade` then makes the LR images. The folder to give is the one
+above `HR/`, `DIV2K_valid_HR/` or `image_SRF_2/`, or one of these; or that of a data set of
+`lnln prepare`, for its validation images.
 """
 
 import os
@@ -18,6 +19,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
+from lnln_jax.data.records import RecordSource
 from lnln_jax.image import modcrop, to_uint8
 from lnln_jax.image_files import find_images, read_photo, read_rgb
 from lnln_jax.resize import Border, imresize
@@ -54,6 +57,7 @@ class Benchmark:
       files: of its images, sorted.
       lr_folder: of the LR files, as seen from the benchmark; empty without LR files.
       held: its images, where they are in memory.
+      degradation: by which LR images are made, where there are no LR files.
     """
 
     name: str
@@ -62,11 +66,14 @@ class Benchmark:
     files: tuple[ImageFiles, ...]
     lr_folder: str = ""
     held: tuple[BenchmarkImage, ...] = ()
+    degradation: Degradation = BICUBIC
 
     def lr_origin(self, border: Border = "symmetric") -> str:
         """Where the LR images come from, in words."""
         if self.lr_folder:
             return f"files in {self.lr_folder}"
+        if self.degradation != BICUBIC:
+            return f"made from HR by {self.degradation.label}"
         return f"made from HR by imresize ({border} border)"
 
     def images(self, border: Border = "symmetric") -> Iterator[BenchmarkImage]:
@@ -83,7 +90,7 @@ class Benchmark:
             yield from self.held
             return
         for files in self.files:
-            yield _read(files, self.scale, border)
+            yield self._read(files, border)
 
     def image(self, name: str) -> BenchmarkImage:
         """Reads one image.
@@ -91,9 +98,12 @@ class Benchmark:
         Raises:
           ValueError: there is none of this name, or as `images` raises it.
         """
+        for held in self.held:
+            if held.name == name:
+                return held
         for files in self.files:
             if files.name == name:
-                return _read(files, self.scale, "symmetric")
+                return self._read(files, "symmetric")
         raise ValueError(f"{self.name} has no image {name!r}; it has {', '.join(self.names)}")
 
     @property
@@ -109,15 +119,46 @@ class Benchmark:
         """
         return replace(self, held=tuple(self))
 
+    def first(self, n: int) -> "Benchmark":
+        """The same, of its first n images alone."""
+        return replace(self, files=self.files[:n], held=self.held[:n])
+
     def __len__(self) -> int:
         return len(self.files)
 
     def __iter__(self) -> Iterator[BenchmarkImage]:
         return self.images()
 
+    def _read(self, files: ImageFiles, border: Border) -> BenchmarkImage:
+        scale = self.scale
+        photo = read_photo(files.hr)
+        height, width = photo.pixels.shape[:2]
+        if min(height, width) < scale:
+            raise ValueError(f"{files.hr} is {width}x{height} pixels, too small for x{scale}")
+        hr = modcrop(to_uint8(photo.pixels), scale)
+        if files.lr is None:
+            if self.degradation == BICUBIC:
+                made = imresize(hr, 1 / scale, border=border)
+            else:
+                made = degrade(np.ascontiguousarray(hr), scale, self.degradation)
+            return BenchmarkImage(files.name, made, hr, photo.gray)
+        lr = read_rgb(files.lr)
+        height, width = (size // scale for size in hr.shape[:2])
+        if lr.shape[:2] != (height, width):
+            raise ValueError(
+                f"{files.lr} is {lr.shape[1]}x{lr.shape[0]} pixels, but x{scale} of "
+                f"{files.hr.name} needs {width}x{height}; mend it, or have LR made from HR: "
+                f"{_MAKE_LR}"
+            )
+        return BenchmarkImage(files.name, lr, hr, photo.gray)
+
 
 def open_benchmark(
-    folder: str | Path, scale: int, *, lr: Literal["auto", "imresize"] = "auto"
+    folder: str | Path,
+    scale: int,
+    *,
+    lr: Literal["auto", "imresize"] = "auto",
+    degradation: Degradation = BICUBIC,
 ) -> Benchmark:
     """Finds the images of a benchmark.
 
@@ -126,6 +167,7 @@ def open_benchmark(
         as LR_unknown, are no place for HR images.
       scale: of the LR images.
       lr: "auto" takes LR files where there are any of this scale; "imresize" takes none.
+      degradation: other than bicubic, LR images are made by it and no LR files are taken.
 
     Raises:
       ValueError: no such folder, no images in it, two of one name, several folders of HR images, or
@@ -136,6 +178,8 @@ def open_benchmark(
     folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; give one that holds HR images")
+    if (folder / "dataset_info.json").exists():
+        return _from_records(folder, scale, degradation)
     if folder.name.startswith("image_SRF_"):
         if folder.name != f"image_SRF_{scale}":
             raise ValueError(
@@ -154,9 +198,9 @@ def open_benchmark(
         name = folder.name if hr_folder.name == "HR" else hr_folder.name
         hr, lr_folder = _plain(hr_folder), _lr_folder(hr_folder, scale)
         found = {path.stem: path for path in find_images(lr_folder[1])} if lr_folder else {}
-    if lr == "imresize" or lr_folder is None:
+    if lr == "imresize" or lr_folder is None or degradation != BICUBIC:
         alone = tuple(ImageFiles(image, path, None) for image, path in hr)
-        return Benchmark(name, scale, hr_folder, alone)
+        return Benchmark(name, scale, hr_folder, alone, degradation=degradation)
 
     files, missing = [], []
     for image, path in hr:
@@ -169,6 +213,23 @@ def open_benchmark(
             f"from HR: {_MAKE_LR}"
         )
     return Benchmark(name, scale, hr_folder, tuple(files), lr_folder[0])
+
+
+def _from_records(folder: Path, scale: int, degradation: Degradation) -> Benchmark:
+    """The validation images of a data set, in memory."""
+    source = RecordSource(folder, scale=scale, split="validation", cache_bytes=0)
+    if source.degradation != degradation:
+        raise ValueError(
+            f"the LR images of {folder} are {source.degradation.label}, not {degradation.label}; "
+            "give a folder of HR images, or a data set that was built so"
+        )
+    held = []
+    for i in range(len(source)):
+        lr, hr = source[i]
+        gray = bool((hr[..., :1] == hr).all())
+        held.append(BenchmarkImage(Path(source.image_name(i)).stem, lr, hr, gray))
+    files = tuple(ImageFiles(image.name, folder / image.name, None) for image in held)
+    return Benchmark(source.name, scale, folder, files, "the data set", tuple(held))
 
 
 def _hr_folder(folder: Path) -> Path:
@@ -226,21 +287,3 @@ def _self_ex_sr(folder: Path, scale: int) -> tuple[list[tuple[str, Path]], dict[
     if not found["HR"]:
         raise ValueError(f"{folder} holds no images such as img_001_SRF_{scale}_HR.png; add them")
     return sorted(found["HR"].items()), found["LR"]
-
-
-def _read(files: ImageFiles, scale: int, border: Border) -> BenchmarkImage:
-    photo = read_photo(files.hr)
-    height, width = photo.pixels.shape[:2]
-    if min(height, width) < scale:
-        raise ValueError(f"{files.hr} is {width}x{height} pixels, too small for x{scale}")
-    hr = modcrop(to_uint8(photo.pixels), scale)
-    if files.lr is None:
-        return BenchmarkImage(files.name, imresize(hr, 1 / scale, border=border), hr, photo.gray)
-    lr = read_rgb(files.lr)
-    height, width = (size // scale for size in hr.shape[:2])
-    if lr.shape[:2] != (height, width):
-        raise ValueError(
-            f"{files.lr} is {lr.shape[1]}x{lr.shape[0]} pixels, but x{scale} of {files.hr.name} "
-            f"needs {width}x{height}; mend it, or have LR made from HR: {_MAKE_LR}"
-        )
-    return BenchmarkImage(files.name, lr, hr, photo.gray)

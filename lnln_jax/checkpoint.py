@@ -3,9 +3,9 @@
 variables   parameters and batch statistics
 ema         their moving average, where the run keeps one
 optimizer   the optimizer's state
-data        the position of the data iterator
+data        the position of the data stream, as JSON
 config      the configuration, as JSON
-images      a checksum of the training images, as JSON
+images      what identifies the training images, as JSON
 metrics     the validation's scores, as JSON; empty for a step without validation
 """
 
@@ -15,14 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import grain
-import grain.checkpoint
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from lnln_jax.config import TrainConfig, build_module, from_dict, to_dict
+from lnln_jax.data.pipeline import Stream
 from lnln_jax.state import TrainState, Variables, initialize
 
 BEST_METRIC = "psnr_y"
@@ -65,8 +64,8 @@ class RunCheckpoints:
       folder: where they lie.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, *, images: int) -> None:
-        """Opens (and makes) the folder of a run on training images with the checksum `images`."""
+    def __init__(self, folder: Path, config: TrainConfig, *, images: list[str]) -> None:
+        """Opens (and makes) the folder of a run on training images with the identities `images`."""
         self.folder = folder
         self._images = images
         self._config = config
@@ -76,24 +75,22 @@ class RunCheckpoints:
         """The step of the newest complete checkpoint."""
         return self._manager.latest_step()
 
-    def save(
-        self, state: TrainState, iterator: grain.DatasetIterator, metrics: dict[str, float]
-    ) -> None:
+    def save(self, state: TrainState, stream: Stream, metrics: dict[str, float]) -> None:
         """Starts to write a checkpoint; `metrics` is empty or has `psnr_y`, its rank."""
         step = int(state.step)
         items: dict[str, Any] = {
             "variables": ocp.args.StandardSave(state.variables),
             "optimizer": ocp.args.StandardSave(state.opt_state),
-            "data": grain.checkpoint.CheckpointSave(iterator),
+            "data": ocp.args.JsonSave(stream.get_state()),
             "config": ocp.args.JsonSave(to_dict(self._config)),
-            "images": ocp.args.JsonSave({"checksum": self._images}),
+            "images": ocp.args.JsonSave({"identities": self._images}),
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.ema)
         self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
-    def restore(self, state: TrainState, iterator: grain.DatasetIterator) -> TrainState:
-        """Reads the newest checkpoint into a state like `state`, and moves the iterator there.
+    def restore(self, state: TrainState, stream: Stream) -> TrainState:
+        """Reads the newest checkpoint into a state like `state`, and moves the stream there.
 
         Raises:
           ValueError: it is damaged, or its run saw other images.
@@ -103,17 +100,18 @@ class RunCheckpoints:
             "images": ocp.args.JsonRestore(),
             "variables": ocp.args.StandardRestore(_abstract(state.variables)),
             "optimizer": ocp.args.StandardRestore(_abstract(state.opt_state)),
-            "data": grain.checkpoint.CheckpointRestore(iterator),
+            "data": ocp.args.JsonRestore(),
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardRestore(_abstract(state.ema))
         with _damage_named(self.folder / str(step)):
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        if restored["images"] != {"checksum": self._images}:
+        if restored["images"] != {"identities": self._images}:
             raise ValueError(
                 f"the training images are not those that the run in {self.folder.parent} was "
                 "started with; put them back, or train in another folder"
             )
+        stream.set_state(restored["data"])
         return TrainState(
             step=jax.device_put(np.int32(step), state.step.sharding),
             variables=restored["variables"],

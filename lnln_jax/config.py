@@ -40,17 +40,27 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where training and validation images come from."""
+    """Where training and validation images come from, and how batches are made of them."""
 
-    train: tuple[str, ...] = ()  # folders of HR images
-    train_lr: tuple[str, ...] = ()  # folders of matching LR images; empty: made by imresize
+    train: tuple[str, ...] = ()  # data sets of `lnln prepare`, and folders of HR images
+    train_lr: tuple[str, ...] = ()  # folders of matching LR images; empty: made from HR
     dead_leaves: int = 0  # how many generated HR images to train on as well
     dead_leaves_size: int = 256  # their height and width
-    validation: str = ""  # folder of a benchmark such as Set5; empty: none
+    weights: tuple[float, ...] = ()  # of each in `train`, then of dead leaves; empty: by images
+    validation: str = ""  # folder of a benchmark such as Set5, or a data set; empty: none
+    validation_images: int = 0  # only the first so many; 0: all
+    data_dir: str = ""  # where data sets are looked for by name; empty: TFDS's own place
+    degradation: Literal["bicubic", "bd", "dn", "jpeg"] = "bicubic"  # see data.degradations
+    blur_sigma: float = 1.6
+    noise_level: float = 30.0
+    jpeg_quality: int = 40
     on_bad_image: Literal["stop", "skip"] = "stop"
     lr_patch_size: int = 48  # the HR patch is that times the scale
     batch_size: int = 16
-    num_threads: int = 4
+    placement: Literal["auto", "host", "device"] = "auto"  # of training images
+    num_threads: int = 4  # that cut batches on the host
+    num_workers: int = 0  # processes that cut batches on the host, in place of threads
+    cache_gib: float = 4.0  # memory for decoded images of data sets on the host
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: Literal["l1", "l2"] = "l1"  # see state.training_loss
     steps: int = 1_000_000
+    steps_per_call: int = 100  # at most, where images are on the device
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters: float32
     ema_decay: float = 0.0  # of the averaged weights that are evaluated; 0: no averaging
@@ -108,6 +119,7 @@ class TrainConfig:
             "log_every": self.log_every,
             "checkpoint_every": self.checkpoint_every,
             "keep_checkpoints": self.keep_checkpoints,
+            "steps_per_call": self.steps_per_call,
             "validate_every": self.validate_every,
             "data.lr_patch_size": self.data.lr_patch_size,
             "data.batch_size": self.data.batch_size,
@@ -119,11 +131,18 @@ class TrainConfig:
         for key, value in positive.items():
             if value <= 0:
                 raise ValueError(f"{key} is {value}; it must be larger than 0")
-        for key, value in {"data.num_threads": self.data.num_threads, "seed": self.seed}.items():
+        whole = {
+            "data.num_threads": self.data.num_threads,
+            "data.num_workers": self.data.num_workers,
+            "data.dead_leaves": self.data.dead_leaves,
+            "data.validation_images": self.data.validation_images,
+            "seed": self.seed,
+        }
+        for key, value in whole.items():
             if not 0 <= value < 2**32:
                 raise ValueError(f"{key} is {value}; it must be from 0 to 2**32 - 1")
-        if self.data.dead_leaves < 0:
-            raise ValueError(f"data.dead_leaves is {self.data.dead_leaves}; 0 generates none")
+        if self.data.cache_gib < 0:
+            raise ValueError(f"data.cache_gib is {self.data.cache_gib}; 0 keeps nothing")
         for key in ("b1", "b2", "momentum", "weight_decay"):
             if not 0 <= (value := getattr(self.optimizer, key)) < 1:
                 raise ValueError(f"optimizer.{key} is {value}; it must be at least 0 and below 1")
@@ -144,6 +163,10 @@ class TrainConfig:
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "text"}
+_ITEMS: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), '("folder",)'),
+    float: ((int, float), "(0.7, 0.3)"),
+}
 
 
 def _check_types(prefix: str, part: Any) -> None:
@@ -153,8 +176,9 @@ def _check_types(prefix: str, part: Any) -> None:
         if typing.get_origin(hint) is Literal:
             _check_choice(key, value, hint)
         elif typing.get_origin(hint) is tuple:
-            if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-                raise ValueError(f'{key} is {value!r}; it must be a tuple such as ("folder",)')
+            kinds, example = _ITEMS[typing.get_args(hint)[0]]
+            if not isinstance(value, tuple) or not all(type(item) in kinds for item in value):
+                raise ValueError(f"{key} is {value!r}; it must be a tuple such as {example}")
         elif dataclasses.is_dataclass(hint) or hint in (int, str):
             if type(value) is not hint:
                 kind = _KINDS.get(hint, f"a {hint.__name__}")
@@ -244,9 +268,10 @@ def _parse(key: str, text: str, hint: Any) -> Any:
     if origin is Literal:
         _check_choice(key, text, hint)
         return text
-    if origin is tuple:  # folders, separated by commas
+    if origin is tuple:  # folders or numbers, separated by commas
         parts = (part.strip(" '\"") for part in text.strip("[]()").split(","))
-        return tuple(part for part in parts if part)
+        kind = typing.get_args(hint)[0]
+        return tuple(_parse(key, part, kind) for part in parts if part)
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):

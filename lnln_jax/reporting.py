@@ -35,9 +35,9 @@ class RunReport:
         self._lines.close()
         self._events.close()
 
-    def advance(self) -> None:
-        """Counts one step on the progress bar."""
-        self._bar.update()
+    def advance(self, steps: int) -> None:
+        """Counts steps on the progress bar."""
+        self._bar.update(steps)
 
     def write(self, step: int, metrics: dict[str, float], *, prefix: str) -> None:
         """Records scalars, as `prefix/name` in TensorBoard.

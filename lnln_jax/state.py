@@ -15,7 +15,8 @@ from lnln_jax.prng import hash_key
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 Batch = Mapping[str, jax.Array]  # {"lr": B h w 3, "hr": B H W 3}, uint8
-TrainStep = Callable[["TrainState", Batch], tuple["TrainState", dict[str, jax.Array]]]
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
 
 
 class TrainState(struct.PyTreeNode):
@@ -77,7 +78,7 @@ def training_loss(
     return loss, dict(changed)
 
 
-def make_train_step(
+def make_update(
     module: nn.Module,
     optimizer: optax.GradientTransformation,
     *,
@@ -85,14 +86,14 @@ def make_train_step(
     ema_decay: float = 0.0,
     loss: Literal["l1", "l2"] = "l1",
 ) -> TrainStep:
-    """The jitted training step; it takes over (donates) the state that it is given.
+    """What a training step does; to be jitted, alone or among others.
 
     Returns:
       A function of a state and a batch that returns the next state and the metrics `loss`
       (before the update), `grad_norm` and `learning_rate`, float32 scalars on the device.
     """
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         params = state.variables["params"]
         rest = {key: value for key, value in state.variables.items() if key != "params"}
 
@@ -114,4 +115,43 @@ def make_train_step(
         }
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return update
+
+
+def make_train_step(
+    module: nn.Module, optimizer: optax.GradientTransformation, **options: Any
+) -> TrainStep:
+    """`make_update`, jitted; the step takes over (donates) the state that it is given."""
+    return jax.jit(make_update(module, optimizer, **options), donate_argnums=0)
+
+
+def make_train_steps(
+    update: TrainStep, make_batch: Callable[[Any, jax.Array], Batch]
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Several training steps in one call, on batches that are made on the device.
+
+    One loop is compiled for any number of steps, so how they are grouped changes no bit.
+
+    Args:
+      update: what a step does.
+      make_batch: makes a batch of images and a plan.
+
+    Returns:
+      A jitted function of a state, which it takes over (donates), images, K plans along the first
+      axis of an array, and n. It takes n <= K steps and returns the state after them and their
+      metrics, `K`, of which the first n count.
+    """
+
+    def run(
+        state: TrainState, images: Any, plans: jax.Array, n: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        def step(k: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, rows = carry
+            state, metrics = update(state, make_batch(images, plans[k]))
+            return state, {key: rows[key].at[k].set(value) for key, value in metrics.items()}
+
+        _, shapes = jax.eval_shape(lambda: update(state, make_batch(images, plans[0])))
+        rows = {key: jnp.zeros(len(plans), value.dtype) for key, value in shapes.items()}
+        return jax.lax.fori_loop(0, n, step, (state, rows))
+
+    return jax.jit(run, donate_argnums=0)

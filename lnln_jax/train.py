@@ -8,7 +8,6 @@ and arrives, bit for bit, where it would have arrived without the interruption.
 import json
 import sys
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,24 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from lnln_jax.benchmarks import Benchmark, open_benchmark
+from lnln_jax.benchmarks import Benchmark
 from lnln_jax.checkpoint import RunCheckpoints, saved_config
 from lnln_jax.config import TrainConfig, build_module, differences, to_dict
-from lnln_jax.data import (
-    PairSource,
-    checksum,
-    dead_leaves_pairs,
-    load_folder,
-    make_train_iterator,
-)
 from lnln_jax.evaluate import evaluate
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.loading import load_weights
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.process import exclusive, stop_signals
-from lnln_jax.reporting import RunReport, progress_of
+from lnln_jax.reporting import RunReport
 from lnln_jax.resize import imresize
-from lnln_jax.state import Variables, create_state, initialize, make_train_step
+from lnln_jax.state import Metrics, Variables, create_state, initialize, make_update
+from lnln_jax.training_data import Feed, Pace, open_feed, open_sources, open_validation
 
 # Fields that a resumed run may change, since no step depends on them.
 FREE_FIELDS = frozenset(
@@ -45,7 +38,11 @@ FREE_FIELDS = frozenset(
         "keep_checkpoints",
         "validate_every",
         "sample_every",
+        "steps_per_call",
         "data.num_threads",
+        "data.num_workers",
+        "data.cache_gib",
+        "data.data_dir",
     }
 )
 
@@ -75,32 +72,13 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
     if saved is not None:
         _check_same(saved, config, folder)
 
-    # Model, optimizer, state
+    # Model, optimizer
     module = build_module(config)
     optimizer = make_optimizer(config.optimizer)
     variables = initialize(module, config.seed)
     if config.init_from and saved is None:
         variables = _transfer(variables, Path(config.init_from), config)
-    state = create_state(variables, optimizer, ema=config.ema_decay > 0)
-    # Bound to the device, as a restored state is: the step is then compiled to the same program.
-    state = jax.device_put(state, jax.local_devices()[0])
-
-    # Data
-    benchmark = None
-    if config.data.validation:
-        benchmark = open_benchmark(config.data.validation, config.model.scale).in_memory()
-        evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
-    sources = _open_sources(config)
-    iterator = make_train_iterator(
-        sources,
-        lr_patch_size=config.data.lr_patch_size,
-        batch_size=config.data.batch_size,
-        seed=config.seed,
-        num_threads=config.data.num_threads,
-    )
-
-    # Step
-    train_step = make_train_step(
+    update = make_update(
         module,
         optimizer,
         schedule=halving_schedule(config.optimizer),
@@ -108,39 +86,58 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
         loss=config.loss,
     )
 
+    # Data
+    benchmark = open_validation(config)
+    if benchmark is not None:
+        evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
+    sources = open_sources(config)
+    images, identity = sum(map(len, sources)), [source.identity for source in sources]
+    feed = open_feed(config, sources, update)
+    del sources  # on the device there may be a copy
+
+    # State
+    state = create_state(variables, optimizer, ema=config.ema_decay > 0)
+    # Bound to its devices, as a restored state is: the step is then compiled to the same program.
+    state = jax.device_put(state, feed.sharding)
+
     # Restore
     with (
         exclusive(folder, "training"),
         stop_signals() as stop,
-        RunCheckpoints(folder / "checkpoints", config, images=checksum(sources)) as checkpoints,
-        closing(iterator),
+        RunCheckpoints(folder / "checkpoints", config, images=identity) as checkpoints,
+        feed,
     ):
         if checkpoints.latest_step() is not None:
-            state = checkpoints.restore(state, iterator)
+            state = checkpoints.restore(state, feed.stream)
         (folder / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
 
         # Loop
-        start = int(state.step)
-        _announce(config, state.variables["params"], sum(map(len, sources)), start)
-        pending: list[dict[str, jax.Array]] = []
+        step = start = int(state.step)
+        _announce(config, state.variables["params"], images, feed, start)
+        pending: list[tuple[Metrics, int]] = []
+        pace = Pace(feed.most)
         with RunReport(folder, step=start, total_steps=config.steps) as report:
-            for step in range(start + 1, config.steps + 1):
-                state, metrics = train_step(state, next(iterator))
-                if step == start + 1:  # it was compiled before it ran
+            while step < config.steps:
+                n = min(pace.steps, _to_next_event(step, config))
+                state, metrics = feed.run(state, n)
+                pending.append((metrics, n))
+                pace.sent(metrics, n)
+                if step == start:  # it was compiled before it ran
                     jax.block_until_ready(metrics)
-                    clock, timed_from = time.perf_counter(), step
-                pending.append(metrics)
-                report.advance()
+                    clock, timed_from = time.perf_counter(), step + n
+                step += n
+                report.advance(n)
                 last = step == config.steps or stop.requested
                 validates = step % config.validate_every == 0 or step == config.steps
                 pictures = config.sample_every > 0 and step % config.sample_every == 0
                 saves = step % config.checkpoint_every == 0 or validates or last
                 if step % config.log_every == 0 or saves or pictures:
+                    pace.land()
                     summary = _summarize(pending, step, checkpoints)
                     elapsed = time.perf_counter() - clock
                     if step > timed_from:
-                        images = (step - timed_from) * config.data.batch_size
-                        summary["images_per_second"] = images / elapsed
+                        patches = (step - timed_from) * config.data.batch_size
+                        summary["images_per_second"] = patches / elapsed
                     report.write(step, summary, prefix="train")
                     pending = []
                 scores: dict[str, float] = {}
@@ -156,7 +153,7 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
                     except ValueError as error:  # the images are sound, so it is the weights
                         raise _divergence(f"step {step}: {error}", checkpoints) from error
                 if saves:
-                    checkpoints.save(state, iterator, scores)
+                    checkpoints.save(state, feed.stream, scores)
                 if not pending:
                     clock, timed_from = time.perf_counter(), step
                 if last:
@@ -164,49 +161,22 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
     return Outcome(int(state.step), stopped=int(state.step) < config.steps)
 
 
-def _announce(config: TrainConfig, params: Variables, images: int, start: int) -> None:
+def _to_next_event(step: int, config: TrainConfig) -> int:
+    """Steps from here to the next at which something is logged, measured or saved."""
+    intervals = [config.log_every, config.checkpoint_every, config.validate_every]
+    intervals += [config.sample_every] if config.sample_every else []
+    return min(config.steps - step, *(interval - step % interval for interval in intervals))
+
+
+def _announce(config: TrainConfig, params: Variables, images: int, feed: Feed, start: int) -> None:
     """Says what is going to be trained, before the first step is compiled."""
     size = sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6
     print(
-        f"{config.model.name} x{config.model.scale}, {size:.2f} M parameters; {images} images; "
-        f"{jax.local_devices()[0].device_kind}; "
+        f"{config.model.name} x{config.model.scale}, {size:.2f} M parameters; {images} images on "
+        f"the {feed.placement}; {jax.local_devices()[0].device_kind}; "
         + (f"going on from step {start}" if start else f"{config.steps} steps"),
         file=sys.stderr,
     )
-
-
-def _open_sources(config: TrainConfig) -> list[PairSource]:
-    """Reads all training images into memory."""
-    data, scale = config.data, config.model.scale
-    lr_folders = data.train_lr or (None,) * len(data.train)
-    sources = [
-        load_folder(
-            hr,
-            scale=scale,
-            min_lr_size=data.lr_patch_size,
-            lr_root=lr,
-            on_bad_image=data.on_bad_image,
-            progress=progress_of(f"reading {hr}"),
-        )
-        for hr, lr in zip(data.train, lr_folders, strict=True)
-    ]
-    if data.dead_leaves:
-        size = data.dead_leaves_size
-        sources.append(
-            dead_leaves_pairs(
-                data.dead_leaves,
-                size=size,
-                scale=scale,
-                seed=config.seed,
-                progress=progress_of("generating dead leaves"),
-            )
-        )
-    if not sources:
-        raise ValueError(
-            "data.train names no folder and data.dead_leaves is 0; give training images, for "
-            "example data.train=path/to/DIV2K_train_HR"
-        )
-    return sources
 
 
 def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variables:
@@ -244,23 +214,25 @@ def _check_same(saved: TrainConfig, config: TrainConfig, folder: Path) -> None:
 
 
 def _summarize(
-    pending: list[dict[str, jax.Array]], step: int, checkpoints: RunCheckpoints
+    pending: list[tuple[Metrics, int]], step: int, checkpoints: RunCheckpoints
 ) -> dict[str, float]:
     """The metrics since the last report: the mean loss, the rest of the last step.
 
     Raises:
       NonFiniteLossError: a loss or gradient is NaN or infinite.
     """
-    rows = jax.device_get(pending)
-    for number, row in enumerate(rows, start=step - len(rows) + 1):
-        if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
-            raise _divergence(
-                f"step {number}: the loss is {row['loss']} and the norm of its gradient "
-                f"{row['grad_norm']}",
-                checkpoints,
-            )
-    summary = {key: float(value) for key, value in rows[-1].items()}
-    summary["loss"] = float(np.mean([row["loss"] for row in rows]))
+    calls = jax.device_get(pending)
+    rows = {key: np.concatenate([row[key][:n] for row, n in calls]) for key in calls[0][0]}
+    bad = ~(np.isfinite(rows["loss"]) & np.isfinite(rows["grad_norm"]))
+    if bad.any():
+        first = int(bad.argmax())
+        raise _divergence(
+            f"step {step - len(bad) + 1 + first}: the loss is {rows['loss'][first]} and the norm "
+            f"of its gradient {rows['grad_norm'][first]}",
+            checkpoints,
+        )
+    summary = {key: float(values[-1]) for key, values in rows.items()}
+    summary["loss"] = float(np.mean(rows["loss"]))
     return summary
 
 

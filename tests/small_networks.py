@@ -68,7 +68,7 @@ def write_run(folder, config, variables, *, step):
     source = dead_leaves_pairs(1, size=16, scale=2, seed=0)
     iterator = make_train_iterator([source], lr_patch_size=8, batch_size=2, seed=0)
     state = create_state(variables, make_optimizer(config.optimizer), ema=False)
-    with RunCheckpoints(folder / "checkpoints", config, images=0) as checkpoints:
+    with RunCheckpoints(folder / "checkpoints", config, images=[]) as checkpoints:
         checkpoints.save(state.replace(step=np.int32(step)), iterator, {})
     iterator.close()
 

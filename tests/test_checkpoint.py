@@ -11,7 +11,7 @@ import pytest
 from lnln_jax import load_model
 from lnln_jax.checkpoint import RunCheckpoints, load_run, saved_config, saved_steps
 from lnln_jax.config import DataConfig, ModelConfig, TrainConfig, build_module
-from lnln_jax.data import checksum, dead_leaves_pairs, make_train_iterator
+from lnln_jax.data import dead_leaves_pairs, make_train_iterator
 from lnln_jax.optim import make_optimizer
 from lnln_jax.state import TrainState, create_state, initialize
 
@@ -25,7 +25,7 @@ CONFIG = TrainConfig(
 )
 MODULE = build_module(CONFIG)
 SOURCE = dead_leaves_pairs(1, size=16, scale=2, seed=0)
-IMAGES = checksum([SOURCE])
+IMAGES = [SOURCE.identity]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_everything_comes_back(tmp_path, fresh, iterator):
 
 def test_other_images_are_refused(tmp_path, fresh, iterator):
     save(tmp_path, fresh, iterator, {3: None})
-    other = checksum([dead_leaves_pairs(1, size=16, scale=2, seed=1)])
+    other = [dead_leaves_pairs(1, size=16, scale=2, seed=1).identity]
     with (
         RunCheckpoints(tmp_path / "checkpoints", CONFIG, images=other) as checkpoints,
         pytest.raises(ValueError, match="the training images are not those that the run in"),

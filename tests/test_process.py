@@ -10,12 +10,12 @@ from lnln_jax.process import exclusive, stop_signals
 def test_a_folder_has_one_holder(tmp_path):
     folder = tmp_path / "a" / "run"
     with (
-        exclusive(folder),
+        exclusive(folder, "training"),
         pytest.raises(ValueError, match=r"another process is training in .*run"),
-        exclusive(folder),
+        exclusive(folder, "training"),
     ):
         pass
-    with exclusive(folder):
+    with exclusive(folder, "training"):
         assert folder.is_dir()
 
 

@@ -1,15 +1,21 @@
-"""Training data: sources of (lr, hr) pairs and the pipeline that cuts batches from them."""
+"""Training data: sources of (lr, hr) pairs, and batches of patches cut from them."""
 
 from lnln_jax.data.dead_leaves import dead_leaves
-from lnln_jax.data.pipeline import make_train_iterator, random_patch
-from lnln_jax.data.sources import PairSource, checksum, dead_leaves_pairs, load_folder
+from lnln_jax.data.degradations import Degradation, degrade
+from lnln_jax.data.pipeline import Source, Stream, make_train_iterator
+from lnln_jax.data.records import RecordSource, find_data_set
+from lnln_jax.data.sources import PairSource, dead_leaves_pairs, load_folder
 
 __all__ = [
+    "Degradation",
     "PairSource",
-    "checksum",
+    "RecordSource",
+    "Source",
+    "Stream",
     "dead_leaves",
     "dead_leaves_pairs",
+    "degrade",
+    "find_data_set",
     "load_folder",
     "make_train_iterator",
-    "random_patch",
 ]

@@ -48,7 +48,9 @@ class Description:
     license: str = ""
 
 
-class SubImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class SubImages(  # type: ignore[call-arg]
+    tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
     """Builds one data set; `download_and_prepare` is restartable, unlike that of TFDS.
 
     Attributes:
@@ -216,6 +218,7 @@ class SubImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir()
         infos = []
+        by_split: dict[str, list[ShardReport]] = {}
         for split in SPLITS:
             template = naming.ShardedFileTemplate(
                 data_dir=data, dataset_name=self.name, split=split, filetype_suffix="array_record"
@@ -229,6 +232,7 @@ class SubImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 name = template.sharded_filepath(shard_index=i, num_shards=len(filled)).name
                 _link(parts / shard.name, data / name)
             if filled:
+                by_split[split] = [report for _, report in filled]
                 infos.append(
                     splits.SplitInfo(
                         name=split,
@@ -237,19 +241,18 @@ class SubImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                         filename_template=template,
                     )
                 )
-        reports = [report for _, report in written if report.examples]
         records = [(shard.split, report.checksum, report.size) for shard, report in written]
         self.info.metadata.update(
             self.cut.settings(),
+            format=shards.FORMAT,
             smallest_side={
-                split: min(
-                    report.smallest
-                    for shard, report in written
-                    if shard.split == split and report.examples
-                )
-                for split in (info.name for info in infos)
+                split: min(report.smallest for report in reports)
+                for split, reports in by_split.items()
             },
-            largest=[max(report.largest[axis] for report in reports) for axis in (0, 1)],
+            largest={
+                split: [max(report.largest[axis] for report in reports) for axis in (0, 1)]
+                for split, reports in by_split.items()
+            },
             images=sum(len(shard.origins) for shard, _ in written),
             left_out=self.left_out,
             fingerprint=hashlib.sha256(json.dumps(records).encode()).hexdigest(),

@@ -96,10 +96,14 @@ def in_archive(path: Path) -> list[Origin]:
                 member
                 for member in archive.infolist()
                 if Path(member.filename).suffix.lower() in IMAGE_SUFFIXES
-                and not any(part.startswith((".", "__MACOSX")) for part in member.filename.split("/"))
+                and not any(
+                    part.startswith((".", "__MACOSX")) for part in member.filename.split("/")
+                )
             ]
     except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as a .zip file: {error}; fetch it again") from error
+        raise ValueError(
+            f"{path} cannot be read as a .zip file: {error}; fetch it again"
+        ) from error
     if not members:
         raise ValueError(f"{path} holds no images; it must hold {', '.join(IMAGE_SUFFIXES)}")
     return sorted(

@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lnln_jax.data.origins import Origin, every_nth, in_archive, in_folder
 from lnln_jax.data.sub_images import Cut
+
+if TYPE_CHECKING:
+    from lnln_jax.data.builder import Description
 
 Progress = Callable[[int, int], None]
 ProgressOf = Callable[[str], Progress]
@@ -166,9 +169,7 @@ def prepare_div2k(
         citation=_DIV2K_CITATION,
         license=_DIV2K_LICENSE,
     )
-    return _build(
-        DIV2K_NAME, find, cut, description, place, on_bad_image, workers, progress_of
-    )
+    return _build(DIV2K_NAME, find, cut, description, place, on_bad_image, workers, progress_of)
 
 
 def _fetch(
@@ -211,7 +212,7 @@ def _build(
     name: str,
     find: Callable[[], Mapping[str, Sequence[Origin]]],
     cut: Cut,
-    description: object,
+    description: "Description",
     data_dir: Path | None,
     on_bad_image: str,
     workers: int,

@@ -12,14 +12,15 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from lnln_jax.data.dead_leaves import dead_leaves
+from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
+from lnln_jax.data.shared_memory import SharedMemory
 from lnln_jax.image import modcrop
 from lnln_jax.image_files import ImageFileError, find_images, read_rgb
-from lnln_jax.resize import imresize
 
 Pair = tuple[np.ndarray, np.ndarray]
 Progress = Callable[[int, int], None]
@@ -60,6 +61,7 @@ class PairSource:
           ValueError: a pair does not have these shapes and dtypes.
         """
         self._pairs = list(pairs)
+        self._shared: Any = None
         self.name = name
         self.scale = scale
         self.skipped = list(skipped)
@@ -71,6 +73,52 @@ class PairSource:
                     f"(H*{scale}, W*{scale}, 3), got {lr.dtype} {lr.shape} and {hr.dtype} "
                     f"{hr.shape}"
                 )
+
+    @property
+    def smallest(self) -> int:
+        """The shortest LR side of a pair; 0 where there is none."""
+        return min((min(lr.shape[:2]) for lr, _ in self._pairs), default=0)
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """The longest LR height and width."""
+        shapes = [lr.shape for lr, _ in self._pairs]
+        return max(height for height, _, _ in shapes), max(width for _, width, _ in shapes)
+
+    @property
+    def identity(self) -> str:
+        """Changes with any pixel, or the order, of the images: their CRC-32."""
+        crc = 0
+        for image in itertools.chain.from_iterable(self._pairs):
+            crc = zlib.crc32(repr(image.shape).encode(), crc)
+            crc = zlib.crc32(np.ascontiguousarray(image).data, crc)
+        return f"{crc:08x}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes: the pixels move to memory that they share."""
+        if self._shared is None:
+            images = list(itertools.chain.from_iterable(self._pairs))
+            memory = SharedMemory(sum(image.size for image in images))
+            start, shared = 0, []
+            for image in images:
+                shared.append(memory.array(start, image.shape))
+                shared[-1][:] = image
+                start += image.size
+            self._pairs = list(zip(shared[::2], shared[1::2], strict=True))
+            self._shared = memory
+        shapes = [lr.shape for lr, _ in self._pairs]
+        return self.__dict__ | {"_pairs": shapes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        start, pairs = 0, []
+        for height, width, channels in state["_pairs"]:
+            lr = self._shared.array(start, (height, width, channels))
+            shape = (self.scale * height, self.scale * width, channels)
+            hr = self._shared.array(start + lr.size, shape)
+            pairs.append((lr, hr))
+            start += lr.size + hr.size
+        self._pairs = pairs
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -85,29 +133,20 @@ class PairSource:
         return f"PairSource(name={self.name!r}, scale={self.scale}, {len(self)} pairs)"
 
 
-def checksum(sources: Iterable[PairSource]) -> int:
-    """A number that changes with any pixel, or the order, of the images: their CRC-32."""
-    crc = 0
-    for source in sources:
-        for image in itertools.chain.from_iterable(source):
-            crc = zlib.crc32(repr(image.shape).encode(), crc)
-            crc = zlib.crc32(image.tobytes(), crc)
-    return crc
-
-
 def load_folder(
     root: str | os.PathLike[str],
     *,
     scale: int,
     min_lr_size: int,
     lr_root: str | os.PathLike[str] | None = None,
+    degradation: Degradation = BICUBIC,
     on_bad_image: Literal["stop", "skip"] = "stop",
     progress: Progress | None = None,
 ) -> PairSource:
     """Reads a folder of HR images, sub-folders included, into memory.
 
-    HR images are cropped to a multiple of `scale` from the bottom and the right; `imresize`, which
-    is MATLAB's bicubic, makes the LR images. With `lr_root` they are read from there instead: the
+    HR images are cropped to a multiple of `scale` from the bottom and the right; `degrade` makes
+    the LR images of them. With `lr_root` they are read from there instead: the
     file for HR image `a/0001.png` is `a/0001` or, as in DIV2K, `a/0001x<scale>`, with the suffix
     of any image format. Pairs come in the sorted order of the HR paths.
 
@@ -116,6 +155,7 @@ def load_folder(
       scale: the factor, at least 1.
       min_lr_size: an image with a shorter LR side is bad; the side of the training patches.
       lr_root: folder of LR images.
+      degradation: how LR images are made, where there is no `lr_root`.
       on_bad_image: what to do about files that cannot be used because they are damaged or too
         small, or have no LR image of exactly their size / scale. "stop" raises, with a list of
         them; "skip" leaves them out, keeps them in `skipped` and logs one warning.
@@ -149,7 +189,7 @@ def load_folder(
                 )
             hr = np.ascontiguousarray(modcrop(hr, scale))
             if lr_paths is None:
-                return imresize(hr, 1.0 / scale), hr
+                return degrade(hr, scale, degradation), hr
             lr = read_rgb(_matching_lr(path.relative_to(root), lr_paths, scale))
         except ImageFileError as error:
             return str(error).removeprefix(f"{path}: ")  # the listing begins with it
@@ -187,6 +227,7 @@ def dead_leaves_pairs(
     size: int | tuple[int, int],
     scale: int,
     seed: int,
+    degradation: Degradation = BICUBIC,
     progress: Progress | None = None,
 ) -> PairSource:
     """Draws synthetic images, so that training needs no files.
@@ -196,6 +237,7 @@ def dead_leaves_pairs(
       size: side of the HR images, or (height, width); cropped to a multiple of `scale`.
       scale: the factor, at least 1 and at most the shorter side.
       seed: at least 0.
+      degradation: how LR images are made.
       progress: called with (images done, `count`) after each image.
 
     Returns:
@@ -212,7 +254,7 @@ def dead_leaves_pairs(
     def draw(index: int) -> Pair:
         hr = dead_leaves(np.random.default_rng([seed, index]), size)
         hr = np.ascontiguousarray(modcrop(hr, scale))
-        return imresize(hr, 1.0 / scale), hr
+        return degrade(hr, scale, degradation), hr
 
     pairs = _map_in_threads(draw, range(count), progress)
     return PairSource(pairs, name="dead leaves", scale=scale)

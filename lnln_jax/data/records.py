@@ -1,0 +1,214 @@
+"""Training pairs out of data sets that `lnln prepare` built, by random access.
+
+A visit to a sub-image decodes two PNG files. The decoded pixels are kept in memory that all worker
+processes share, as long as there is room, so that later visits cost as little as a slice.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lnln_jax.data.degradations import Degradation
+from lnln_jax.data.shards import FORMAT
+from lnln_jax.data.shared_memory import SharedMemory
+from lnln_jax.data.sources import Pair
+
+_FIRST_BYTES = 2**30  # that decoded images may take, unless told otherwise
+
+
+class RecordSource:
+    """The (lr, hr) pairs of one split: `len`, an index, iteration.
+
+    Attributes:
+      name: of the data set.
+      scale: HR size / LR size.
+      degradation: how the LR images were made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scale: int,
+        split: str = "train",
+        cache_bytes: int = _FIRST_BYTES,
+    ) -> None:
+        """Opens a data set.
+
+        Args:
+          folder: of its version, with `dataset_info.json`.
+          scale: of the LR images.
+          split: "train" or "validation".
+          cache_bytes: that decoded images may take in memory.
+
+        Raises:
+          ValueError: it is none of ours, is damaged, or has no such scale or split.
+        """
+        self._folder = folder
+        self._split = split
+        self._records: Any = None
+        metadata, lengths = _describe(folder)
+        if scale not in metadata["scales"]:
+            made = ", ".join(map(str, metadata["scales"]))
+            raise ValueError(
+                f"{folder} has LR images of scale {made}, not {scale}; build a data set with "
+                f"--scales {scale}"
+            )
+        if split not in lengths:
+            raise ValueError(f"{folder} has no images for {split}, only for {', '.join(lengths)}")
+        self.name = metadata["name"]
+        self.scale = scale
+        self.degradation = Degradation(**metadata["degradation"])
+        self._identity = f"{metadata['fingerprint']} {split} x{scale}"
+        self._smallest = metadata["smallest_side"][split] // scale
+        height, width = metadata["largest"][split]
+        self._largest = height // scale, width // scale
+        self._length = lengths[split]
+        self._slot = 3 * math.prod(self._largest) * (1 + scale**2)
+        self._slots = min(self._length, max(0, cache_bytes) // self._slot)
+        self._cache = SharedMemory(self._slots * self._slot)
+        # Height and width of the LR images that are decoded; written after the pixels.
+        self._shapes = SharedMemory(self._slots * 8)
+
+    @property
+    def smallest(self) -> int:
+        """The shortest LR side of a pair."""
+        return self._smallest
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """The longest LR height and width."""
+        return self._largest
+
+    @property
+    def identity(self) -> str:
+        """Changes with any of the images."""
+        return self._identity
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Pair:
+        """Reads a pair: uint8 `H W 3` and uint8 `H*scale W*scale 3`."""
+        if not 0 <= index < self._length:
+            raise IndexError(f"{self.name} has {self._length} images, no number {index}")
+        if index >= self._slots:
+            return self._read(index)
+        shape = self._shapes.bytes.view(np.int32)[2 * index : 2 * index + 2]
+        height, width = shape.tolist()
+        if not width:
+            lr, hr = self._read(index)
+            height, width = lr.shape[:2]
+            for kept, image in zip(self._kept(index, height, width), (lr, hr), strict=True):
+                kept[:] = image
+            # Another process may be doing the same; both write the same. The width is written last,
+            # since it says that the rest is there.
+            shape[0] = height
+            shape[1] = width
+        return self._kept(index, height, width)
+
+    def image_name(self, index: int) -> str:
+        """What the file was called that a pair is of."""
+        return self._record(index)["image"].decode()
+
+    def _kept(self, index: int, height: int, width: int) -> Pair:
+        start = index * self._slot
+        lr = self._cache.array(start, (height, width, 3))
+        factor = self.scale
+        return lr, self._cache.array(start + lr.size, (factor * height, factor * width, 3))
+
+    def _record(self, index: int) -> dict[str, Any]:
+        if self._records is None:
+            self._records = _open(self._folder, self._split)
+        return self._records[index]
+
+    def _read(self, index: int) -> Pair:
+        import imagecodecs
+
+        try:
+            record = self._record(index)
+            lr, hr = (imagecodecs.spng_decode(record[key]) for key in (f"lr_x{self.scale}", "hr"))
+        except Exception as error:  # damaged files make readers raise almost anything
+            raise ValueError(
+                f"record {index} of {self._folder} is damaged ({str(error)[:200]}); remove the "
+                "folder and build the data set again"
+            ) from error
+        height, width = lr.shape[:2]
+        return lr, hr[: self.scale * height, : self.scale * width]
+
+    def __iter__(self) -> Any:
+        return (self[index] for index in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_records": None}  # opened anew in each process
+
+    def __repr__(self) -> str:
+        return f"RecordSource(name={self.name!r}, scale={self.scale}, {len(self)} pairs)"
+
+
+def find_data_set(name: str, scale: int, data_dir: Path) -> Path | None:
+    """The folder of the data set with LR images of a scale that a name or path stands for, or None.
+
+    Args:
+      name: a path to a data set, to one of its configurations or versions; or, where there is no
+        such path, the same below `data_dir`: "bsds400" or "bsds400/x2_480_384".
+      scale: HR size / LR size.
+      data_dir: where TFDS data sets lie.
+
+    Raises:
+      ValueError: several, or one that isn't finished or has other scales.
+    """
+    path = Path(name).expanduser()
+    base = path if path.exists() else data_dir / name
+    versions = [
+        info.parent
+        for pattern in ("", "*/", "*/*/")
+        for info in sorted(base.glob(f"{pattern}dataset_info.json"))
+        if not info.parent.name.startswith("incomplete")
+        and (info.parent / "metadata.json").exists()
+    ]
+    fitting = [folder for folder in versions if scale in _describe(folder)[0]["scales"]]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise ValueError(
+            f"{name} is several data sets of scale {scale}: "
+            f"{', '.join(str(folder.parent) for folder in fitting)}; give one of these"
+        )
+    if versions:
+        raise ValueError(
+            f"{base} has no LR images of scale {scale}; build it with --scales {scale} "
+            f"(there: {', '.join(folder.parent.name for folder in versions)})"
+        )
+    if any(base.glob("**/incomplete.*")):
+        raise ValueError(f"{base} is not complete; run the `lnln prepare` that began it again")
+    return None
+
+
+def _describe(folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Metadata of a data set, and the number of records in each split."""
+    try:
+        info = json.loads((folder / "dataset_info.json").read_text())
+        metadata = json.loads((folder / "metadata.json").read_text())
+        lengths = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
+        if metadata["format"] != FORMAT:
+            raise ValueError(f"its format is {metadata['format']}, this version has {FORMAT}")
+        keys = ("scales", "fingerprint", "smallest_side", "largest", "degradation")
+        return {"name": info["name"]} | {key: metadata[key] for key in keys}, lengths
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{folder} is no data set of `lnln prepare`, or is damaged ({error}); build it again"
+        ) from error
+
+
+def _open(folder: Path, split: str) -> Any:
+    """Random access to records, images as the PNG files that they are."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(folder)
+    images = [key for key in builder.info.features if key == "hr" or key.startswith("lr_x")]
+    decoders = {key: tfds.decode.SkipDecoding() for key in images}
+    return builder.as_data_source(split=split, decoders=decoders)

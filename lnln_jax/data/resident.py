@@ -1,0 +1,212 @@
+"""Training images that live on the accelerator, and patches cut there inside the jitted step.
+
+The host sends what `lnln_jax.data.sampling` draws, 16 bytes a patch, so the batches are those that
+the host would have cut, bit for bit.
+"""
+
+import concurrent.futures
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lnln_jax.data.pipeline import Source
+from lnln_jax.data.sampling import Sampler, offsets
+from lnln_jax.data.sources import Pair
+
+AXIS = "data"
+_CHUNK = 2**26  # bytes sent at a time
+
+Plan = np.ndarray  # uint32 `B 4`: image, top, left (in LR pixels), symmetry
+
+
+class ResidentImages(struct.PyTreeNode):
+    """All images of a training, padded to one shape.
+
+    Attributes:
+      lr: uint8 `N H W 3`.
+      hr: uint8 `N H*scale W*scale 3`.
+      mesh: of the devices that share them along N; None: one device has them all.
+    """
+
+    lr: jax.Array
+    hr: jax.Array
+    mesh: Mesh | None = struct.field(pytree_node=False)
+
+
+class Planner:
+    """Says where on the device the patches of a step are; its answers are what a `Stream` makes."""
+
+    def __init__(self, sampler: Sampler, shapes: np.ndarray, lr_patch_size: int) -> None:
+        """Takes the sampler and the LR shapes of all images, `N 2`."""
+        self._sampler = sampler
+        self._shapes = shapes
+        self._size = lr_patch_size
+
+    def __call__(self, step: int) -> Plan:
+        """The plan of a step, counted from 0."""
+        samples = self._sampler(step)
+        corners = offsets(samples, self._shapes[samples.image], self._size)
+        return np.stack([samples.image, *corners.T, samples.symmetry], axis=1)
+
+
+def resident_bytes(sources: Sequence[Source]) -> int:
+    """What `put_images` takes on all devices together."""
+    height, width = _largest(sources)
+    return sum(map(len, sources)) * 3 * height * width * (1 + sources[0].scale ** 2)
+
+
+def put_images(
+    sources: Sequence[Source],
+    devices: Sequence[jax.Device],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[ResidentImages, np.ndarray]:
+    """Sends all images to a device, or an equal share of them to each of several.
+
+    Args:
+      sources: of one scale.
+      devices: one or more of this process.
+      progress: called with (images sent, images in all).
+
+    Returns:
+      The images, and the shapes of the LR images, int `N 2`.
+    """
+    count, (height, width) = sum(map(len, sources)), _largest(sources)
+    share = math.ceil(count / len(devices))
+    shapes = np.zeros((count, 2), np.int64)
+    pairs = _pairs(sources)
+    parts: list[tuple[jax.Array, ...]] = []
+    for number, device in enumerate(devices):
+        stacks = tuple(
+            jnp.zeros((share, factor * height, factor * width, 3), jnp.uint8, device=device)
+            for factor in (1, sources[0].scale)
+        )
+        first, last = number * share, min(count, (number + 1) * share)
+        for start in range(first, last, chunk := max(1, _CHUNK // stacks[1][0].size)):
+            buffers = [np.zeros((chunk, *stack.shape[1:]), np.uint8) for stack in stacks]
+            for i in range(min(chunk, last - start)):
+                pair = next(pairs)
+                shapes[start + i] = pair[0].shape[:2]
+                for buffer, image in zip(buffers, pair, strict=True):
+                    buffer[i, : image.shape[0], : image.shape[1]] = image
+            sent = min(chunk, last - start)
+            stacks = tuple(
+                _fill(stack, jax.device_put(buffer[:sent], device), start - first)
+                for stack, buffer in zip(stacks, buffers, strict=True)
+            )
+            progress(start + sent, count)
+        parts.append(stacks)
+    if len(devices) == 1:
+        return ResidentImages(lr=parts[0][0], hr=parts[0][1], mesh=None), shapes
+    mesh = make_mesh(devices)
+    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    lr, hr = (
+        jax.make_array_from_single_device_arrays(
+            (share * len(devices), *stacks[0].shape[1:]), sharding, list(stacks)
+        )
+        for stacks in zip(*parts, strict=True)
+    )
+    return ResidentImages(lr=lr, hr=hr, mesh=mesh), shapes
+
+
+def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """A mesh of one axis, along which images and batches are divided."""
+    return Mesh(np.array(devices), (AXIS,))
+
+
+def cut_patches(images: ResidentImages, plan: jax.Array, lr_patch_size: int) -> dict[str, Any]:
+    """Cuts a batch out of images; for use under `jax.jit`.
+
+    Args:
+      images: as `put_images` made them.
+      plan: integers `B 4`, of a `Planner`.
+      lr_patch_size: side p of the LR patches.
+
+    Returns:
+      "lr", uint8 `B p p 3`, and "hr", uint8 `B p*scale p*scale 3`; divided among the devices that
+      share the images, where their number divides B.
+    """
+    if images.mesh is None:
+        return _cut(images.lr, images.hr, plan.astype(jnp.int32), lr_patch_size)
+    devices = images.mesh.size
+    divides = plan.shape[0] % devices == 0
+
+    def cut_shared(lr: jax.Array, hr: jax.Array, plan: jax.Array) -> dict[str, jax.Array]:
+        plan = plan.astype(jnp.int32)
+        local = plan[:, 0] - lax.axis_index(AXIS) * lr.shape[0]
+        here = (local >= 0) & (local < lr.shape[0])
+        plan = plan.at[:, 0].set(jnp.where(here, local, 0))
+        batch = _cut(lr, hr, plan, lr_patch_size)
+        batch = {key: patch * here[:, None, None, None] for key, patch in batch.items()}
+        # One device has each patch, the others zeros: the sum is the patch.
+        if divides:
+            return {
+                key: lax.psum_scatter(patch, AXIS, scatter_dimension=0, tiled=True)
+                for key, patch in batch.items()
+            }
+        return lax.psum(batch, AXIS)
+
+    shared = PartitionSpec(AXIS)
+    return jax.shard_map(
+        cut_shared,
+        mesh=images.mesh,
+        in_specs=(shared, shared, PartitionSpec()),
+        out_specs=shared if divides else PartitionSpec(),
+    )(images.lr, images.hr, plan)
+
+
+def _cut(lr: jax.Array, hr: jax.Array, plan: jax.Array, size: int) -> dict[str, jax.Array]:
+    scale = hr.shape[1] // lr.shape[1]
+    image, top, left, symmetry = (plan[:, column] for column in range(4))
+    return {
+        key: _symmetries(_crops(stack, image, factor * top, factor * left, factor * size), symmetry)
+        for key, stack, factor in (("lr", lr, 1), ("hr", hr, scale))
+    }
+
+
+def _crops(
+    stack: jax.Array, image: jax.Array, top: jax.Array, left: jax.Array, size: int
+) -> jax.Array:
+    def crop(image: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
+        return lax.dynamic_slice(stack, (image, top, left, 0), (1, size, size, 3))[0]
+
+    return jax.vmap(crop)(image, top, left)
+
+
+def _symmetries(patches: jax.Array, index: jax.Array) -> jax.Array:
+    """`lnln_jax.image.dihedral` with an index for each patch, `B p p 3`."""
+
+    def where(bit: int, changed: jax.Array, patches: jax.Array) -> jax.Array:
+        return jnp.where((index & bit).astype(bool)[:, None, None, None], changed, patches)
+
+    patches = where(1, patches[:, :, ::-1], patches)
+    patches = where(2, patches[:, ::-1], patches)
+    return where(4, patches.swapaxes(1, 2), patches)
+
+
+def _largest(sources: Sequence[Source]) -> tuple[int, int]:
+    largest = [source.largest for source in sources]
+    return max(height for height, _ in largest), max(width for _, width in largest)
+
+
+def _pairs(sources: Sequence[Source]) -> Iterator[Pair]:
+    """All pairs in order, decoded by several threads."""
+    threads = os.cpu_count() or 1
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for source in sources:
+            for start in range(0, len(source), 4 * threads):
+                numbers = range(start, min(start + 4 * threads, len(source)))
+                yield from pool.map(source.__getitem__, numbers)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _fill(stack: jax.Array, chunk: jax.Array, start: int) -> jax.Array:
+    return lax.dynamic_update_slice(stack, chunk, (start, 0, 0, 0))

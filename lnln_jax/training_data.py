@@ -1,0 +1,302 @@
+"""From a configuration to training: which images, where they lie, and how steps get batches."""
+
+import collections
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+
+from lnln_jax.benchmarks import Benchmark, open_benchmark
+from lnln_jax.config import DataConfig, TrainConfig
+from lnln_jax.data import (
+    Degradation,
+    RecordSource,
+    Source,
+    Stream,
+    dead_leaves_pairs,
+    find_data_set,
+    load_folder,
+    make_train_iterator,
+)
+from lnln_jax.data.pipeline import make_sampler
+from lnln_jax.data.prepare import default_data_dir
+from lnln_jax.data.resident import Planner, ResidentImages, cut_patches, put_images, resident_bytes
+from lnln_jax.reporting import progress_of
+from lnln_jax.state import Metrics, TrainState, TrainStep, make_train_steps
+
+_SHARE = 0.5  # of a device's memory that images may take in placement "auto"
+_CALL_SECONDS = 1.0
+
+Placement = Literal["host", "device"]
+
+
+def data_dir(data: DataConfig) -> Path:
+    """Where data sets are looked for by name."""
+    return Path(data.data_dir).expanduser() if data.data_dir else default_data_dir()
+
+
+def degradation(data: DataConfig) -> Degradation:
+    """How LR images are made.
+
+    Raises:
+      ValueError: a strength out of its range.
+    """
+    return Degradation(data.degradation, data.blur_sigma, data.noise_level, data.jpeg_quality)
+
+
+def open_sources(config: TrainConfig) -> list[Source]:
+    """Opens the training images: data sets as they are, folders and dead leaves in memory.
+
+    Raises:
+      ValueError: there are none, or some can't be used.
+    """
+    data, scale = config.data, config.model.scale
+    degraded = degradation(data)
+    sources: list[Source] = []
+    for number, name in enumerate(data.train):
+        lr = data.train_lr[number] if data.train_lr else None
+        folder = find_data_set(name, scale, data_dir(data))
+        if folder is None:
+            sources.append(
+                load_folder(
+                    name,
+                    scale=scale,
+                    min_lr_size=data.lr_patch_size,
+                    lr_root=lr,
+                    degradation=degraded,
+                    on_bad_image=data.on_bad_image,
+                    progress=progress_of(f"reading {name}"),
+                )
+            )
+            continue
+        records = RecordSource(folder, scale=scale, cache_bytes=int(data.cache_gib * 2**30))
+        if records.degradation != degraded:
+            raise ValueError(
+                f"the LR images of {name} are {records.degradation.label}, and data.degradation "
+                f"asks for {degraded.label}; set data.degradation, or build another data set"
+            )
+        sources.append(records)
+    if data.dead_leaves:
+        sources.append(
+            dead_leaves_pairs(
+                data.dead_leaves,
+                size=data.dead_leaves_size,
+                scale=scale,
+                seed=config.seed,
+                degradation=degraded,
+                progress=progress_of("generating dead leaves"),
+            )
+        )
+    if not sources:
+        raise ValueError(
+            "data.train names nothing and data.dead_leaves is 0; give training images, for example "
+            "data.train=path/to/DIV2K_train_HR"
+        )
+    return sources
+
+
+def choose_devices(
+    placement: Literal["auto", "host", "device"], needed: int, devices: list[jax.Device]
+) -> list[jax.Device]:
+    """The devices that are to hold the training images; none: they stay on the host.
+
+    Args:
+      placement: as the configuration has it.
+      needed: bytes of the images on the device.
+      devices: of this process.
+
+    Raises:
+      ValueError: placement is "device", and all devices together haven't the memory.
+    """
+    if placement == "host":
+        return []
+    room = [_memory(device) for device in devices]
+    share = _SHARE if placement == "auto" else 1.0
+    if needed <= share * room[0]:
+        return devices[:1]
+    if len(devices) > 1 and needed <= share * min(room) * len(devices):
+        return devices
+    if placement == "device":
+        raise ValueError(
+            f"data.placement is device, but the images take {needed / 2**30:.1f} GiB and "
+            f"{len(devices)} x {devices[0].device_kind} have {sum(room) / 2**30:.1f} GiB; set "
+            "data.placement=host, or build a data set with smaller or fewer sub-images"
+        )
+    return []
+
+
+def _memory(device: jax.Device) -> int:
+    """Bytes of memory that a program may use on a device."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def open_validation(config: TrainConfig) -> Benchmark | None:
+    """Reads the images that training is measured on into memory; None where there are none.
+
+    Raises:
+      ValueError: they can't be used.
+    """
+    data = config.data
+    if not data.validation:
+        return None
+    found = find_data_set(data.validation, config.model.scale, data_dir(data))
+    benchmark = open_benchmark(
+        found or data.validation, config.model.scale, degradation=degradation(data)
+    )
+    return benchmark.first(data.validation_images or len(benchmark)).in_memory()
+
+
+class Feed(AbstractContextManager):
+    """Training steps with their batches.
+
+    Attributes:
+      placement: where patches are cut.
+      sharding: of the training state.
+      most: steps that one call can take.
+      stream: what makes batches, or plans of them; its state is that of the data.
+    """
+
+    placement: Placement
+    sharding: Sharding
+    most: int
+    stream: Stream
+
+    def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
+        """Takes n steps from a state that it takes over.
+
+        Returns:
+          The state after them, and metrics of which the first n along the only axis count.
+        """
+        raise NotImplementedError
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+
+
+class HostFeed(Feed):
+    """Batches that the host cuts, one for each call."""
+
+    placement: Placement = "host"
+    most = 1
+
+    def __init__(self, stream: Stream, update: TrainStep) -> None:
+        """Takes the stream of batches and what a step does."""
+        self.stream = stream
+        self.sharding = SingleDeviceSharding(jax.local_devices()[0])
+        self._step = jax.jit(update, donate_argnums=0)
+
+    def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
+        """Takes the one step."""
+        state, metrics = self._step(state, jax.device_put(next(self.stream), self.sharding))
+        return state, {key: value[None] for key, value in metrics.items()}
+
+
+class DeviceFeed(Feed):
+    """Batches that are cut on the device, in a loop of steps."""
+
+    placement: Placement = "device"
+
+    def __init__(
+        self,
+        stream: Stream,
+        images: ResidentImages,
+        update: TrainStep,
+        *,
+        lr_patch_size: int,
+        most: int,
+    ) -> None:
+        """Takes the stream of plans, the images, and what a step does."""
+        self.stream = stream
+        self.most = most
+        self._images = images
+        if images.mesh is None:
+            self.sharding = SingleDeviceSharding(next(iter(images.lr.devices())))
+        else:
+            self.sharding = NamedSharding(images.mesh, PartitionSpec())
+        self._steps = make_train_steps(
+            update, lambda images, plan: cut_patches(images, plan, lr_patch_size)
+        )
+
+    def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
+        """Takes n steps."""
+        plans = [next(self.stream) for _ in range(n)]
+        padded = np.stack(plans + plans[-1:] * (self.most - n))  # one shape, one program
+        return self._steps(state, self._images, jax.device_put(padded, self.sharding), np.int32(n))
+
+
+def open_feed(config: TrainConfig, sources: list[Source], update: TrainStep) -> Feed:
+    """Puts training images where the configuration, or their size, wants them.
+
+    Raises:
+      ValueError: no batch can be made of them, or they don't fit.
+    """
+    data = config.data
+    options: dict[str, Any] = {
+        "lr_patch_size": data.lr_patch_size,
+        "batch_size": data.batch_size,
+        "seed": config.seed,
+        "weights": data.weights or None,
+    }
+    sampler = make_sampler(sources, **options)
+    devices = choose_devices(data.placement, resident_bytes(sources), jax.local_devices())
+    if not devices:
+        stream = make_train_iterator(
+            sources, **options, num_threads=data.num_threads, num_workers=data.num_workers
+        )
+        return HostFeed(stream, update)
+    images, shapes = put_images(sources, devices, progress_of("sending images to the device"))
+    return DeviceFeed(
+        Stream(Planner(sampler, shapes, data.lr_patch_size)),
+        images,
+        update,
+        lr_patch_size=data.lr_patch_size,
+        most=config.steps_per_call,
+    )
+
+
+class Pace:
+    """How many steps to send to the device at once: about what it does in a second.
+
+    Two calls are on their way at a time, so that the device never waits, and a signal is answered
+    within seconds.
+
+    Attributes:
+      steps: to send with the next call.
+    """
+
+    def __init__(self, most: int) -> None:
+        """Begins with one step at a time, of at most `most`."""
+        self.steps = 1
+        self._most = most
+        self._flying: collections.deque[tuple[Metrics, int]] = collections.deque()
+        self._landed: float | None = None
+
+    def sent(self, metrics: Metrics, n: int) -> None:
+        """Notes a call of n steps that has been sent, and waits for the one before the last."""
+        self._flying.append((metrics, n))
+        while len(self._flying) > 2:
+            self._wait()
+
+    def land(self) -> None:
+        """Waits for all calls."""
+        while self._flying:
+            self._wait()
+        self._landed = None
+
+    def _wait(self) -> None:
+        metrics, n = self._flying.popleft()
+        jax.block_until_ready(metrics)
+        now = time.perf_counter()
+        if self._landed is not None:
+            seconds = (now - self._landed) / n
+            self.steps = max(1, min(self._most, int(_CALL_SECONDS / seconds)))
+        self._landed = now
