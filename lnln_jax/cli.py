@@ -5,8 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
+from lnln_jax import prepare_command
+from lnln_jax.cli_options import add_degradation, degradation, pixels, scale, tile
 from lnln_jax.version import __version__
 
 MODEL_HELP = '"bicubic", or the folder of a training run, or a .safetensors, .pt or .pth file'
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=_train)
 
+    prepare_command.add_parser(commands)
+
     evaluate = commands.add_parser(
         "evaluate",
         help="PSNR and SSIM on benchmarks, beside bicubic",
@@ -74,10 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="folder",
-        help="HR images alone, HR/ beside LRx2/ or LR_bicubic/X2/, DIV2K's or SelfExSR's folders",
+        help="HR images alone, HR/ beside LRx2/ or LR_bicubic/X2/, DIV2K's or SelfExSR's folders, "
+        "or a data set of lnln prepare",
     )
     evaluate.add_argument(
-        "--scale", type=_scale, help="default: that of the first network, or 2 for bicubic alone"
+        "--scale", type=scale, help="default: that of the first network, or 2 for bicubic alone"
     )
     evaluate.add_argument(
         "--res-scale", type=float, help="of EDSRs from PyTorch (default: the authors')"
@@ -92,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "--channel", choices=("y", "rgb"), default="y", help="measure luma (default) or RGB"
     )
     evaluate.add_argument(
-        "--shave", type=_pixels, metavar="N", help="pixels to leave out at borders (default: scale)"
+        "--shave", type=pixels, metavar="N", help="pixels to leave out at borders (default: scale)"
     )
     evaluate.add_argument(
         "--no-rounding",
@@ -106,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         default="symmetric",
         help="what imresize sees beyond the edges where it makes LR images (default: symmetric)",
     )
+    add_degradation(evaluate)
     evaluate.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     evaluate.add_argument(
         "--output",
@@ -140,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     convert = commands.add_parser("convert", help="weights to .pt (PyTorch) or .safetensors")
     convert.add_argument("source", type=Path, help=MODEL_HELP.partition(", or ")[2])
     convert.add_argument("target", type=Path, help="a file; its suffix is its format")
-    convert.add_argument("--scale", type=_scale, help="of a VDSR from PyTorch")
+    convert.add_argument("--scale", type=scale, help="of a VDSR from PyTorch")
     convert.add_argument(
         "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
     )
@@ -152,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("inputs", nargs="+", type=Path, help="image files and folders of them")
     upscale.add_argument("--output", type=Path, required=True, help="folder for the results")
     upscale.add_argument(
-        "--scale", type=_scale, help="of bicubic (default: 2) or of a VDSR from PyTorch"
+        "--scale", type=scale, help="of bicubic (default: 2) or of a VDSR from PyTorch"
     )
     upscale.add_argument(
         "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
@@ -160,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     upscale.add_argument(
         "--tile",
-        type=_tile,
+        type=tile,
         default="auto",
         help='side in pixels of the tiles that a large photo is cut in; "auto" or "none"',
     )
@@ -168,28 +173,6 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--overwrite", action="store_true", help="replace existing results")
     upscale.set_defaults(run=_upscale)
     return parser
-
-
-def _scale(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
-
-
-def _pixels(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels")
-    return int(text)
-
-
-def _tile(text: str) -> int | Literal["auto"] | None:
-    if text == "auto":
-        return "auto"
-    if text == "none":
-        return None
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r} is no number of pixels, "auto" or "none"')
-    return int(text)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -218,7 +201,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         scale=args.scale,
         res_scale=args.res_scale,
         lr=args.lr,
-        protocol=Protocol(args.channel, args.shave, args.rounding, args.border),
+        protocol=Protocol(args.channel, args.shave, args.rounding, args.border, degradation(args)),
         self_ensemble=args.self_ensemble,
         output=args.output,
         save_images=args.save_images,

@@ -70,7 +70,7 @@ def run(
     models = _load(sources, scale, res_scale)
     names = distinct_names([model.name for model in models])
     named_sources = dict(zip(names[1:], (s for s in sources if s != "bicubic"), strict=True))
-    benchmarks = _open(folders, models[0].scale, lr)
+    benchmarks = _open(folders, models[0].scale, lr, protocol)
     panels = [_find_panel(text, benchmarks) for text in figures]
     with nullcontext() if output is None else _made(output, benchmarks):
         baselines = [_baseline(benchmark, protocol) for benchmark in benchmarks]
@@ -150,9 +150,13 @@ def _baseline(benchmark: Benchmark, protocol: Protocol) -> list[Result]:
     return []
 
 
-def _open(folders: Sequence[Path], scale: int, lr: Literal["auto", "imresize"]) -> list[Benchmark]:
+def _open(
+    folders: Sequence[Path], scale: int, lr: Literal["auto", "imresize"], protocol: Protocol
+) -> list[Benchmark]:
     """The benchmarks, under names that tell them apart."""
-    benchmarks = [open_benchmark(folder, scale, lr=lr) for folder in folders]
+    benchmarks = [
+        open_benchmark(folder, scale, lr=lr, degradation=protocol.degradation) for folder in folders
+    ]
     names = distinct_names([benchmark.name for benchmark in benchmarks])
     return [replace(each, name=name) for each, name in zip(benchmarks, names, strict=True)]
 

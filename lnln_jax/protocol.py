@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lnln_jax.data.degradations import BICUBIC, Degradation
 from lnln_jax.resize import Border
 
 Channel = Literal["y", "rgb"]
@@ -17,6 +18,7 @@ class Protocol:
       shave: pixels left out at each border; None for as many as the scale.
       rounding: whether results are clipped and rounded to uint8 before they are measured.
       border: how `imresize` goes on beyond the edges where it makes the LR images.
+      degradation: how LR images are made; other than bicubic, of all images.
 
     Raises:
       ValueError: a field has none of these values.
@@ -26,6 +28,7 @@ class Protocol:
     shave: int | None = None
     rounding: bool = True
     border: Border = "symmetric"
+    degradation: Degradation = BICUBIC
 
     def __post_init__(self) -> None:
         if self.channel not in ("y", "rgb"):

@@ -236,7 +236,7 @@ def test_overrides_may_stand_anywhere(tmp_path, config, capsys):
     ):
         error = fails(capsys, "train", *arguments)
         assert error == "data.batch_size is 0; it must be larger than 0"
-    assert "data.train names no folder" in fails(capsys, "train", config, *output)
+    assert "data.train names nothing" in fails(capsys, "train", config, *output)
     assert not (tmp_path / "run").exists()
 
 

@@ -9,9 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-import grain
 import numpy as np
-from absl import flags
 
 from lnln_jax.data.sampling import Sampler, offsets
 from lnln_jax.data.sources import Pair
@@ -69,6 +67,9 @@ class Stream:
         self._iterator: Any = None
 
     def _start(self) -> Any:
+        import grain
+        from absl import flags
+
         steps = grain.MapDataset.range(self._next, _ENDLESS).map(self._make)
         workers = self._workers
         options = grain.ReadOptions(

@@ -1,0 +1,61 @@
+"""Options that several commands of `lnln` share, and the types of their values."""
+
+import argparse
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from lnln_jax.data.degradations import Degradation
+
+
+def scale(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def pixels(text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels")
+    return int(text)
+
+
+def tile(text: str) -> int | Literal["auto"] | None:
+    """A number of pixels, "auto", or None for "none"."""
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of pixels, "auto" or "none"')
+    return int(text)
+
+
+def add_degradation(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how LR images are made."""
+    parser.add_argument(
+        "--degradation",
+        choices=("bicubic", "bd", "dn", "jpeg"),
+        default="bicubic",
+        help="how LR images are made: bicubic (default), bd (blur and downsampling), dn (bicubic "
+        "and noise) or jpeg (bicubic and compression)",
+    )
+    parser.add_argument(
+        "--blur-sigma", type=float, default=1.6, help="of bd, in HR pixels (default: 1.6)"
+    )
+    parser.add_argument(
+        "--noise-level", type=float, default=30.0, help="of dn, of 255 (default: 30)"
+    )
+    parser.add_argument("--jpeg-quality", type=int, default=40, help="of jpeg (default: 40)")
+
+
+def degradation(args: argparse.Namespace) -> "Degradation":
+    """What the options of `add_degradation` say.
+
+    Raises:
+      ValueError: a strength out of its range.
+    """
+    from lnln_jax.data.degradations import Degradation
+
+    return Degradation(args.degradation, args.blur_sigma, args.noise_level, args.jpeg_quality)
