@@ -2,35 +2,32 @@
 
     python scripts/benchmark_data.py --images data/BSDS400
     python scripts/benchmark_data.py --images data/BSDS400 --mosaic 2040x1356  # as large as DIV2K's
-    python scripts/benchmark_data.py --images data/BSDS400 --parts device      # without PyTorch
+    python scripts/benchmark_data.py --images data/BSDS400 --workers  # only steps; needs no PyTorch
 
-First batches that the host cuts, with every number of worker processes: the modes take turns, each
-in a process of its own. Then training steps whose patches are cut on the device, in turns with
-steps on one and the same batch. Prints tables; writes benchmark_data.json and benchmark_data.md.
-Needs Linux, and PyTorch for the first part.
+First batches that the host cuts, with several numbers of worker processes: the modes take turns,
+each in a process of its own. Then training steps whose patches are cut on the device, in turns with
+steps on one constant batch. Prints and writes benchmark_data.md, and benchmark_data.json with every
+measurement. Needs Linux.
 """
 
 import argparse
-import dataclasses
 import datetime
-import importlib.metadata
-import importlib.util
 import itertools
 import json
 import os
 import pickle
 import platform
 import random
-import re
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -44,87 +41,94 @@ from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.prepare import prepare_folder
 from lnln_jax.data.resident import Planner, cut_patches, put_images
 from lnln_jax.data.sub_images import Cut
-from lnln_jax.files import make_folder, write_file
 from lnln_jax.image_files import find_images, read_rgb
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.state import create_state, initialize, make_train_steps, make_update
 
 ROOT = Path(__file__).parents[1]
-BASELINE = "torch-edsr"
-MODES = {
-    BASELINE: "PyTorch's DataLoader as in the EDSR code base: one file of pickled pixels for each "
-    "image, opened for every patch; float32 tensors",
-    "host-memory": "`make_train_iterator`, decoded images in memory; uint8 arrays",
-    "host-records, first visits": "the same on a data set of `lnln prepare`, with no cache: every "
-    "patch decodes two PNG files",
-    "host-records, cached": "the same, all images in the cache",
-}
+BASELINE, MEMORY, CACHED = "torch-edsr", "host-memory", "host-records, cached"
+MODES = (BASELINE, MEMORY, "host-records, first visits", CACHED)
 WARM_UP = 16  # batches before each measurement; more than are made ahead
-QUIET = 0.1  # cores that other processes may keep busy while a time is taken
-TRIES = 3  # of a measurement, to find such a time
-SETTINGS = ("mosaic", "scale", "lr_patch_size", "batch", "rounds", "seconds")
-MOSAICS = 24
-SUB_IMAGE = 480
+QUIET, TRIES = 0.1, 3  # cores that others may keep busy in a measurement; tries to find such a time
 CALLS = 50  # of what takes about a millisecond
 MOST = 100  # training steps in a call
+HOST_COLUMNS = {  # key -> title and format
+    "workers": ("workers", "d"),
+    "mode": ("mode", "s"),
+    "patches_per_second": ("patches/s", ".0f"),
+    "ratio_by_time": ("to torch-edsr", ".2f"),
+    "cpu_seconds_per_1000": ("CPU s / 1000 patches", ".3f"),
+    "patches_per_cpu_second": ("patches / CPU s", ".0f"),
+    "ratio_by_core": ("to torch-edsr", ".2f"),
+    "cores_busy_elsewhere": ("cores busy elsewhere", ".2f"),
+}
+HOST_NOTES = """
+`torch-edsr` is a DataLoader as in the EDSR code base: one file of pickled pixels for each image,
+opened for every patch (all are in the page cache), float32 tensors. The others are
+`make_train_iterator` with uint8 arrays: on decoded images in memory, and on a data set of
+`lnln prepare`, where a first visit decodes two PNG files and later ones find them in the cache. CPU
+seconds are those of the main process and its workers together, so `patches / CPU s` is the rate of
+one core. Ratios are taken within a round, to `torch-edsr` with as many workers.
+"""
+DEVICE_COLUMNS = {
+    "network": ("network", "s"),
+    "batch": ("batch", "d"),
+    "lr_patch_size": ("LR patch", "d"),
+    "constant_ms": ("step, constant batch, ms", ".2f"),
+    "resident_ms": ("step with cutting, ms", ".2f"),
+    "difference_percent": ("difference, %", ".2f"),
+    "cut_ms": ("cutting alone, ms", ".3f"),
+    "cut_percent": ("of the step, %", ".3f"),
+    "plan_ms": ("plan on the host, ms", ".3f"),
+}
+DEVICE_NOTES = """
+Steps run in a loop inside one jitted call. The host makes plans while the device works.
+"""
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """The same images in the three forms that the modes read, and what is cut from them."""
 
-    hr: Path  # a PNG file each
-    binaries: Path  # folders "lr" and "hr" with a pickle file each
+    hr: Path  # PNG files
+    binaries: Path  # folders "lr" and "hr" of pickle files
     records: Path  # a data set of sub-images
     scale: int
-    lr_patch_size: int
+    size: int  # of LR patches
     batch: int
 
 
 def make_job(args: argparse.Namespace, folder: Path) -> Job:
-    """Writes the images in all forms.
-
-    Raises:
-      ValueError: there are no images, or all are too small.
-    """
-    side = args.scale * args.lr_patch_size
-    job = Job(folder / "hr", folder, folder, args.scale, args.lr_patch_size, args.batch)
-    for part in ("hr", "binaries/lr", "binaries/hr"):
-        (folder / part).mkdir(parents=True)
-    for number, image in enumerate(read_images(args, side)):
-        Image.fromarray(image).save(job.hr / f"{number:05}.png", compress_level=1)
-    source = load_folder(job.hr, scale=args.scale, min_lr_size=args.lr_patch_size)
+    """Writes the images in all forms; those too small for a patch are left out."""
+    hr, binaries, side = folder / "hr", folder / "binaries", args.scale * args.lr_patch_size
+    for part in (hr, binaries / "lr", binaries / "hr"):
+        part.mkdir(parents=True)
+    paths = [path for images in args.images for path in find_images(images)]
+    images: Iterable[np.ndarray] = map(read_rgb, paths)
+    if args.mosaic and paths:
+        joined = mosaics(map(read_rgb, itertools.cycle(paths)), *map(int, args.mosaic.split("x")))
+        images = itertools.islice(joined, args.count or 24)
+    large = (image for image in images if min(image.shape[:2]) >= side)
+    for number, image in enumerate(itertools.islice(large, args.count)):
+        Image.fromarray(image).save(hr / f"{number:05}.png", compress_level=1)
+    source = load_folder(hr, scale=args.scale, min_lr_size=args.lr_patch_size)
     for number, pair in enumerate(source):
         for kind, image in zip(("lr", "hr"), pair, strict=True):
-            with (folder / "binaries" / kind / f"{number:05}.pickle").open("wb") as file:
-                pickle.dump(image, file)
-    cut = Cut((args.scale,), size=SUB_IMAGE, step=SUB_IMAGE - side, min_side=side)
-    built = prepare_folder(job.hr, "benchmark", cut=cut, validation_every=0, data_dir=folder)
-    return dataclasses.replace(job, binaries=folder / "binaries", records=built.folder)
-
-
-def read_images(args: argparse.Namespace, side: int) -> Iterator[np.ndarray]:
-    """The first images, uint8 `H W 3`, that are large enough, or mosaics of all of them."""
-    paths = [path for folder in args.images for path in find_images(folder)]
-    if not paths:
-        raise ValueError(f"--images: no images in {', '.join(map(str, args.images))}")
-    if args.mosaic:
-        images = mosaics(map(read_rgb, itertools.cycle(paths)), *args.mosaic)
-        return itertools.islice(images, args.count or MOSAICS)
-    images = (image for image in map(read_rgb, paths) if min(image.shape[:2]) >= side)
-    return itertools.islice(images, args.count)
+            (binaries / kind / f"{number:05}.pickle").write_bytes(pickle.dumps(image))
+    cut = Cut((args.scale,), step=Cut.size - side, min_side=side)
+    built = prepare_folder(hr, "benchmark", cut=cut, validation_every=0, data_dir=folder)
+    return Job(hr, binaries, built.folder, args.scale, args.lr_patch_size, args.batch)
 
 
 def mosaics(images: Iterator[np.ndarray], width: int, height: int) -> Iterator[np.ndarray]:
     """Joins images, turned so that they lie, to larger ones without end."""
     while True:
         rows: list[np.ndarray] = []
-        while sum(row.shape[0] for row in rows) < height:
+        while sum(len(row) for row in rows) < height:
             row: list[np.ndarray] = []
             while sum(image.shape[1] for image in row) < width:
                 image = next(images)
                 row.append(np.rot90(image) if image.shape[0] > image.shape[1] else image)
-            low = min(image.shape[0] for image in row)
+            low = min(len(image) for image in row)
             rows.append(np.concatenate([image[:low] for image in row], axis=1)[:, :width])
         yield np.concatenate(rows)[:height]
 
@@ -135,11 +139,10 @@ class BinaryFiles:
     def __init__(self, job: Job) -> None:
         names = sorted(os.listdir(job.binaries / "hr"))
         self.paths = [[job.binaries / kind / name for kind in ("lr", "hr")] for name in names]
-        self.scale, self.size = job.scale, job.lr_patch_size
-        self.length = max(len(names), 2**18)  # long epochs, since workers start anew with each
+        self.scale, self.size = job.scale, job.size
 
     def __len__(self) -> int:
-        return self.length
+        return max(len(self.paths), 2**18)  # a long epoch, since workers start anew with each
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         import torch
@@ -162,35 +165,28 @@ class BinaryFiles:
         return tensors
 
 
-def open_batches(job: Job, mode: str, workers: int) -> Iterator[dict[str, Any]]:
-    """Endless batches: "lr" and "hr", tensors of PyTorch or arrays."""
+def open_batches(job: Job, mode: str, workers: int) -> Any:
+    """Endless batches, "lr" and "hr", of PyTorch's tensors or NumPy's arrays; with `close`."""
     if mode == BASELINE:
         import torch
 
         torch.set_num_threads(1)
-        loader = torch.utils.data.DataLoader(
-            BinaryFiles(job), job.batch, shuffle=True, num_workers=workers, drop_last=True
-        )
-        return itertools.chain.from_iterable(itertools.repeat(loader))
+        options = {"shuffle": True, "drop_last": True, "num_workers": workers}
+        loader = torch.utils.data.DataLoader(BinaryFiles(job), job.batch, **options)
+        return (batch for epoch in itertools.repeat(loader) for batch in epoch)
     source: Source
-    if mode == "host-memory":
-        source = load_folder(job.hr, scale=job.scale, min_lr_size=job.lr_patch_size)
+    if mode == MEMORY:
+        source = load_folder(job.hr, scale=job.scale, min_lr_size=job.size)
     else:
-        cache_bytes = 2**60 if mode == "host-records, cached" else 0
+        cache_bytes = 2**60 if mode == CACHED else 0
         source = RecordSource(job.records, scale=job.scale, cache_bytes=cache_bytes)
         for index in range(len(source) if cache_bytes else 0):
             source[index]
-    return make_train_iterator(
-        [source],
-        lr_patch_size=job.lr_patch_size,
-        batch_size=job.batch,
-        seed=0,
-        num_threads=0,
-        num_workers=workers,
-    )
+    sizes = {"lr_patch_size": job.size, "batch_size": job.batch}
+    return make_train_iterator([source], **sizes, seed=0, num_threads=0, num_workers=workers)
 
 
-_batches: Iterator[dict[str, Any]]  # of this process, which has one mode
+_batches: Any = None  # of this process, which has one mode
 
 
 def _open(job: Job, mode: str, workers: int) -> None:
@@ -200,7 +196,6 @@ def _open(job: Job, mode: str, workers: int) -> None:
 
 
 def _measure(seconds: float) -> dict[str, float]:
-    """Takes batches for some time."""
     for _ in range(WARM_UP):
         next(_batches)
     patches, machine, own, start = 0, busy_seconds(), cpu_seconds(), time.perf_counter()
@@ -215,274 +210,186 @@ def _measure(seconds: float) -> dict[str, float]:
     }
 
 
+def _close() -> None:
+    _batches.close()
+
+
 def cpu_seconds() -> float:
     """CPU time of this process and of the living ones that it started."""
     others = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
     return time.process_time() + sum(times.user + times.system for times in others)
 
 
-def measure_host(job: Job, workers: int, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """A row for each mode, with a list of what each round gave."""
+def measure_host(job: Job, workers: int, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each mode, with lists of what each round gave."""
+    print(f"cutting on the host with {workers} workers", flush=True)
     pools = {mode: ProcessPoolExecutor(1, get_context("spawn")) for mode in MODES}
-    started = [pool.submit(_open, job, mode, workers) for mode, pool in pools.items()]
-    for future in started:
-        future.result()
-    samples: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
-    for _ in range(rounds):
+    for opened in [pools[mode].submit(_open, job, mode, workers) for mode in MODES]:
+        opened.result()
+    rows: dict[str, dict[str, Any]] = {mode: {"workers": workers, "mode": mode} for mode in MODES}
+    for _ in range(args.rounds):
         for mode, pool in pools.items():
-            tries = []
-            while len(tries) < TRIES and not any(_elsewhere(t) < QUIET for t in tries):
-                tries.append(pool.submit(_measure, seconds).result())
-            samples[mode].append(min(tries, key=_elsewhere))
+            tries: list[dict[str, float]] = []
+            while len(tries) < TRIES and all(t["cores_busy_elsewhere"] > QUIET for t in tries):
+                tries.append(pool.submit(_measure, args.seconds).result())
+            for key, value in min(tries, key=lambda t: t["cores_busy_elsewhere"]).items():
+                rows[mode].setdefault(key, []).append(value)
     for pool in pools.values():
+        pool.submit(_close).result()
         pool.shutdown()
-    rows = []
-    for mode, taken in samples.items():
-        row: dict[str, Any] = {"mode": mode, "workers": workers}
-        row |= {key: [sample[key] for sample in taken] for key in taken[0]}
-        for key, ratio in (
-            ("patches_per_second", "ratio_by_time"),
-            ("patches_per_cpu_second", "ratio_by_core"),
-        ):
-            pairs = zip(taken, samples[BASELINE], strict=True)
-            row[ratio] = [sample[key] / baseline[key] for sample, baseline in pairs]
-        rows.append(row)
-    return rows
-
-
-def _elsewhere(sample: dict[str, float]) -> float:
-    return sample["cores_busy_elsewhere"]
+    rates = {"ratio_by_time": "patches_per_second", "ratio_by_core": "patches_per_cpu_second"}
+    for row, (ratio, rate) in itertools.product(rows.values(), rates.items()):
+        row[ratio] = [a / b for a, b in zip(row[rate], rows[BASELINE][rate], strict=True)]
+    return list(rows.values())
 
 
 def measure_device(job: Job, path: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Steps of a network on patches that the device cuts, and on one batch again and again."""
+    print(f"cutting on the device for {path.name}", flush=True)
     config = load_config(path, [f"model.scale={job.scale}"])
-    batch = args.train_batch or config.data.batch_size
+    batch_size = args.train_batch or config.data.batch_size
     size = args.train_patch or config.data.lr_patch_size
     source = load_folder(job.hr, scale=job.scale, min_lr_size=size)
-    sampler = make_sampler([source], lr_patch_size=size, batch_size=batch, seed=0)
+    sampler = make_sampler([source], lr_patch_size=size, batch_size=batch_size, seed=0)
     images, shapes = put_images([source], jax.devices()[:1])
     stream = Stream(Planner(sampler, shapes, size))
-    cut = jax.jit(cut_patches, static_argnums=2)
     plans = jax.device_put(np.stack([next(stream) for _ in range(MOST)]))
-    single = list(plans[:CALLS])
-    constant = cut(images, single[0], size)
-    module, schedule = build_module(config), halving_schedule(config.optimizer)
-    optimizer = make_optimizer(config.optimizer)
+    plan_list = list(plans[:CALLS])
+    cut = jax.jit(cut_patches, static_argnums=2)
+    module, optimizer = build_module(config), make_optimizer(config.optimizer)
+    schedule = halving_schedule(config.optimizer)
     update = make_update(module, optimizer, schedule=schedule, loss=config.loss)
     fixed = make_train_steps(update, lambda batch, plan: batch)
     cutting = make_train_steps(update, lambda images, plan: cut_patches(images, plan, size))
-
-    def new_plans(n: int) -> jax.Array:
-        new = [next(stream) for _ in range(n)]
-        return jax.device_put(np.stack(new + new[-1:] * (MOST - n)))
-
-    calls: dict[str, Callable[[Any, int], Any]] = {
-        "constant": lambda state, n: fixed(state, constant, plans, np.int32(n)),
-        "resident": lambda state, n: cutting(state, images, new_plans(n), np.int32(n)),
+    variants = {
+        "constant_ms": (fixed, cut(images, plans[0], size)),
+        "resident_ms": (cutting, images),
     }
-    states = {}
-    for name, call in calls.items():
-        print(f"{path.name}: compiling the steps ({name})", flush=True)
-        state = create_state(initialize(module, 0), optimizer, ema=False)
-        (state, _), _ = timed(lambda call=call, state=state: call(state, 1))
-        (states[name], _), seconds = timed(lambda call=call, state=state: call(state, 1))
-    n = int(np.clip(args.seconds / seconds, 1, MOST))
-    names = ("constant", "resident", "cut", "plan")
-    ms: dict[str, list[float]] = {f"{name}_ms": [] for name in names}
+    state = create_state(initialize(module, 0), optimizer, ema=False)
+    states = {name: jax.device_put(jax.device_get(state), jax.devices()[0]) for name in variants}
+
+    def take(name: str, n: int) -> jax.Array:
+        steps, taken = variants[name]
+        states[name], metrics = steps(states[name], taken, plans, np.int32(n))
+        return metrics["loss"]
+
+    for name in variants:
+        take(name, 1)
+    n = int(np.clip(args.seconds / timed(lambda: take("constant_ms", 1)), 1, MOST))
+    row: dict[str, Any] = {key: [] for key in DEVICE_COLUMNS}
     for number in range(args.rounds):
-        for name in list(calls)[:: -1 if number % 2 else 1]:
-            call, state = calls[name], states[name]
-            (states[name], _), seconds = timed(lambda call=call, state=state: call(state, n))
-            ms[f"{name}_ms"].append(1000 * seconds / n)
-        _, seconds = timed(lambda: [cut(images, plan, size) for plan in single])
-        ms["cut_ms"].append(1000 * seconds / CALLS)
-        _, seconds = timed(lambda: [next(stream) for _ in range(CALLS)])
-        ms["plan_ms"].append(1000 * seconds / CALLS)
-    pairs = list(zip(ms["resident_ms"], ms["constant_ms"], strict=True))
-    parts = zip(ms["cut_ms"], ms["constant_ms"], strict=True)
-    return {
-        "network": path.stem,
-        "parameters": sum(x.size for x in jax.tree.leaves(states["constant"].variables["params"])),
-        "batch": batch,
-        "lr_patch_size": size,
-        "steps_per_call": n,
-        "device": jax.devices()[0].device_kind,
-        **ms,
-        "difference_percent": [100 * (resident / base - 1) for resident, base in pairs],
-        "cut_percent": [100 * part / base for part, base in parts],
-    }
-
-
-def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = jax.block_until_ready(function())
-    return result, time.perf_counter() - start
-
-
-def spread(values: list[float], form: str) -> str:
-    """Median and range."""
-    low, middle, high = (format(v, form) for v in (min(values), np.median(values), max(values)))
-    return f"{middle} ({low}-{high})"
-
-
-def table(rows: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> str:
-    """Markdown; columns are a key of the rows, its title, and the format of its numbers."""
-    titles = [title for title, _ in columns.values()]
-    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
-    for row in rows:
-        cells = (
-            spread(row[key], form) if isinstance(row[key], list) else format(row[key], form)
-            for key, (_, form) in columns.items()
+        for name in list(variants)[:: -1 if number % 2 else 1]:
+            row[name].append(1000 * timed(lambda name=name: take(name, n)) / n)
+        seconds = timed(lambda: [cut(images, plan, size) for plan in plan_list])
+        row["cut_ms"].append(1000 * seconds / CALLS)
+        seconds = timed(lambda: [next(stream) for _ in range(CALLS)])
+        row["plan_ms"].append(1000 * seconds / CALLS)
+        row["difference_percent"].append(
+            100 * (row["resident_ms"][-1] / row["constant_ms"][-1] - 1)
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        row["cut_percent"].append(100 * row["cut_ms"][-1] / row["constant_ms"][-1])
+    sizes = {"batch": batch_size, "lr_patch_size": size, "steps_per_call": n}
+    return row | {"network": path.stem} | sizes
+
+
+def timed(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - start
 
 
 def to_markdown(results: dict[str, Any]) -> str:
-    settings, system, load = results["settings"], results["system"], results["load_average"]
-    images = settings["images"]
-    kind = "mosaics of the images" if settings["mosaic"] else "images"
-    parts = [
-        "# Training data\n\n"
-        f"`{results['command']}`, {results['date']}. {system['cpu']}, {system['cores']} cores; "
-        f"Python {system['python']}, jax {system['jax']} on {system['device']}, "
-        f"torch {system['torch']}, grain {system['grain']}.\n\n"
-        f"{images['count']} {kind} in {images['folders']}, {images['smallest']} to "
-        f"{images['largest']} pixels, x{settings['scale']}."
-        + (
-            " The mosaics are joined of real photographs and stand in for DIV2K's images of 2K "
-            "pixels."
-            if settings["mosaic"]
-            else ""
-        )
-        + f" Medians (and ranges) of {settings['rounds']} rounds, in each of which everything is "
-        f"measured once, for {settings['seconds']:g} s. One-minute load: {load['start']:.2f} "
-        f"before, {load['end']:.2f} after."
-    ]
+    settings, load = results["settings"], results["load_average"]
+    system = ", ".join(f"{key} {value}" for key, value in results["system"].items())
+    text = (
+        f"# Training data\n\n`{results['command']}`, {results['date']}. {system}. "
+        f"{results['images']}, x{settings['scale']}. Medians (and ranges) of {settings['rounds']} "
+        f"rounds, {settings['seconds']:g} s for a measurement. Load average {load[0]:.2f} before, "
+        f"{load[1]:.2f} after (this run included).\n"
+    )
+    if settings["mosaic"]:
+        text += "Mosaics join real photographs and stand in for DIV2K's images of that size.\n"
     if results["host"]:
-        modes = "\n".join(f"- {mode}: {text}." for mode, text in MODES.items())
-        columns = {
-            "workers": ("workers", "d"),
-            "mode": ("mode", "s"),
-            "patches_per_second": ("patches/s", ".0f"),
-            "ratio_by_time": ("to torch-edsr", ".2f"),
-            "cpu_seconds_per_1000": ("CPU s / 1000", ".3f"),
-            "patches_per_cpu_second": ("patches/s per core", ".0f"),
-            "ratio_by_core": ("to torch-edsr, per core", ".2f"),
-            "cores_busy_elsewhere": ("cores busy elsewhere", ".2f"),
-        }
-        parts.append(
-            f"## Cut on the host\n\nBatches of {settings['batch']} patches, LR "
-            f"{settings['lr_patch_size']}x{settings['lr_patch_size']}.\n\n{modes}\n\n"
-            f"{table(results['host'], columns)}\n\nAll files are in the page cache. CPU seconds "
-            "are those of the main process and its workers. Ratios are taken within a round, to "
-            "torch-edsr with as many workers."
-        )
+        patches = f"batches of {settings['batch']}, LR {settings['lr_patch_size']} pixels square"
+        text += f"\n## Cut on the host: {patches}\n\n{table(results['host'], HOST_COLUMNS)}"
+        text += HOST_NOTES
     if results["device"]:
-        columns = {
-            "network": ("network", "s"),
-            "parameters": ("parameters", ",d"),
-            "batch": ("batch", "d"),
-            "lr_patch_size": ("LR patch", "d"),
-            "constant_ms": ("step, constant batch, ms", ".2f"),
-            "resident_ms": ("step with cutting, ms", ".2f"),
-            "difference_percent": ("difference, %", ".2f"),
-            "cut_ms": ("cutting alone, ms", ".3f"),
-            "cut_percent": ("of the step, %", ".3f"),
-            "plan_ms": ("plan on the host, ms", ".3f"),
-        }
-        parts.append(
-            f"## Cut on the device\n\n{table(results['device'], columns)}\n\nSteps run in one "
-            "call of a jitted loop. Those with cutting include the plans that the host makes and "
-            "sends, which a training makes while the device works."
-        )
-    return "\n\n".join(parts) + "\n"
+        text += f"\n## Cut on the device\n\n{table(results['device'], DEVICE_COLUMNS)}"
+        text += DEVICE_NOTES
+    return text
 
 
-def describe_images(args: argparse.Namespace, job: Job) -> dict[str, Any]:
-    sizes = sorted((Image.open(path).size for path in job.hr.iterdir()), key=np.prod)
-    smallest, largest = (f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
-    folders = ", ".join(folder.name for folder in args.images)
-    return {"folders": folders, "count": len(sizes), "smallest": smallest, "largest": largest}
+def table(rows: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> str:
+    def cell(value: Any, form: str) -> str:
+        if not isinstance(value, list):
+            return format(value, form)
+        low, middle, high = (format(v, form) for v in (min(value), np.median(value), max(value)))
+        return f"{middle} ({low}-{high})"
+
+    lines = [[title for title, _ in columns.values()], ["---"] * len(columns)]
+    lines += [[cell(row[key], form) for key, (_, form) in columns.items()] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def describe_system() -> dict[str, Any]:
     facts = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "grain")}
-    has_torch = importlib.util.find_spec("torch") is not None
+    names = {key.strip(): value.strip() for key, _, value in facts}
+    versions = {package.name: package.version for package in metadata.distributions()}
     return {
-        "cpu": {key.strip(): value.strip() for key, _, value in facts}.get("model name", "CPU"),
+        "processor": names.get("model name", platform.machine()),
         "cores": len(os.sched_getaffinity(0)),
         "device": jax.devices()[0].device_kind,
-        "python": platform.python_version(),
-        "torch": importlib.metadata.version("torch") if has_torch else "not installed",
-        **versions,
-    }
+        "Python": platform.python_version(),
+    } | {name: versions[name] for name in ("jax", "grain", "torch") if name in versions}
 
 
-def mosaic_size(text: str) -> tuple[int, int]:
-    if not re.fullmatch("[1-9][0-9]*x[1-9][0-9]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r}; write it as 2040x1356, width first")
-    width, height = map(int, text.split("x"))
-    return width, height
-
-
-def _parser() -> argparse.ArgumentParser:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--images", type=Path, nargs="+", required=True, help="folders of HR images")
-    add("--mosaic", type=mosaic_size, metavar="WxH", help="join images to larger ones")
-    add("--count", type=int, help=f"images; default: all, or {MOSAICS} mosaics")
+    add("--mosaic", metavar="WIDTHxHEIGHT", help="join images to larger ones of this size")
+    add("--count", type=int, help="how many images; default: all, or 24 mosaics")
     add("--scale", type=int, choices=(2, 3, 4), default=2)
     add("--lr-patch-size", type=int, default=48)
     add("--batch", type=int, default=16)
-    add("--workers", type=int, nargs="+", default=[0, 1, 2])
+    add("--workers", type=int, nargs="*", default=[0, 1, 2], help="none: only steps are measured")
     add("--rounds", type=int, default=5)
-    add("--seconds", type=float, default=3.0, help="of a measurement")
-    add("--parts", nargs="+", choices=("host", "device"), default=["host", "device"])
+    add("--seconds", type=float, default=3.0, help="that a measurement takes, about")
     networks = [ROOT / "configs" / f"{name}.py" for name in ("lnln_x2", "lnln_small_x2")]
-    add("--networks", type=Path, nargs="+", default=networks, help="config files")
+    add("--networks", type=Path, nargs="*", default=networks, help="config files; may be none")
     add("--train-batch", type=int, help="default: the config's")
     add("--train-patch", type=int, help="default: the config's")
     add("--output", type=Path, default=Path("out/data"))
-    return parser
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = _parser()
-    args = parser.parse_args()
-    if sys.platform != "linux":
-        parser.error("only Linux says in /proc what time processes take")
-    if "host" in args.parts and importlib.util.find_spec("torch") is None:
-        parser.error("PyTorch is missing: install the torch extra, or give --parts device")
+    args = parse_arguments()
+    keys = ("mosaic", "scale", "lr_patch_size", "batch", "rounds", "seconds")
     results: dict[str, Any] = {
         "command": shlex.join(["python", os.path.relpath(__file__, ROOT), *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
-        "settings": {key: getattr(args, key) for key in SETTINGS},
-        "load_average": {"start": os.getloadavg()[0]},
+        "settings": {key: getattr(args, key) for key in keys},
+        "load_average": [os.getloadavg()[0]],
         "host": [],
         "device": [],
     }
     with tempfile.TemporaryDirectory() as folder:
-        print("writing the images", flush=True)
-        try:
-            job = make_job(args, Path(folder))
-        except ValueError as error:
-            parser.error(str(error))
-        results["settings"]["images"] = describe_images(args, job)
-        for workers in args.workers if "host" in args.parts else []:
-            print(f"cutting on the host, {workers} workers", flush=True)
-            results["host"] += measure_host(job, workers, args.rounds, args.seconds)
-        for path in args.networks if "device" in args.parts else []:
-            results["device"].append(measure_device(job, path, args))
-    results["load_average"]["end"] = os.getloadavg()[0]
+        print("writing the images in all forms", flush=True)
+        job = make_job(args, Path(folder))
+        sizes = [Image.open(path).size for path in job.hr.iterdir()]
+        small, large = ("x".join(map(str, f(sizes, key=np.prod))) for f in (min, max))
+        origin = f"{'mosaics of ' if args.mosaic else ''}{', '.join(p.name for p in args.images)}"
+        results["images"] = f"{len(sizes)} images ({origin}), {small} to {large} pixels"
+        for workers in args.workers:
+            results["host"] += measure_host(job, workers, args)
+        results["device"] = [measure_device(job, path, args) for path in args.networks]
+    results["load_average"].append(os.getloadavg()[0])
     results["system"] = describe_system()
-    make_folder(args.output)
-    report = to_markdown(results)
-    write_file(args.output / "benchmark_data.json", (json.dumps(results, indent=1) + "\n").encode())
-    write_file(args.output / "benchmark_data.md", report.encode())
-    print(f"\n{report}\nwrote {args.output}/benchmark_data.json and .md")
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "benchmark_data.json").write_text(json.dumps(results, indent=1) + "\n")
+    (args.output / "benchmark_data.md").write_text(to_markdown(results))
+    print(f"\n{to_markdown(results)}\nwrote benchmark_data.json and .md in {args.output}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, naming, splits
+from tensorflow_datasets.proto import tf_example_pb2
 
 from lnln_jax.data import shards
 from lnln_jax.data.origins import Origin
@@ -285,7 +286,9 @@ def _serialize(
     serializer: example_serializer.ExampleSerializer,
     example: shards.Example,
 ) -> bytes:
-    return serializer.serialize_example(features.encode_example(example))
+    record = serializer.serialize_example(features.encode_example(example))
+    # The same bytes in every process: protocol buffers have no order of their own.
+    return tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True)
 
 
 def _in_words(cut: Cut) -> str:

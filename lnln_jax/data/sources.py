@@ -9,6 +9,7 @@ import concurrent.futures
 import itertools
 import logging
 import os
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 _MAX_LISTED = 20
+_sharing = threading.Lock()
 _logger = logging.getLogger(__name__)
 
 
@@ -96,18 +98,22 @@ class PairSource:
 
     def __getstate__(self) -> dict[str, Any]:
         """For worker processes: the pixels move to memory that they share."""
-        if self._shared is None:
-            images = list(itertools.chain.from_iterable(self._pairs))
-            memory = SharedMemory(sum(image.size for image in images))
-            start, shared = 0, []
-            for image in images:
-                shared.append(memory.array(start, image.shape))
-                shared[-1][:] = image
-                start += image.size
-            self._pairs = list(zip(shared[::2], shared[1::2], strict=True))
-            self._shared = memory
+        with _sharing:  # Grain starts several workers at the same time
+            if self._shared is None:
+                self._share()
         shapes = [lr.shape for lr, _ in self._pairs]
         return self.__dict__ | {"_pairs": shapes}
+
+    def _share(self) -> None:
+        images = list(itertools.chain.from_iterable(self._pairs))
+        memory = SharedMemory(sum(image.size for image in images))
+        start, shared = 0, []
+        for image in images:
+            shared.append(memory.array(start, image.shape))
+            shared[-1][:] = image
+            start += image.size
+        self._pairs = list(zip(shared[::2], shared[1::2], strict=True))
+        self._shared = memory
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
