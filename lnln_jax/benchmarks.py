@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
-from lnln_jax.data.records import RecordSource
+from lnln_jax.data.records import RecordSource, find_data_set
 from lnln_jax.image import modcrop, to_uint8
 from lnln_jax.image_files import find_images, read_photo, read_rgb
 from lnln_jax.resize import Border, imresize
@@ -178,8 +178,8 @@ def open_benchmark(
     folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; give one that holds HR images")
-    if (folder / "dataset_info.json").exists():
-        return _from_records(folder, scale, degradation)
+    if data_set := find_data_set(str(folder), scale, folder):
+        return _from_records(data_set, scale, degradation)
     if folder.name.startswith("image_SRF_"):
         if folder.name != f"image_SRF_{scale}":
             raise ValueError(

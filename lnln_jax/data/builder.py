@@ -67,6 +67,7 @@ class SubImages(  # type: ignore[call-arg]
         name: str,
         find: Callable[[], Mapping[str, Sequence[Origin]]],
         *,
+        fixed: bool = False,
         cut: Cut,
         description: Description,
         data_dir: Path,
@@ -79,6 +80,8 @@ class SubImages(  # type: ignore[call-arg]
         Args:
           name: lower-case letters, digits and underscores, a letter first.
           find: returns the images of each of `SPLITS`, after downloading them where that is needed.
+          fixed: whether these are always the same, so that they need not be found to know that a
+            data set is there.
           cut: how images are cut.
           description: what the data set says of itself.
           data_dir: where TFDS data sets lie.
@@ -98,6 +101,7 @@ class SubImages(  # type: ignore[call-arg]
         self.cut = cut
         self.left_out: dict[str, str] = {}
         self._find = find
+        self._fixed = fixed
         self._description = description
         self._stop = on_bad_image == "stop"
         self._workers = workers
@@ -145,6 +149,9 @@ class SubImages(  # type: ignore[call-arg]
         target = Path(self.data_dir)
         work = target.with_name(f"incomplete.{target.name}")
         with exclusive(target.parent, f"building {self.name}"):
+            if self._fixed and target.exists():
+                self._check_same(target, None)
+                return
             planned = [
                 shard
                 for split, origins in self._find().items()
@@ -183,10 +190,11 @@ class SubImages(  # type: ignore[call-arg]
             shutil.rmtree(work)
             self.info.update_data_dir(str(target))
 
-    def _check_same(self, target: Path, plan: str) -> None:
-        """Refuses to take another data set for this one."""
+    def _check_same(self, target: Path, plan: str | None) -> None:
+        """Refuses to take another data set for this one; without a plan, one of other settings."""
         metadata = json.loads((target / "metadata.json").read_text())
-        if metadata.get("plan") != plan:
+        expected = {"plan": plan} if plan else self.cut.settings()
+        if expected != {key: metadata.get(key) for key in expected}:
             raise ValueError(
                 f"{target} is a data set of other images or settings; choose another name, or "
                 "remove that folder"

@@ -189,14 +189,13 @@ def _fetch(
     infos = {}
     for name, (size, sha256) in archives.items():
         source = f"{url.rstrip('/')}/{name}"
-        if not (folder / name).exists():  # or the manager checks it below
-            download(
-                source,
-                folder / name,
-                size=size,
-                sha256=sha256,
-                progress=progress_of(f"fetching {name}"),
-            )
+        download(
+            source,
+            folder / name,
+            size=size,
+            sha256=sha256,
+            progress=progress_of(f"fetching {name}"),
+        )
         infos[source] = checksums.UrlInfo(tfds.core.utils.Size(size), sha256, name)
     manager = tfds.download.DownloadManager(
         download_dir=data_dir / "downloads",
@@ -205,6 +204,7 @@ def _fetch(
         dataset_name=DIV2K_NAME,
         force_checksums_validation=True,
     )
+    tfds.disable_progress_bar()  # there have been ours
     return [Path(manager.download(source)) for source in infos]
 
 
@@ -224,6 +224,7 @@ def _build(
     builder = SubImages(
         name,
         find,
+        fixed=name == DIV2K_NAME,
         cut=cut,
         description=description,
         data_dir=data_dir or default_data_dir(),

@@ -1,0 +1,181 @@
+"""Tests of images on the device: the batches are the host's, bit for bit."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+from test_pipeline import coded_source
+
+from lnln_jax.data import PairSource, dead_leaves_pairs, make_train_iterator
+from lnln_jax.data.pipeline import Stream, make_sampler
+from lnln_jax.data.resident import Planner, cut_patches, put_images, resident_bytes
+from lnln_jax.models import create_model
+from lnln_jax.state import create_state, initialize, make_train_steps, make_update
+
+OPTIONS = {"lr_patch_size": 6, "batch_size": 8, "seed": 3}
+
+
+def planned(sources, shapes, **options):
+    options = OPTIONS | options
+    return Stream(Planner(make_sampler(sources, **options), shapes, options["lr_patch_size"]))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("weights", [None, [0.7, 0.3]])
+def test_patches_are_those_that_the_host_cuts(scale, weights):
+    # Of several shapes, portrait and landscape, and one that is just a patch.
+    sources = [
+        coded_source(5, height=9, width=23, scale=scale),
+        PairSource(
+            [
+                *coded_source(3, scale=scale, first=5),
+                *coded_source(1, height=6, width=6, scale=scale),
+            ],
+            name="mixed",
+            scale=scale,
+        ),
+    ]
+    images, shapes = put_images(sources, jax.devices()[:1])
+    assert images.lr.nbytes + images.hr.nbytes == resident_bytes(sources)
+    assert shapes.tolist() == [list(lr.shape[:2]) for source in sources for lr, _ in source]
+    cut = jax.jit(lambda images, plan: cut_patches(images, plan, 6))
+    plans = planned(sources, shapes, weights=weights)
+    batches = make_train_iterator(sources, **OPTIONS, weights=weights)
+    for _ in range(12):
+        batch, expected = cut(images, next(plans)), next(batches)
+        for key in ("lr", "hr"):
+            np.testing.assert_array_equal(batch[key], expected[key], strict=True)
+
+
+def test_images_are_sent_in_pieces(monkeypatch):
+    source = dead_leaves_pairs(7, size=(24, 40), scale=2, seed=0)
+    monkeypatch.setattr("lnln_jax.data.resident._CHUNK", 3 * 24 * 40 * 3)
+    calls = []
+    images, _ = put_images([source], jax.devices()[:1], lambda *count: calls.append(count))
+    assert calls == [(3, 7), (6, 7), (7, 7)]
+    for i, (lr, hr) in enumerate(source):
+        np.testing.assert_array_equal(images.lr[i], lr)
+        np.testing.assert_array_equal(images.hr[i], hr)
+
+
+@pytest.fixture(scope="module")
+def training():
+    """What a step does, and a fresh state."""
+    module = create_model("lnln", 2, n_resgroups=1, n_resblocks=2, n_feats=8, reduction=4)
+    optimizer = optax.adam(1e-3)
+    update = make_update(module, optimizer, schedule=optax.constant_schedule(1e-3))
+    with jax.numpy_dtype_promotion("standard"):  # Optax raises a float to an integer power
+        yield update, lambda: create_state(initialize(module, 0), optimizer, ema=False)
+
+
+def test_how_steps_are_grouped_changes_no_bit(training):
+    update, fresh = training
+    source = dead_leaves_pairs(3, size=32, scale=2, seed=0)
+    images, shapes = put_images([source], jax.devices()[:1])
+    steps = make_train_steps(update, lambda images, plan: cut_patches(images, plan, 6))
+
+    def run(groups):
+        stream, state, rows = planned([source], shapes), fresh(), []
+        for n in groups:
+            plans = np.stack([next(stream) for _ in range(n)])
+            plans = np.concatenate([plans, plans[:1].repeat(6 - n, axis=0)])
+            state, metrics = steps(state, images, plans, np.int32(n))
+            rows.append(jax.tree.map(lambda row, n=n: np.asarray(row[:n]), metrics))
+        joined = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+        return jax.device_get(state), joined
+
+    reference, metrics = run([1] * 6)
+    assert int(reference.step) == 6
+    assert len(metrics["loss"]) == 6
+    for groups in ([6], [4, 2], [1, 5]):
+        state, same = run(groups)
+        jax.tree.map(np.testing.assert_array_equal, state, reference)
+        jax.tree.map(np.testing.assert_array_equal, same, metrics)
+    assert steps._cache_size() == 1  # one program for any number
+
+
+def test_steps_on_the_device_are_those_on_the_host(training):
+    update, fresh = training
+    source = dead_leaves_pairs(3, size=32, scale=2, seed=0)
+    images, shapes = put_images([source], jax.devices()[:1])
+    steps = make_train_steps(update, lambda images, plan: cut_patches(images, plan, 6))
+    stream = planned([source], shapes)
+    plans = np.stack([next(stream) for _ in range(4)])
+    on_device, metrics = steps(fresh(), images, plans, np.int32(4))
+    on_host, losses, step = fresh(), [], jax.jit(update)
+    for _, batch in zip(range(4), make_train_iterator([source], **OPTIONS), strict=False):
+        on_host, row = step(on_host, batch)
+        losses.append(row["loss"])
+    # Two programs of the same arithmetic, which round differently.
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
+    difference = optax.tree.norm(
+        jax.tree.map(np.subtract, on_device.variables["params"], on_host.variables["params"])
+    )
+    assert difference < 1e-5 * optax.tree.norm(on_host.variables["params"])
+
+
+SHARDED = """
+import json, sys
+import jax, numpy as np, optax
+from lnln_jax.data import dead_leaves_pairs, make_train_iterator
+from lnln_jax.data.pipeline import Stream, make_sampler
+from lnln_jax.data.resident import Planner, cut_patches, put_images
+from lnln_jax.models import create_model
+from lnln_jax.state import create_state, initialize, make_train_steps, make_update
+from jax.sharding import NamedSharding, PartitionSpec
+
+count, batch_size = map(int, sys.argv[1:])
+sources = [dead_leaves_pairs(5, size=(24, 40), scale=2, seed=0)]
+options = dict(lr_patch_size=6, batch_size=batch_size, seed=3)
+devices = jax.devices()[:count]
+images, shapes = put_images(sources, devices)
+stream = Stream(Planner(make_sampler(sources, **options), shapes, 6))
+plans = np.stack([next(stream) for _ in range(3)])
+cut = jax.jit(lambda images, plan: cut_patches(images, plan, 6))
+host = make_train_iterator(sources, **options)
+for plan in plans:
+    batch, expected = cut(images, plan), next(host)
+    for key in batch:
+        np.testing.assert_array_equal(batch[key], expected[key], strict=True)
+shares = sorted(shard.data.nbytes for shard in images.hr.addressable_shards)
+
+module = create_model("lnln", 2, n_resgroups=1, n_resblocks=2, n_feats=8, reduction=4)
+optimizer = optax.adam(1e-3)
+update = make_update(module, optimizer, schedule=optax.constant_schedule(1e-3))
+state = create_state(initialize(module, 0), optimizer, ema=False)
+if count > 1:
+    state = jax.device_put(state, NamedSharding(images.mesh, PartitionSpec()))
+steps = make_train_steps(update, lambda images, plan: cut_patches(images, plan, 6))
+state, metrics = steps(state, images, plans, np.int32(3))
+print(json.dumps({"shares": shares, "loss": np.asarray(metrics["loss"]).tolist()}))
+"""
+
+
+def run_sharded(tmp_path, count, batch_size):
+    script = tmp_path / "sharded.py"
+    script.write_text(SHARDED)
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    result = subprocess.run(
+        [sys.executable, "-W", "error", script, str(count), str(batch_size)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_images_shared_by_several_devices(tmp_path):
+    one = run_sharded(tmp_path, 1, 8)
+    assert one["shares"] == [5 * 24 * 40 * 3]
+    for count in (2, 3, 4):  # three divide neither the images nor the batch
+        several = run_sharded(tmp_path, count, 8)
+        assert several["shares"] == [-(-5 // count) * 24 * 40 * 3] * count
+        # The batch is divided among the devices, so sums have another order.
+        np.testing.assert_allclose(several["loss"], one["loss"], rtol=1e-5)
