@@ -66,11 +66,16 @@ def test_images_are_sent_in_pieces(monkeypatch):
 @pytest.fixture(scope="module")
 def training():
     """What a step does, and a fresh state."""
-    module = create_model("lnln", 2, n_resgroups=1, n_resblocks=2, n_feats=8, reduction=4)
+    module = create_model("edsr", 2, n_resblocks=1, n_feats=8, res_scale=1.0)
     optimizer = optax.adam(1e-3)
     update = make_update(module, optimizer, schedule=optax.constant_schedule(1e-3))
+
+    def fresh():
+        state = create_state(initialize(module, 0), optimizer, ema=False)
+        return jax.device_put(state, jax.devices()[0])
+
     with jax.numpy_dtype_promotion("standard"):  # Optax raises a float to an integer power
-        yield update, lambda: create_state(initialize(module, 0), optimizer, ema=False)
+        yield update, fresh
 
 
 def test_how_steps_are_grouped_changes_no_bit(training):
@@ -120,7 +125,7 @@ def test_steps_on_the_device_are_those_on_the_host(training):
 
 
 SHARDED = """
-import json, sys
+import json
 import jax, numpy as np, optax
 from lnln_jax.data import dead_leaves_pairs, make_train_iterator
 from lnln_jax.data.pipeline import Stream, make_sampler
@@ -129,53 +134,46 @@ from lnln_jax.models import create_model
 from lnln_jax.state import create_state, initialize, make_train_steps, make_update
 from jax.sharding import NamedSharding, PartitionSpec
 
-count, batch_size = map(int, sys.argv[1:])
 sources = [dead_leaves_pairs(5, size=(24, 40), scale=2, seed=0)]
-options = dict(lr_patch_size=6, batch_size=batch_size, seed=3)
-devices = jax.devices()[:count]
-images, shapes = put_images(sources, devices)
-stream = Stream(Planner(make_sampler(sources, **options), shapes, 6))
-plans = np.stack([next(stream) for _ in range(3)])
-cut = jax.jit(lambda images, plan: cut_patches(images, plan, 6))
+options = dict(lr_patch_size=6, batch_size=8, seed=3)
 host = make_train_iterator(sources, **options)
-for plan in plans:
-    batch, expected = cut(images, plan), next(host)
-    for key in batch:
-        np.testing.assert_array_equal(batch[key], expected[key], strict=True)
-shares = sorted(shard.data.nbytes for shard in images.hr.addressable_shards)
-
-module = create_model("lnln", 2, n_resgroups=1, n_resblocks=2, n_feats=8, reduction=4)
+expected = [next(host) for _ in range(3)]
+module = create_model("lnln", 2, n_resgroups=1, n_resblocks=1, n_feats=8, reduction=4)
 optimizer = optax.adam(1e-3)
 update = make_update(module, optimizer, schedule=optax.constant_schedule(1e-3))
-state = create_state(initialize(module, 0), optimizer, ema=False)
-if count > 1:
-    state = jax.device_put(state, NamedSharding(images.mesh, PartitionSpec()))
-steps = make_train_steps(update, lambda images, plan: cut_patches(images, plan, 6))
-state, metrics = steps(state, images, plans, np.int32(3))
-print(json.dumps({"shares": shares, "loss": np.asarray(metrics["loss"]).tolist()}))
+
+for count in (1, 3, 4):
+    images, shapes = put_images(sources, jax.devices()[:count])
+    stream = Stream(Planner(make_sampler(sources, **options), shapes, 6))
+    plans = np.stack([next(stream) for _ in range(3)])
+    cut = jax.jit(lambda images, plan: cut_patches(images, plan, 6))
+    for plan, batch in zip(plans, expected, strict=True):
+        for key, patches in cut(images, plan).items():
+            np.testing.assert_array_equal(patches, batch[key], strict=True)
+    shares = [shard.data.nbytes for shard in images.hr.addressable_shards]
+    state = create_state(initialize(module, 0), optimizer, ema=False)
+    if count > 1:
+        state = jax.device_put(state, NamedSharding(images.mesh, PartitionSpec()))
+    steps = make_train_steps(update, lambda images, plan: cut_patches(images, plan, 6))
+    state, metrics = steps(state, images, plans, np.int32(3))
+    print(json.dumps({"shares": shares, "loss": np.asarray(metrics["loss"]).tolist()}))
 """
 
 
-def run_sharded(tmp_path, count, batch_size):
+def test_images_shared_by_several_devices(tmp_path):
     script = tmp_path / "sharded.py"
     script.write_text(SHARDED)
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     result = subprocess.run(
-        [sys.executable, "-W", "error", script, str(count), str(batch_size)],
-        env=environment,
+        [sys.executable, "-W", "error", script],
+        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-def test_images_shared_by_several_devices(tmp_path):
-    one = run_sharded(tmp_path, 1, 8)
+    one, *others = map(json.loads, result.stdout.splitlines())
     assert one["shares"] == [5 * 24 * 40 * 3]
-    for count in (2, 3, 4):  # three divide neither the images nor the batch
-        several = run_sharded(tmp_path, count, 8)
-        assert several["shares"] == [-(-5 // count) * 24 * 40 * 3] * count
+    for count, several in zip((3, 4), others, strict=True):  # three divide no batch of eight
+        assert several["shares"] == [2 * 24 * 40 * 3] * count
         # The batch is divided among the devices, so sums have another order.
         np.testing.assert_allclose(several["loss"], one["loss"], rtol=1e-5)
