@@ -35,7 +35,7 @@ import psutil
 from framework_sides import busy_seconds
 from PIL import Image
 
-from lnln_jax.config import build_module, load_config
+from lnln_jax.config import TrainConfig, build_module, load_config
 from lnln_jax.data import RecordSource, Source, Stream, load_folder, make_train_iterator
 from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.prepare import prepare_folder
@@ -110,6 +110,9 @@ def make_job(args: argparse.Namespace, folder: Path) -> Job:
     large = (image for image in images if min(image.shape[:2]) >= side)
     for number, image in enumerate(itertools.islice(large, args.count)):
         Image.fromarray(image).save(hr / f"{number:05}.png", compress_level=1)
+    if not any(hr.iterdir()):
+        names = ", ".join(map(str, args.images))
+        sys.exit(f"--images: no images of {side}x{side} pixels or more in {names}")
     source = load_folder(hr, scale=args.scale, min_lr_size=args.lr_patch_size)
     for number, pair in enumerate(source):
         for kind, image in zip(("lr", "hr"), pair, strict=True):
@@ -243,10 +246,8 @@ def measure_host(job: Job, workers: int, args: argparse.Namespace) -> list[dict[
     return list(rows.values())
 
 
-def measure_device(job: Job, path: Path, args: argparse.Namespace) -> dict[str, Any]:
+def measure_device(job: Job, config: TrainConfig, args: argparse.Namespace) -> dict[str, Any]:
     """Steps of a network on patches that the device cuts, and on one batch again and again."""
-    print(f"cutting on the device for {path.name}", flush=True)
-    config = load_config(path, [f"model.scale={job.scale}"])
     batch_size = args.train_batch or config.data.batch_size
     size = args.train_patch or config.data.lr_patch_size
     source = load_folder(job.hr, scale=job.scale, min_lr_size=size)
@@ -289,7 +290,7 @@ def measure_device(job: Job, path: Path, args: argparse.Namespace) -> dict[str, 
         )
         row["cut_percent"].append(100 * row["cut_ms"][-1] / row["constant_ms"][-1])
     sizes = {"batch": batch_size, "lr_patch_size": size, "steps_per_call": n}
-    return row | {"network": path.stem} | sizes
+    return row | sizes
 
 
 def timed(function: Callable[[], Any]) -> float:
@@ -365,6 +366,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
+    configs = {p.stem: load_config(p, [f"model.scale={args.scale}"]) for p in args.networks}
     keys = ("mosaic", "scale", "lr_patch_size", "batch", "rounds", "seconds")
     results: dict[str, Any] = {
         "command": shlex.join(["python", os.path.relpath(__file__, ROOT), *sys.argv[1:]]),
@@ -383,7 +385,9 @@ def main() -> None:
         results["images"] = f"{len(sizes)} images ({origin}), {small} to {large} pixels"
         for workers in args.workers:
             results["host"] += measure_host(job, workers, args)
-        results["device"] = [measure_device(job, path, args) for path in args.networks]
+        for name, config in configs.items():
+            print(f"cutting on the device for {name}", flush=True)
+            results["device"].append(measure_device(job, config, args) | {"network": name})
     results["load_average"].append(os.getloadavg()[0])
     results["system"] = describe_system()
     args.output.mkdir(parents=True, exist_ok=True)

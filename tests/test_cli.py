@@ -93,12 +93,22 @@ def test_help_does_not_wait_for_jax():
                 "--shave",
                 "--no-rounding",
                 "--border",
+                "--degradation",
                 "--self-ensemble",
                 "--output",
                 "replaced",
                 "--save-images",
                 "--figure",
             ],
+        ),
+        (["prepare"], ["div2k", "folder", "goes on"]),
+        (
+            ["prepare", "div2k"],
+            ["--download-dir", "--url", "--scales", "--size", "--step", "--min-side", "--workers"],
+        ),
+        (
+            ["prepare", "folder"],
+            ["--name", "--validation-every", "--degradation", "--on-bad-image", "--data-dir"],
         ),
         (["upscale"], ["bicubic", "--output", "--tile", "--format", "--overwrite"]),
     ],
@@ -169,6 +179,7 @@ def test_evaluate_options(tmp_path, capsys):
     )
     assert columns.split()[1:] == ["x4", "bicubic"]
     protocol = json.loads((output / "results.json").read_text())["protocol"]
+    assert protocol.pop("degradation")["kind"] == "bicubic"
     assert protocol == {"channel": "rgb", "shave": 3, "rounding": False, "border": "replicate"}
     assert (output / "images" / "set_x4" / "bicubic" / "x.png").exists()
     assert (output / "figure.png").exists()

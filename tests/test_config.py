@@ -81,6 +81,7 @@ def test_overrides_reach_every_kind_of_field():
     assert config.optimizer.learning_rate == 1.0
     assert config.model == ModelConfig("lnln", 4, {"n_feats": 32})
     assert config.init_from == "runs/x=y"
+    assert override(config, ["data.weights=1, 0.5"]).data.weights == (1.0, 0.5)
     assert override(config, ["data.train="]).data.train == ()
     assert override(config, ["data.train=['a', \"b\"]"]).data.train == ("a", "b")
 
@@ -103,6 +104,11 @@ def test_overrides_reach_every_kind_of_field():
         ("ema_decay=1", "ema_decay is 1.0"),
         ("model.scale=5", "scale is 5"),
         ("model.name=edvr", "the networks are drca, edsr, edsr_baseline, lnln"),
+        ("data.weights=1,many", "data.weights is 'many'; it must be a number"),
+        ("data.placement=gpu", "data.placement is 'gpu'; it must be one of auto, host, device"),
+        ("data.num_workers=-1", "data.num_workers is -1"),
+        ("data.cache_gib=-1", "data.cache_gib is -1"),
+        ("data.degradation=blur", "one of bicubic, bd, dn, jpeg"),
         ("data.train_lr=a", "one LR folder for each HR folder"),
     ],
 )

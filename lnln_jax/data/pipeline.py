@@ -6,6 +6,9 @@ threads, worker processes and hosts changes nothing, and the position of the str
 
 import bisect
 import itertools
+import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -81,7 +84,8 @@ class Stream:
                 flags.FLAGS.mark_as_parsed()
             ahead = max(1, self._prefetch // workers)
             dataset = dataset.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead)
+                grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead),
+                worker_init_fn=_end_with_parent,
             )
         return iter(dataset)
 
@@ -187,6 +191,18 @@ def make_sampler(
     _check_arguments(sources, lr_patch_size, batch_size, seed, weights)
     lengths = [len(source) for source in sources]
     return Sampler(lengths, batch_size=batch_size, seed=seed, weights=weights)
+
+
+def _end_with_parent(*_: int) -> None:
+    """Has a worker process end when the training does, even if that is killed."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class _Cutter:

@@ -1,0 +1,248 @@
+"""Tests of the way from a configuration to training: data sets, mixtures, placements."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+import pytest
+from test_train import (
+    CONFIG,
+    Training,
+    assert_equal,
+    read_metrics,
+    restore_everything,
+    write_config,
+)
+
+from lnln_jax.checkpoint import saved_steps
+from lnln_jax.config import override
+from lnln_jax.data import Degradation, degrade
+from lnln_jax.data.prepare import prepare_folder
+from lnln_jax.data.sub_images import Cut
+from lnln_jax.image_files import read_rgb
+from lnln_jax.train import Outcome, train
+from lnln_jax.training_data import (
+    DeviceFeed,
+    HostFeed,
+    Pace,
+    choose_devices,
+    open_feed,
+    open_sources,
+    open_validation,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled(tmp_path_factory):
+    """Processes share what XLA compiled."""
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",
+    }
+    with jax.numpy_dtype_promotion("standard"):  # Optax raises a float to an integer power
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def data_sets(data_dir, tmp_path_factory):
+    """A folder of TFDS with "set5" and "set5_bd", of sub-images of 120x120."""
+    root = tmp_path_factory.mktemp("tfds")
+    folder = data_dir / "Set5" / "HR"
+    for name, kind in (("set5", "bicubic"), ("set5_bd", "bd")):
+        cut = Cut((2, 3), 120, 60, 96, Degradation(kind))
+        prepare_folder(folder, name, cut=cut, data_dir=root, validation_every=3)
+    return root
+
+
+def configure(data_sets, *items):
+    data = [f"data.data_dir={data_sets}", "data.train=set5", "data.dead_leaves=0"]
+    return override(CONFIG, [*data, *items])
+
+
+# ---- which images ----
+
+
+def test_data_sets_folders_and_dead_leaves_in_one_training(data_sets, data_dir):
+    config = configure(
+        data_sets,
+        f"data.train=set5,{data_dir / 'Set5' / 'LRx2'},{data_sets / 'set5'}",
+        "data.dead_leaves=2",
+        "data.weights=4,3,2,1",
+        "data.batch_size=1000",
+        "data.placement=host",
+    )
+    sources = open_sources(config)
+    assert [source.name for source in sources] == [
+        "set5",
+        str(data_dir / "Set5" / "LRx2"),
+        "set5",
+        "dead leaves",
+    ]
+    with open_feed(config, sources, lambda state, batch: (state, {})) as feed:
+        images = feed.stream._make._sampler(0).image
+    first = np.cumsum([0, *map(len, sources)])
+    shares = np.histogram(images, first)[0] / 1000
+    np.testing.assert_allclose(shares, [0.4, 0.3, 0.2, 0.1])
+
+
+def test_as_many_weights_as_sources(data_sets):
+    config = configure(data_sets, "data.weights=1,2")
+    with pytest.raises(ValueError, match="got 2 weights for 1 sources"):
+        open_feed(config, open_sources(config), lambda state, batch: (state, {}))
+
+
+def test_another_degradation_than_the_data_set_has(data_sets):
+    with pytest.raises(ValueError, match=r"set5 are bicubic, and data.degradation asks for bd1\.6"):
+        open_sources(configure(data_sets, "data.degradation=bd"))
+    with pytest.raises(ValueError, match=r"of set5_bd are bd1\.6, .* asks for bd2;"):
+        open_sources(
+            configure(data_sets, "data.train=set5_bd", "data.degradation=bd", "data.blur_sigma=2")
+        )
+    (source,) = open_sources(configure(data_sets, "data.train=set5_bd", "data.degradation=bd"))
+    assert source.degradation == Degradation("bd")
+
+
+def test_no_such_data_set_or_folder(data_sets):
+    with pytest.raises(ValueError, match="sett5"):
+        open_sources(configure(data_sets, "data.train=sett5"))
+
+
+def test_validation_images(data_sets, data_dir):
+    assert open_validation(configure(data_sets)) is None
+    config = configure(data_sets, "data.validation=set5")
+    assert open_validation(config).names == ["bird", "woman"]
+    config = configure(data_sets, "data.validation=set5", "data.validation_images=1")
+    assert open_validation(config).names == ["bird"]
+    # LR files are bicubic, so with another degradation they are left alone.
+    config = configure(data_sets, f"data.validation={data_dir / 'Set5'}", "data.degradation=jpeg")
+    image = next(iter(open_validation(config)))
+    hr = read_rgb(data_dir / "Set5" / "HR" / "baby.png")
+    np.testing.assert_array_equal(image.lr, degrade(hr, 2, Degradation("jpeg")))
+
+
+# ---- where they are ----
+
+
+@dataclass
+class Memory:
+    """Stands in for accelerators, of which there is none here: what is free on one."""
+
+    free: int
+    device_kind: str = "accelerator"
+
+    def memory_stats(self):
+        return {"bytes_limit": self.free + 100, "bytes_in_use": 100}
+
+
+def test_the_placement_by_size():
+    one, four = [Memory(1000)], [Memory(1000)] * 4
+    assert choose_devices("auto", 500, four) == four[:1]
+    assert choose_devices("auto", 501, one) == []
+    assert choose_devices("auto", 501, four) == four
+    assert choose_devices("auto", 2001, four) == []
+    assert choose_devices("host", 1, four) == []
+    assert choose_devices("device", 1000, one) == one
+    assert choose_devices("device", 4000, four) == four
+    with pytest.raises(ValueError, match=r"data.placement is device, .* 4 x accelerator have"):
+        choose_devices("device", 4001, four)
+
+
+def test_the_placement_of_a_configuration(data_sets):
+    for placement, kind in (("auto", DeviceFeed), ("device", DeviceFeed), ("host", HostFeed)):
+        config = configure(data_sets, f"data.placement={placement}")
+        feed = open_feed(config, open_sources(config), lambda state, batch: (state, {}))
+        assert type(feed) is kind
+
+
+# ---- trainings ----
+
+
+def test_host_and_device_train_alike(data_sets, tmp_path):
+    courses = []
+    for placement in ("host", "device"):
+        config = configure(data_sets, f"data.placement={placement}", "steps=6", "log_every=1")
+        assert train(config, tmp_path / placement) == Outcome(6, stopped=False)
+        courses.append([row["train/loss"] for row in read_metrics(tmp_path / placement)])
+        data = tmp_path / placement / "checkpoints" / "6" / "data" / "metadata"
+        assert json.loads(data.read_text()) == {"next_step": 6}
+    # The same batches in two programs, whose rounding the first steps of Adam magnify.
+    np.testing.assert_allclose(courses[0], courses[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("items", "others"),
+    [
+        (["data.placement=device", "steps_per_call=7"], ["steps_per_call=3"]),
+        (["data.placement=host", "data.num_workers=2"], ["data.num_workers=0"]),
+    ],
+)
+def test_a_killed_run_on_a_data_set_ends_where_another_does(
+    data_sets, tmp_path, compiled, items, others
+):
+    items = [*items, "steps=96", "log_every=8", "checkpoint_every=32"]
+    config = write_config(tmp_path, configure(data_sets, *items))
+    environment = os.environ | compiled
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    assert Training(config, undisturbed, environment).end()[0] == 0
+    killed = Training(config, disturbed, environment).at(8)
+    while not saved_steps(disturbed / "checkpoints"):
+        time.sleep(0.001)
+    # Worker processes hold its output open: that it ends shows that they have ended, too.
+    assert killed.send(signal.SIGKILL).end()[0] == -signal.SIGKILL
+    assert saved_steps(disturbed / "checkpoints")[-1] < 96
+    config = write_config(tmp_path, configure(data_sets, *items, *others))
+    status, _, err = Training(config, disturbed, environment).end()
+    assert status == 0, err
+    assert_equal(restore_everything(disturbed, 96), restore_everything(undisturbed, 96))
+
+
+def test_a_run_on_other_images_is_refused(data_sets, tmp_path):
+    config = configure(data_sets, "steps=1")
+    train(config, tmp_path / "run")
+    # Another data set under the name of the first.
+    other = tmp_path / "tfds" / "set5" / "x2-x3_120_60" / "1.0.0"
+    shutil.copytree(data_sets / "set5" / "x2-x3_120_60" / "1.0.0", other)
+    metadata = json.loads((other / "metadata.json").read_text())
+    (other / "metadata.json").write_text(json.dumps(metadata | {"fingerprint": "another"}))
+    changed = replace(config, data=replace(config.data, data_dir=str(tmp_path / "tfds")), steps=2)
+    with pytest.raises(ValueError, match="the training images are not those"):
+        train(changed, tmp_path / "run")
+
+
+# ---- how many steps at once ----
+
+
+class Result:
+    """What a device that takes 40 ms for a step has ready at its time."""
+
+    def __init__(self, clock, ready):
+        self._clock, self._ready = clock, ready
+
+    def block_until_ready(self):
+        self._clock[0] = max(self._clock[0], self._ready)
+
+
+def test_calls_take_about_a_second(monkeypatch):
+    clock, ready = [0.0], 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    pace, sent = Pace(100), []
+    for _ in range(12):
+        n = pace.steps
+        ready = max(ready, clock[0]) + 0.04 * n
+        pace.sent({"loss": Result(clock, ready)}, n)
+        sent.append(n)
+        assert ready - clock[0] <= 2.01  # what is on its way when a signal comes
+    assert sent[:4] == [1] * 4
+    assert set(sent[4:]) <= {24, 25}
+    pace.land()
+    assert clock[0] == ready
+    slow = Pace(100)
+    for _ in range(6):
+        ready = max(ready, clock[0]) + 3.0
+        slow.sent({"loss": Result(clock, ready)}, slow.steps)
+    assert slow.steps == 1
