@@ -4,7 +4,6 @@ A file in `configs/` is Python that defines `config = TrainConfig(...)`. On the 
 field is overridden by its dotted name: `optimizer.learning_rate=2e-4`, `model.n_feats=32`.
 """
 
-import ast
 import dataclasses
 import runpy
 import typing
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
+from lnln_jax.config_values import check_types, parse
 from lnln_jax.models import MODELS, create_model, model_options, resolve
 
 
@@ -112,7 +112,7 @@ class TrainConfig:
             ("data.", self.data),
             ("optimizer.", self.optimizer),
         ):
-            _check_types(prefix, part)
+            check_types(prefix, part)
         create_model(self.model.name, self.model.scale, **self.model.options)
         positive = {
             "steps": self.steps,
@@ -162,37 +162,6 @@ class TrainConfig:
             )
 
 
-_KINDS = {int: "a whole number", float: "a number", str: "text"}
-_ITEMS: dict[type, tuple[tuple[type, ...], str]] = {
-    str: ((str,), '("folder",)'),
-    float: ((int, float), "(0.7, 0.3)"),
-}
-
-
-def _check_types(prefix: str, part: Any) -> None:
-    """Raises ValueError for a field whose value is not of its type."""
-    for name, hint in typing.get_type_hints(type(part)).items():
-        value, key = getattr(part, name), prefix + name
-        if typing.get_origin(hint) is Literal:
-            _check_choice(key, value, hint)
-        elif typing.get_origin(hint) is tuple:
-            kinds, example = _ITEMS[typing.get_args(hint)[0]]
-            if not isinstance(value, tuple) or not all(type(item) in kinds for item in value):
-                raise ValueError(f"{key} is {value!r}; it must be a tuple such as {example}")
-        elif dataclasses.is_dataclass(hint) or hint in (int, str):
-            if type(value) is not hint:
-                kind = _KINDS.get(hint, f"a {hint.__name__}")
-                raise ValueError(f"{key} is {value!r}; it must be {kind}")
-        elif hint is float and type(value) not in (int, float):
-            raise ValueError(f"{key} is {value!r}; it must be {_KINDS[float]}")
-
-
-def _check_choice(key: str, value: Any, hint: Any) -> None:
-    choices = typing.get_args(hint)
-    if value not in choices:
-        raise ValueError(f"{key} is {value!r}; it must be one of {', '.join(choices)}")
-
-
 def build_module(config: TrainConfig) -> nn.Module:
     """The network of an experiment."""
     model, dtype = config.model, jnp.dtype(config.dtype)
@@ -240,9 +209,9 @@ def _set(tree: dict[str, Any], key: str, text: str) -> None:
         cls, tree = typing.cast(type, hint), tree[name]
     hints = typing.get_type_hints(cls)
     if leaf in hints and not dataclasses.is_dataclass(hints[leaf]) and leaf != "options":
-        tree[leaf] = _parse(key, text, hints[leaf])
+        tree[leaf] = parse(key, text, hints[leaf])
     elif cls is ModelConfig and leaf in (numbers := _numbers(tree["name"])):
-        tree["options"][leaf] = _parse(key, text, numbers[leaf])
+        tree["options"][leaf] = parse(key, text, numbers[leaf])
     else:
         raise _unknown(key, ".".join(parents), cls)
 
@@ -258,31 +227,6 @@ def _unknown(key: str, parent: str, cls: type) -> ValueError:
         names += sorted({name for model in MODELS for name in _numbers(model)})
     where = f"{parent} has" if parent else "the config has"
     return ValueError(f"there is no config field {key!r}; {where} {', '.join(names)}")
-
-
-def _parse(key: str, text: str, hint: Any) -> Any:
-    """The value of type `hint` that `text` spells."""
-    origin = typing.get_origin(hint)
-    if hint is str:
-        return text
-    if origin is Literal:
-        _check_choice(key, text, hint)
-        return text
-    if origin is tuple:  # folders or numbers, separated by commas
-        parts = (part.strip(" '\"") for part in text.strip("[]()").split(","))
-        kind = typing.get_args(hint)[0]
-        return tuple(_parse(key, part, kind) for part in parts if part)
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if hint is float and type(value) is int:
-        value = float(value)
-    if hint is int and type(value) is float and value.is_integer():  # 1e6
-        value = int(value)
-    if type(value) is not hint:
-        raise ValueError(f"{key} is {text!r}; it must be {_KINDS[hint]}")
-    return value
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:

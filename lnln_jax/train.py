@@ -23,11 +23,12 @@ from lnln_jax.evaluate import evaluate
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.loading import load_weights
 from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.pace import Pace
 from lnln_jax.process import exclusive, stop_signals
 from lnln_jax.reporting import RunReport
 from lnln_jax.resize import imresize
 from lnln_jax.state import Metrics, Variables, create_state, initialize, make_update
-from lnln_jax.training_data import Feed, Pace, open_feed, open_sources, open_validation
+from lnln_jax.training_data import Feed, open_feed, open_sources, open_validation
 
 # Fields that a resumed run may change, since no step depends on them.
 FREE_FIELDS = frozenset(

@@ -238,7 +238,8 @@ def measure_host(job: Job, workers: int, args: argparse.Namespace) -> list[dict[
             for key, value in min(tries, key=lambda t: t["cores_busy_elsewhere"]).items():
                 rows[mode].setdefault(key, []).append(value)
     for pool in pools.values():
-        pool.submit(_close).result()
+        pool.submit(_close)
+    for pool in pools.values():
         pool.shutdown()
     rates = {"ratio_by_time": "patches_per_second", "ratio_by_core": "patches_per_cpu_second"}
     for row, (ratio, rate) in itertools.product(rows.values(), rates.items()):

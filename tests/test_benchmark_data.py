@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -129,8 +130,9 @@ def test_modes_deliver_pairs(job, mode):
 def test_binary_files_take_patches_in_all_symmetries(job):
     dataset = benchmark_data.BinaryFiles(job)
     image = read_rgb(min(job.hr.iterdir()))
+    random.seed(0)
     seen = set()
-    for _ in range(64):
+    for _ in range(32):
         patch = dataset[0]["hr"].numpy().transpose(1, 2, 0)
         found = [index for index in range(8) if is_inside(inverse_dihedral(patch, index), image)]
         assert found, "a patch that isn't in the image"

@@ -204,9 +204,12 @@ def write_shard(folder: Path, shard: Shard, serialize: Serialize, *, stop: bool)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.rename(folder / shard.name)
+    except RuntimeError as error:  # of the writer, as for a full disk
+        raise OSError(
+            f"a shard cannot be written: {error}; mend that and run the same command again, which "
+            "goes on from here"
+        ) from error
     finally:
-        if writer.is_open():
-            writer.close()
         temporary.unlink(missing_ok=True)
     report = ShardReport(count, size, checksum, smallest, (height, width), left_out)
     write_file(folder / f"{shard.name}.json", json.dumps(dataclasses.asdict(report)).encode())

@@ -1,0 +1,61 @@
+"""The values of config fields: whether they are of their type, and how text spells them."""
+
+import ast
+import dataclasses
+import typing
+from typing import Any, Literal
+
+_KINDS = {int: "a whole number", float: "a number", str: "text"}
+_ITEMS: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), '("folder",)'),
+    float: ((int, float), "(0.7, 0.3)"),
+}
+
+
+def check_types(prefix: str, part: Any) -> None:
+    """Raises ValueError for a field whose value is not of its type."""
+    for name, hint in typing.get_type_hints(type(part)).items():
+        value, key = getattr(part, name), prefix + name
+        if typing.get_origin(hint) is Literal:
+            _check_choice(key, value, hint)
+        elif typing.get_origin(hint) is tuple:
+            kinds, example = _ITEMS[typing.get_args(hint)[0]]
+            if not isinstance(value, tuple) or not all(type(item) in kinds for item in value):
+                raise ValueError(f"{key} is {value!r}; it must be a tuple such as {example}")
+        elif dataclasses.is_dataclass(hint) or hint in (int, str):
+            if type(value) is not hint:
+                kind = _KINDS.get(hint, f"a {hint.__name__}")
+                raise ValueError(f"{key} is {value!r}; it must be {kind}")
+        elif hint is float and type(value) not in (int, float):
+            raise ValueError(f"{key} is {value!r}; it must be {_KINDS[float]}")
+
+
+def _check_choice(key: str, value: Any, hint: Any) -> None:
+    choices = typing.get_args(hint)
+    if value not in choices:
+        raise ValueError(f"{key} is {value!r}; it must be one of {', '.join(choices)}")
+
+
+def parse(key: str, text: str, hint: Any) -> Any:
+    """The value of type `hint` that `text` spells."""
+    origin = typing.get_origin(hint)
+    if hint is str:
+        return text
+    if origin is Literal:
+        _check_choice(key, text, hint)
+        return text
+    if origin is tuple:  # folders or numbers, separated by commas
+        parts = (part.strip(" '\"") for part in text.strip("[]()").split(","))
+        kind = typing.get_args(hint)[0]
+        return tuple(parse(key, part, kind) for part in parts if part)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if hint is float and type(value) is int:
+        value = float(value)
+    if hint is int and type(value) is float and value.is_integer():  # 1e6
+        value = int(value)
+    if type(value) is not hint:
+        raise ValueError(f"{key} is {text!r}; it must be {_KINDS[hint]}")
+    return value
