@@ -3,14 +3,15 @@
 Expected: 38.11 dB / 0.9602 on Set5 (the LNLN paper's Table 1). 300,000 steps, the rate halved
 after 200,000.
 
-    lnln train configs/edsr_x2.py data.train=data/DIV2K_train_HR data.validation=data/Set5
+    lnln prepare div2k --scales 2
+    lnln train configs/edsr_x2.py data.validation=data/Set5
 """
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 
 config = TrainConfig(
     model=ModelConfig("edsr", scale=2),
-    data=DataConfig(train=("data/DIV2K_train_HR",), validation="data/Set5"),
+    data=DataConfig(train=("div2k_sub",), validation="data/Set5"),
     optimizer=OptimizerConfig(b2=0.999),
     steps=300_000,
 )

@@ -11,6 +11,6 @@ from lnln_jax.config import DataConfig, ModelConfig, TrainConfig
 
 config = TrainConfig(
     model=ModelConfig("lnln", scale=4),
-    data=DataConfig(train=("data/DIV2K_train_HR",), validation="data/Set5"),
+    data=DataConfig(train=("div2k_sub",), validation="data/Set5"),
     init_from="runs/lnln_x2",
 )

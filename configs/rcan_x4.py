@@ -10,7 +10,7 @@ from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfi
 
 config = TrainConfig(
     model=ModelConfig("rcan", scale=4),
-    data=DataConfig(train=("data/DIV2K_train_HR",), validation="data/Set5"),
+    data=DataConfig(train=("div2k_sub",), validation="data/Set5"),
     optimizer=OptimizerConfig(b2=0.999),
     init_from="runs/rcan_x2",
 )

@@ -58,6 +58,11 @@ def open_sources(config: TrainConfig) -> list[Source]:
         lr = data.train_lr[number] if data.train_lr else None
         folder = find_data_set(name, scale, data_dir(data))
         if folder is None:
+            if not Path(name).is_dir():
+                raise ValueError(
+                    f"data.train names {name}, which is no folder of images, and no data set in "
+                    f"{data_dir(data)}; build one with `lnln prepare`, or give a folder"
+                )
             sources.append(
                 load_folder(
                     name,
@@ -91,7 +96,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
     if not sources:
         raise ValueError(
             "data.train names nothing and data.dead_leaves is 0; give training images, for example "
-            "data.train=path/to/DIV2K_train_HR"
+            "data.train=path/to/images"
         )
     return sources
 

@@ -107,7 +107,7 @@ def test_another_degradation_than_the_data_set_has(data_sets):
 
 
 def test_no_such_data_set_or_folder(data_sets):
-    with pytest.raises(ValueError, match="sett5"):
+    with pytest.raises(ValueError, match="sett5, which is no folder of images, and no data set in"):
         open_sources(configure(data_sets, "data.train=sett5"))
 
 
