@@ -3,6 +3,7 @@
 Expected: about 32.09 dB on Set5 (as later papers quote it). 300,000 steps, the rate halved
 after 200,000. It starts from a trained x2 network, tail excepted.
 
+    lnln prepare div2k --scales 4
     lnln train configs/edsr_baseline_x4.py init_from=runs/edsr_baseline_x2
 """
 

@@ -3,6 +3,7 @@
 Expected: 32.46 dB / 0.8968 on Set5 (the LNLN paper's Table 1). 300,000 steps, the rate halved
 after 200,000. It starts from a trained x2 network, tail excepted.
 
+    lnln prepare div2k --scales 4
     lnln train configs/edsr_x4.py init_from=runs/edsr_x2
 """
 

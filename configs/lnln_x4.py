@@ -2,6 +2,7 @@
 
 Expected: 32.72 dB / 0.9012 on Set5 (the paper's Table 1).
 
+    lnln prepare div2k --scales 4
     lnln train configs/lnln_x4.py init_from=runs/lnln_x2
 
 Without a trained x2 network: `init_from=` (empty) starts from random weights.

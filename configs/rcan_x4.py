@@ -3,6 +3,7 @@
 Expected: 32.63 dB / 0.9002 on Set5 (the LNLN paper's Table 1). 1000 epochs of 1000 steps, the rate
 halved every 200. It starts from a trained x2 network, tail excepted.
 
+    lnln prepare div2k --scales 4
     lnln train configs/rcan_x4.py init_from=runs/rcan_x2
 """
 
