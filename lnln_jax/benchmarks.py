@@ -119,10 +119,6 @@ class Benchmark:
         """
         return replace(self, held=tuple(self))
 
-    def first(self, n: int) -> "Benchmark":
-        """The same, of its first n images alone."""
-        return replace(self, files=self.files[:n], held=self.held[:n])
-
     def __len__(self) -> int:
         return len(self.files)
 
@@ -159,6 +155,7 @@ def open_benchmark(
     *,
     lr: Literal["auto", "imresize"] = "auto",
     degradation: Degradation = BICUBIC,
+    first: int | None = None,
 ) -> Benchmark:
     """Finds the images of a benchmark.
 
@@ -168,6 +165,7 @@ def open_benchmark(
       scale: of the LR images.
       lr: "auto" takes LR files where there are any of this scale; "imresize" takes none.
       degradation: other than bicubic, LR images are made by it and no LR files are taken.
+      first: only the first so many images; None: all.
 
     Raises:
       ValueError: no such folder, no images in it, two of one name, several folders of HR images, or
@@ -179,7 +177,7 @@ def open_benchmark(
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; give one that holds HR images")
     if data_set := find_data_set(str(folder), scale, folder):
-        return _from_records(data_set, scale, degradation)
+        return _from_records(data_set, scale, degradation, first)
     if folder.name.startswith("image_SRF_"):
         if folder.name != f"image_SRF_{scale}":
             raise ValueError(
@@ -198,6 +196,7 @@ def open_benchmark(
         name = folder.name if hr_folder.name == "HR" else hr_folder.name
         hr, lr_folder = _plain(hr_folder), _lr_folder(hr_folder, scale)
         found = {path.stem: path for path in find_images(lr_folder[1])} if lr_folder else {}
+    hr = hr[:first]
     if lr == "imresize" or lr_folder is None or degradation != BICUBIC:
         alone = tuple(ImageFiles(image, path, None) for image, path in hr)
         return Benchmark(name, scale, hr_folder, alone, degradation=degradation)
@@ -215,7 +214,9 @@ def open_benchmark(
     return Benchmark(name, scale, hr_folder, tuple(files), lr_folder[0])
 
 
-def _from_records(folder: Path, scale: int, degradation: Degradation) -> Benchmark:
+def _from_records(
+    folder: Path, scale: int, degradation: Degradation, first: int | None
+) -> Benchmark:
     """The validation images of a data set, in memory."""
     source = RecordSource(folder, scale=scale, split="validation", cache_bytes=0)
     if source.degradation != degradation:
@@ -224,7 +225,7 @@ def _from_records(folder: Path, scale: int, degradation: Degradation) -> Benchma
             "give a folder of HR images, or a data set that was built so"
         )
     held = []
-    for i in range(len(source)):
+    for i in range(len(source))[:first]:
         lr, hr = source[i]
         gray = bool((hr[..., :1] == hr).all())
         held.append(BenchmarkImage(Path(source.image_name(i)).stem, lr, hr, gray))

@@ -21,6 +21,13 @@ def pixels(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
 def tile(text: str) -> int | Literal["auto"] | None:
     """A number of pixels, "auto", or None for "none"."""
     if text == "auto":
@@ -41,21 +48,27 @@ def add_degradation(parser: argparse.ArgumentParser) -> None:
         help="how LR images are made: bicubic (default), bd (blur and downsampling), dn (bicubic "
         "and noise) or jpeg (bicubic and compression)",
     )
-    parser.add_argument(
-        "--blur-sigma", type=float, default=1.6, help="of bd, in HR pixels (default: 1.6)"
-    )
-    parser.add_argument(
-        "--noise-level", type=float, default=30.0, help="of dn, of 255 (default: 30)"
-    )
-    parser.add_argument("--jpeg-quality", type=int, default=40, help="of jpeg (default: 40)")
+    parser.add_argument("--blur-sigma", type=float, help="of bd, in HR pixels (default: 1.6)")
+    parser.add_argument("--noise-level", type=float, help="of dn, of 255 (default: 30)")
+    parser.add_argument("--jpeg-quality", type=int, help="of jpeg (default: 40)")
 
 
 def degradation(args: argparse.Namespace) -> "Degradation":
     """What the options of `add_degradation` say.
 
     Raises:
-      ValueError: a strength out of its range.
+      ValueError: a strength out of its range, or of another degradation.
     """
-    from lnln_jax.data.degradations import Degradation
+    from lnln_jax.data.degradations import STRENGTHS, Degradation
 
-    return Degradation(args.degradation, args.blur_sigma, args.noise_level, args.jpeg_quality)
+    given = {
+        name: value for name in STRENGTHS.values() if (value := getattr(args, name)) is not None
+    }
+    for kind, name in STRENGTHS.items():
+        if name in given and kind != args.degradation:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"{option} is {given[name]}, but LR images are {args.degradation}; leave it out, "
+                f"or add --degradation {kind}"
+            )
+    return Degradation(args.degradation, **given)

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 from lnln_jax.config_values import check_types, parse
 from lnln_jax.models import MODELS, create_model, model_options, resolve
 
+Placement = Literal["auto", "host", "device"]
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -57,10 +59,10 @@ class DataConfig:
     on_bad_image: Literal["stop", "skip"] = "stop"
     lr_patch_size: int = 48  # the HR patch is that times the scale
     batch_size: int = 16
-    placement: Literal["auto", "host", "device"] = "auto"  # of training images
+    placement: Placement = "auto"  # of training images
     num_threads: int = 4  # that cut batches on the host
     num_workers: int = 0  # processes that cut batches on the host, in place of threads
-    cache_gib: float = 4.0  # memory for decoded images of data sets on the host
+    cache_share: float = 0.5  # of free memory, for decoded images of data sets on the host
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,11 @@ class TrainConfig:
         for key, value in whole.items():
             if not 0 <= value < 2**32:
                 raise ValueError(f"{key} is {value}; it must be from 0 to 2**32 - 1")
-        if self.data.cache_gib < 0:
-            raise ValueError(f"data.cache_gib is {self.data.cache_gib}; 0 keeps nothing")
+        if not 0 <= self.data.cache_share <= 1:
+            raise ValueError(
+                f"data.cache_share is {self.data.cache_share}; it must be from 0, which keeps "
+                "nothing, to 1"
+            )
         for key in ("b1", "b2", "momentum", "weight_decay"):
             if not 0 <= (value := getattr(self.optimizer, key)) < 1:
                 raise ValueError(f"optimizer.{key} is {value}; it must be at least 0 and below 1")
@@ -155,6 +160,23 @@ class TrainConfig:
             )
         if self.optimizer.clip_norm < 0:
             raise ValueError(f"optimizer.clip_norm is {self.optimizer.clip_norm}; 0 turns it off")
+        if self.data.train_lr and self.data.degradation != "bicubic":
+            raise ValueError(
+                f"data.degradation is {self.data.degradation}, but data.train_lr gives LR images; "
+                "leave one of them out"
+            )
+        parts = len(self.data.train) + bool(self.data.dead_leaves)
+        if self.data.weights and len(self.data.weights) != parts:
+            raise ValueError(
+                f"data.weights has {len(self.data.weights)} numbers for {parts} sources; give one "
+                "for each in data.train, and then one for dead leaves if there are any"
+            )
+        least = self.data.lr_patch_size * self.model.scale
+        if self.data.dead_leaves and self.data.dead_leaves_size < least:
+            raise ValueError(
+                f"data.dead_leaves_size is {self.data.dead_leaves_size}, less than an HR patch; it "
+                f"must be at least {least}"
+            )
         if self.data.train_lr and len(self.data.train_lr) != len(self.data.train):
             raise ValueError(
                 f"data.train_lr has {len(self.data.train_lr)} folders and data.train "

@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lnln_jax.cli_options import add_degradation, degradation, pixels, scale
+from lnln_jax.cli_options import add_degradation, count, degradation, pixels, scale
 
 if TYPE_CHECKING:
     from lnln_jax.data.prepare import Prepared
@@ -35,7 +36,7 @@ def add_parser(commands: Any) -> None:
     folder.add_argument("--name", required=True, help="of the data set, such as flickr2k")
     folder.add_argument(
         "--validation-every",
-        type=pixels,
+        type=count,
         default=20,
         metavar="N",
         help="hold out every N-th image for validation; 0: none (default: 20)",
@@ -80,16 +81,26 @@ def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=scale,
+        type=workers,
         default=os.cpu_count() or 1,
         help="processes that build (default: one for each core)",
     )
+
+
+def workers(text: str) -> int:
+    """A whole number of at least 1."""
+    if (number := count(text)) < 1:
+        raise argparse.ArgumentTypeError("there must be at least 1")
+    return number
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     from lnln_jax.data.sub_images import Cut
     from lnln_jax.reporting import progress_of
 
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # as Ctrl-C: worker processes end, too
     return {
         "cut": Cut(tuple(args.scales), args.size, args.step, args.min_side, degradation(args)),
         "data_dir": args.data_dir,
@@ -136,7 +147,7 @@ def _report(prepared: "Prepared", args: argparse.Namespace) -> int:
                 f"  ... and {len(listed) - _LISTED} more, all in {prepared.folder}/metadata.json",
                 file=sys.stderr,
             )
-    where = f" data.data_dir={args.data_dir}" if args.data_dir else ""
-    name = prepared.folder.parent.parent.name
-    print(f"train on it: lnln train configs/lnln_x{min(args.scales)}.py data.train={name}{where}")
+    scale = min(args.scales)
+    config = f"configs/lnln_x{scale}.py" if scale in (2, 3, 4) else "experiment.py"
+    print(f"train on it: lnln train {config} data.train={prepared.folder.parent}")
     return 0

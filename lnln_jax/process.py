@@ -1,6 +1,8 @@
 """What a long run needs of the operating system: a folder of its own, and to be stopped."""
 
 import fcntl
+import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -25,6 +27,19 @@ def exclusive(folder: Path, doing: str) -> Iterator[None]:
                 f"another process is {doing} in {folder}; wait for it, or choose another folder"
             ) from None
         yield
+
+
+def end_with_parent(*_: object) -> None:
+    """For worker processes: leaves Ctrl-C to the parent and ends when that does, even if killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class Stop:

@@ -8,7 +8,7 @@ and arrives, bit for bit, where it would have arrived without the interruption.
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -18,7 +18,7 @@ from PIL import Image
 
 from lnln_jax.benchmarks import Benchmark
 from lnln_jax.checkpoint import RunCheckpoints, saved_config
-from lnln_jax.config import TrainConfig, build_module, differences, to_dict
+from lnln_jax.config import Placement, TrainConfig, build_module, differences, to_dict
 from lnln_jax.evaluate import evaluate
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.loading import load_weights
@@ -42,7 +42,7 @@ FREE_FIELDS = frozenset(
         "steps_per_call",
         "data.num_threads",
         "data.num_workers",
-        "data.cache_gib",
+        "data.cache_share",
         "data.data_dir",
     }
 )
@@ -70,7 +70,11 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
     saved = saved_config(folder / "checkpoints")
+    if jax.process_count() > 1:
+        raise ValueError(f"training runs in one process, not in {jax.process_count()}")
     if saved is not None:
+        if config.data.placement == "auto":  # decided when the run began
+            config = _placed(config, saved.data.placement)
         _check_same(saved, config, folder)
 
     # Model, optimizer
@@ -95,6 +99,7 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
     images, identity = sum(map(len, sources)), [source.identity for source in sources]
     feed = open_feed(config, sources, update)
     del sources  # on the device there may be a copy
+    config = _placed(config, feed.placement)
 
     # State
     state = create_state(variables, optimizer, ema=config.ema_decay > 0)
@@ -160,6 +165,11 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
                 if last:
                     break
     return Outcome(int(state.step), stopped=int(state.step) < config.steps)
+
+
+def _placed(config: TrainConfig, placement: Placement) -> TrainConfig:
+    """The configuration with the placement that "auto" stands for."""
+    return replace(config, data=replace(config.data, placement=placement))
 
 
 def _to_next_event(step: int, config: TrainConfig) -> int:

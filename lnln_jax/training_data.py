@@ -2,14 +2,14 @@
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from lnln_jax.benchmarks import Benchmark, open_benchmark
-from lnln_jax.config import DataConfig, TrainConfig
+from lnln_jax.config import DataConfig, Placement, TrainConfig
 from lnln_jax.data import (
     Degradation,
     RecordSource,
@@ -27,8 +27,6 @@ from lnln_jax.reporting import progress_of
 from lnln_jax.state import Metrics, TrainState, TrainStep, make_train_steps
 
 _SHARE = 0.5  # of a device's memory that images may take in placement "auto"
-
-Placement = Literal["host", "device"]
 
 
 def data_dir(data: DataConfig) -> Path:
@@ -54,18 +52,19 @@ def open_sources(config: TrainConfig) -> list[Source]:
     data, scale = config.data, config.model.scale
     degraded = degradation(data)
     sources: list[Source] = []
+    cache_bytes = int(data.cache_share * _free_memory())
     for number, name in enumerate(data.train):
-        lr = data.train_lr[number] if data.train_lr else None
+        lr = (data.train_lr[number] or None) if data.train_lr else None
         folder = find_data_set(name, scale, data_dir(data))
         if folder is None:
-            if not Path(name).is_dir():
+            if not Path(name).expanduser().is_dir():
                 raise ValueError(
                     f"data.train names {name}, which is no folder of images, and no data set in "
                     f"{data_dir(data)}; build one with `lnln prepare`, or give a folder"
                 )
             sources.append(
                 load_folder(
-                    name,
+                    Path(name).expanduser(),
                     scale=scale,
                     min_lr_size=data.lr_patch_size,
                     lr_root=lr,
@@ -75,7 +74,13 @@ def open_sources(config: TrainConfig) -> list[Source]:
                 )
             )
             continue
-        records = RecordSource(folder, scale=scale, cache_bytes=int(data.cache_gib * 2**30))
+        if lr is not None:
+            raise ValueError(
+                f"data.train_lr gives {lr} for the data set {name}, which has LR images of its "
+                'own; leave data.train_lr out, or give "" there'
+            )
+        records = RecordSource(folder, scale=scale, cache_bytes=cache_bytes)
+        cache_bytes -= records.cache_bytes
         if records.degradation != degraded:
             raise ValueError(
                 f"the LR images of {name} are {records.degradation.label}, and data.degradation "
@@ -102,7 +107,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
 
 
 def choose_devices(
-    placement: Literal["auto", "host", "device"], needed: int, devices: list[jax.Device]
+    placement: Placement, needed: int, devices: list[jax.Device]
 ) -> list[jax.Device]:
     """The devices that are to hold the training images; none: they stay on the host.
 
@@ -136,6 +141,11 @@ def _memory(device: jax.Device) -> int:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return _free_memory()
+
+
+def _free_memory() -> int:
+    """Bytes of memory that the host has for programs."""
     import psutil
 
     return psutil.virtual_memory().available
@@ -151,10 +161,18 @@ def open_validation(config: TrainConfig) -> Benchmark | None:
     if not data.validation:
         return None
     found = find_data_set(data.validation, config.model.scale, data_dir(data))
+    if found is None and not Path(data.validation).expanduser().is_dir():
+        raise ValueError(
+            f"data.validation is {data.validation}, which is no folder of images, and no data set "
+            f"in {data_dir(data)}; data.validation= does without"
+        )
     benchmark = open_benchmark(
-        found or data.validation, config.model.scale, degradation=degradation(data)
+        found or Path(data.validation).expanduser(),
+        config.model.scale,
+        degradation=degradation(data),
+        first=data.validation_images or None,
     )
-    return benchmark.first(data.validation_images or len(benchmark)).in_memory()
+    return benchmark.in_memory()
 
 
 class Feed(AbstractContextManager):

@@ -49,7 +49,8 @@ ROOT = Path(__file__).parents[1]
 BASELINE, MEMORY, CACHED = "torch-edsr", "host-memory", "host-records, cached"
 MODES = (BASELINE, MEMORY, "host-records, first visits", CACHED)
 WARM_UP = 16  # batches before each measurement; more than are made ahead
-QUIET, TRIES = 0.1, 3  # cores that others may keep busy in a measurement; tries to find such a time
+QUIET = 0.1  # cores that other processes may keep busy in a measurement
+TRIES = 3  # to find such a time
 CALLS = 50  # of what takes about a millisecond
 MOST = 100  # training steps in a call
 HOST_COLUMNS = {  # key -> title and format
@@ -59,7 +60,7 @@ HOST_COLUMNS = {  # key -> title and format
     "ratio_by_time": ("to torch-edsr", ".2f"),
     "cpu_seconds_per_1000": ("CPU s / 1000 patches", ".3f"),
     "patches_per_cpu_second": ("patches / CPU s", ".0f"),
-    "ratio_by_core": ("to torch-edsr", ".2f"),
+    "ratio_by_core": ("per core to torch-edsr", ".2f"),
     "cores_busy_elsewhere": ("cores busy elsewhere", ".2f"),
 }
 HOST_NOTES = """
@@ -80,6 +81,7 @@ DEVICE_COLUMNS = {
     "cut_ms": ("cutting alone, ms", ".3f"),
     "cut_percent": ("of the step, %", ".3f"),
     "plan_ms": ("plan on the host, ms", ".3f"),
+    "cores_busy_elsewhere": ("cores busy elsewhere", ".2f"),
 }
 DEVICE_NOTES = """
 Steps run in a loop inside one jitted call. The host makes plans while the device works.
@@ -232,10 +234,8 @@ def measure_host(job: Job, workers: int, args: argparse.Namespace) -> list[dict[
     rows: dict[str, dict[str, Any]] = {mode: {"workers": workers, "mode": mode} for mode in MODES}
     for _ in range(args.rounds):
         for mode, pool in pools.items():
-            tries: list[dict[str, float]] = []
-            while len(tries) < TRIES and all(t["cores_busy_elsewhere"] > QUIET for t in tries):
-                tries.append(pool.submit(_measure, args.seconds).result())
-            for key, value in min(tries, key=lambda t: t["cores_busy_elsewhere"]).items():
+            sample = quietest(lambda pool=pool: pool.submit(_measure, args.seconds).result())
+            for key, value in sample.items():
                 rows[mode].setdefault(key, []).append(value)
     for pool in pools.values():
         pool.submit(_close)
@@ -275,23 +275,36 @@ def measure_device(job: Job, config: TrainConfig, args: argparse.Namespace) -> d
         states[name], metrics = steps(states[name], taken, plans, np.int32(n))
         return metrics["loss"]
 
+    def one_round(number: int) -> dict[str, float]:
+        machine, own, start = busy_seconds(), time.process_time(), time.perf_counter()
+        ms = {}
+        for name in list(variants)[:: -1 if number % 2 else 1]:
+            ms[name] = 1000 * timed(lambda name=name: take(name, n)) / n
+        for _ in range(3):  # the last one counts: at first, memory of the steps is given back
+            seconds = timed(lambda: [cut(images, plan, size) for plan in plan_list])
+        ms["cut_ms"] = 1000 * seconds / CALLS
+        ms["plan_ms"] = 1000 * timed(lambda: [next(stream) for _ in range(CALLS)]) / CALLS
+        others = busy_seconds() - machine - (time.process_time() - own)
+        return ms | {
+            "difference_percent": 100 * (ms["resident_ms"] / ms["constant_ms"] - 1),
+            "cut_percent": 100 * ms["cut_ms"] / ms["constant_ms"],
+            "cores_busy_elsewhere": max(0.0, others) / (time.perf_counter() - start),
+        }
+
     for name in variants:
         take(name, 1)
     n = int(np.clip(args.seconds / timed(lambda: take("constant_ms", 1)), 1, MOST))
-    row: dict[str, Any] = {key: [] for key in DEVICE_COLUMNS}
-    for number in range(args.rounds):
-        for name in list(variants)[:: -1 if number % 2 else 1]:
-            row[name].append(1000 * timed(lambda name=name: take(name, n)) / n)
-        seconds = timed(lambda: [cut(images, plan, size) for plan in plan_list])
-        row["cut_ms"].append(1000 * seconds / CALLS)
-        seconds = timed(lambda: [next(stream) for _ in range(CALLS)])
-        row["plan_ms"].append(1000 * seconds / CALLS)
-        row["difference_percent"].append(
-            100 * (row["resident_ms"][-1] / row["constant_ms"][-1] - 1)
-        )
-        row["cut_percent"].append(100 * row["cut_ms"][-1] / row["constant_ms"][-1])
-    sizes = {"batch": batch_size, "lr_patch_size": size, "steps_per_call": n}
-    return row | sizes
+    taken = [quietest(lambda number=number: one_round(number)) for number in range(args.rounds)]
+    row = {key: [sample[key] for sample in taken] for key in taken[0]}
+    return {"batch": batch_size, "lr_patch_size": size, "steps_per_call": n, **row}
+
+
+def quietest(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Measures again, a few times, while other processes disturb."""
+    tries: list[dict[str, float]] = []
+    while len(tries) < TRIES and all(t["cores_busy_elsewhere"] > QUIET for t in tries):
+        tries.append(measure())
+    return min(tries, key=lambda t: t["cores_busy_elsewhere"])
 
 
 def timed(function: Callable[[], Any]) -> float:
@@ -388,7 +401,7 @@ def main() -> None:
             results["host"] += measure_host(job, workers, args)
         for name, config in configs.items():
             print(f"cutting on the device for {name}", flush=True)
-            results["device"].append(measure_device(job, config, args) | {"network": name})
+            results["device"].append({"network": name, **measure_device(job, config, args)})
     results["load_average"].append(os.getloadavg()[0])
     results["system"] = describe_system()
     args.output.mkdir(parents=True, exist_ok=True)

@@ -107,14 +107,16 @@ def test_overrides_reach_every_kind_of_field():
         ("data.weights=1,many", "data.weights is 'many'; it must be a number"),
         ("data.placement=gpu", "data.placement is 'gpu'; it must be one of auto, host, device"),
         ("data.num_workers=-1", "data.num_workers is -1"),
-        ("data.cache_gib=-1", "data.cache_gib is -1"),
+        ("data.cache_share=1.5", "data.cache_share is 1.5"),
         ("data.degradation=blur", "one of bicubic, bd, dn, jpeg"),
+        ("data.weights=1,2", "data.weights has 2 numbers for 0 sources"),
+        ("data.dead_leaves=1 data.dead_leaves_size=95", "dead_leaves_size is 95.*at least 96"),
         ("data.train_lr=a", "one LR folder for each HR folder"),
     ],
 )
 def test_wrong_overrides_say_what_exists(item, message):
     with pytest.raises(ValueError, match=message):
-        override(TrainConfig(), [item])
+        override(TrainConfig(), item.split(" "))
 
 
 def test_wrong_files_are_named(tmp_path):

@@ -157,6 +157,8 @@ def damaged_images(data_dir: Path, folder: Path) -> dict[str, str]:
     (folder / "flipped_bit.png").write_bytes(flipped)
     frames = [photo.rotate(angle) for angle in (0, 90)]
     frames[0].save(folder / "animated.webp", save_all=True, append_images=frames[1:])
+    (folder / "link.png").symlink_to(folder / "nowhere")
+    shutil.copy(folder / "good.png", os.fsencode(folder / "name") + b"\xff.png")
     header = bytearray(whole[:64])
     header[16:24] = (200_000).to_bytes(4, "big") * 2
     header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
@@ -175,6 +177,8 @@ def damaged_images(data_dir: Path, folder: Path) -> dict[str, str]:
         "flipped_bit.png": "cannot be read",
         "animated.webp": "animated",
         "huge_header.png": "exceeds",
+        "link.png": "No such file",
+        "name\\udcff.png": "not UTF-8",
     }
 
 
@@ -209,7 +213,7 @@ def test_the_build_stops_at_a_bad_image_and_goes_on_when_it_is_mended(data_dir, 
     folder = copy_images(data_dir, tmp_path / "images", 40)
     bad = sorted(folder.rglob("*.jpg"))[-1]
     whole = bad.read_bytes()
-    bad.write_bytes(whole[:1000])
+    bad.write_bytes(b"")
     with pytest.raises(BadImageError, match=f"{bad.name}: cannot be read"):
         build(folder, tmp_path / "tfds", on_bad_image="stop", workers=workers)
     assert find_unfinished(tmp_path / "tfds") == [True]
@@ -233,9 +237,58 @@ def find_unfinished(data_dir: Path) -> list[bool]:
 def test_images_none_of_which_can_be_used(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"none of the images can be used: a.png: .*zero bytes"):
+    with pytest.raises(ValueError, match=r"none of the images for training .* a.png: .*zero byte"):
         build(tmp_path / "images", tmp_path / "tfds")
-    assert find_data_set_or_error(tmp_path / "tfds") == "error"
+    assert find_data_set("photos", 2, tmp_path / "tfds") is None
+    assert find_unfinished(tmp_path / "tfds") == []
+
+
+def test_images_beside_those_of_the_splits(images, tmp_path):
+    for split in ("train", "validation"):
+        (tmp_path / split).mkdir()
+        shutil.copy(sorted(images.rglob("*.jpg"))[0], tmp_path / split)
+    shutil.copy(sorted(images.rglob("*.jpg"))[1], tmp_path / "beside.jpg")
+    with pytest.raises(ValueError, match=r"images beside them, such as beside\.jpg"):
+        build(tmp_path, tmp_path / "tfds")
+
+
+def test_a_damaged_data_set_in_its_place(prepared, images, tmp_path):
+    copy = tmp_path / "photos" / CUT.label / "1.0.0"
+    shutil.copytree(prepared.folder, copy)
+    for damage in (lambda path: path.write_text("{"), Path.unlink):
+        damage(copy / "metadata.json")
+        with pytest.raises(ValueError, match=r"is no data set of `lnln prepare`, or is damaged"):
+            build(images, tmp_path)
+
+
+def test_an_unfinished_data_set_of_other_images_is_kept(data_dir, tmp_path):
+    images = copy_images(data_dir, tmp_path / "images", 20)
+    (images / "zz.png").write_bytes(b"")
+    with pytest.raises(BadImageError):
+        build(images, tmp_path / "tfds", on_bad_image="stop")
+    done = sorted((tmp_path / "tfds").rglob("*.json"))
+    assert done
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(data_dir / "Set5" / "HR" / "bird.png", other)
+    with pytest.raises(ValueError, match="is an unfinished data set of other images or settings"):
+        build(other, tmp_path / "tfds")
+    assert sorted((tmp_path / "tfds").rglob("*.json")) == done
+
+
+def test_few_shards_depend_on_one_image(data_dir):
+    from lnln_jax.data.origins import in_folder
+
+    origins = in_folder(data_dir / "BSDS400")
+    shards = {shard.name for shard in plan_shards("train", origins, CUT)}
+    assert len(shards) > 16
+    for changed in (
+        origins[:100] + origins[101:],
+        [*origins[:100], origins[100]._replace(stamp="mended"), *origins[101:]],
+        [*origins[:100], origins[100]._replace(name="00.jpg"), *origins[100:]],
+    ):
+        others = {shard.name for shard in plan_shards("train", changed, CUT)}
+        assert len(shards - others) <= 2
 
 
 def find_data_set_or_error(data_dir: Path) -> object:
@@ -269,7 +322,7 @@ def test_free_space_is_looked_at_first(images, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2**26 + 1000))
     with pytest.raises(OSError, match=r"not enough space in .*GB are needed and 0\.07 GB are free"):
         build(images, tmp_path)
-    assert not list(tmp_path.rglob("*.array_record*"))
+    assert find_unfinished(tmp_path) == []
 
 
 def test_the_estimate_of_space_is_near_what_is_taken(images, prepared):
@@ -345,7 +398,9 @@ def test_two_builds_at_once(data_dir, tmp_path):
     with pytest.raises(ValueError, match="another process is building photos"):
         build(images, tmp_path / "tfds")
     assert first.communicate()[1] == ""
-    assert build(images, tmp_path / "tfds").seconds < 60
+    before = {path: path.stat().st_ino for path in (tmp_path / "tfds").glob("*/*/1.0.0/*")}
+    again = build(images, tmp_path / "tfds")
+    assert before == {path: path.stat().st_ino for path in again.folder.iterdir()}
 
 
 def test_images_in_an_archive(images, tmp_path):

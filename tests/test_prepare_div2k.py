@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,14 @@ def test_div2k(server, archives, data_dir, tmp_path):
     again = build(server, archives, tmp_path)  # it is there, and the archives aren't needed
     assert again.examples == prepared.examples
     assert len(server.log) == 2
+
+
+def test_space_is_looked_at_before_anything_is_fetched(server, archives, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
+    with pytest.raises(OSError, match=r"not enough space .* of them for archives"):
+        build(server, archives, tmp_path)
+    assert server.log == []
 
 
 def test_archives_that_are_there_are_used(server, archives, tmp_path):

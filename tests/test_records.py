@@ -59,7 +59,7 @@ def test_the_cache_reads_each_record_once_and_is_shared(folder):
     def refuse(index):
         raise AssertionError(f"record {index} was read again")
 
-    source._read = other._read = refuse
+    source.read = other.read = refuse
     for i, hr in enumerate(first):
         np.testing.assert_array_equal(source[i][1], hr)
         np.testing.assert_array_equal(other[i][1], hr)
@@ -146,6 +146,13 @@ def test_finding_data_sets(folder, data_sets, data_dir, tmp_path, monkeypatch):
         RecordSource(folder, scale=2, split="test")
 
 
+def test_an_image_is_no_unfinished_data_set(tmp_path):
+    (tmp_path / "images" / "more").mkdir(parents=True)
+    (tmp_path / "images" / "incomplete.png").touch()
+    (tmp_path / "images" / "more" / "incomplete.1.0.0").mkdir()
+    assert find_data_set(str(tmp_path / "images"), 2, tmp_path) is None
+
+
 def test_several_that_fit(data_dir, tmp_path):
     for size in (96, 120):
         cut = Cut((2,), size, size, 96)
@@ -167,7 +174,7 @@ def test_a_benchmark_of_its_validation_images(folder, data_sets, data_dir, scale
             np.testing.assert_array_equal(image.lr, imresize(same.hr, 1 / scale))
             assert image.gray == same.gray
     assert benchmark.image("woman").name == "woman"
-    assert benchmark.first(1).names == ["bird"]
-    assert len(list(benchmark.first(1))) == 1
+    assert [image.name for image in open_benchmark(folder, scale, first=1)] == ["bird"]
+    assert open_benchmark(data_dir / "Set5", scale, first=2).names == ["baby", "bird"]
     with pytest.raises(ValueError, match="are bicubic, not jpeg40"):
         open_benchmark(folder, scale, degradation=Degradation("jpeg"))

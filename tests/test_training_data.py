@@ -19,7 +19,7 @@ from test_train import (
     write_config,
 )
 
-from lnln_jax.checkpoint import saved_steps
+from lnln_jax.checkpoint import saved_config, saved_steps
 from lnln_jax.config import override
 from lnln_jax.data import Degradation, degrade
 from lnln_jax.data.prepare import prepare_folder
@@ -89,10 +89,31 @@ def test_data_sets_folders_and_dead_leaves_in_one_training(data_sets, data_dir):
     np.testing.assert_allclose(shares, [0.4, 0.3, 0.2, 0.1])
 
 
+def test_data_sets_share_the_memory_for_decoded_images(data_sets):
+    config = configure(data_sets, f"data.train=set5,{data_sets / 'set5'}", "data.cache_share=0.5")
+    sources = open_sources(config)
+    slot = 3 * 120 * 120 * 5 // 4
+    assert [source.cache_bytes for source in sources] == [len(source) * slot for source in sources]
+    config = override(config, ["data.cache_share=0"])
+    assert [source.cache_bytes for source in open_sources(config)] == [0, 0]
+
+
 def test_as_many_weights_as_sources(data_sets):
-    config = configure(data_sets, "data.weights=1,2")
-    with pytest.raises(ValueError, match="got 2 weights for 1 sources"):
-        open_feed(config, open_sources(config), lambda state, batch: (state, {}))
+    with pytest.raises(ValueError, match=r"data.weights has 2 numbers for 1 sources"):
+        configure(data_sets, "data.weights=1,2")
+    assert configure(data_sets, "data.weights=1,2", "data.dead_leaves=1").data.weights == (1, 2)
+
+
+def test_lr_folders_that_nothing_would_read(data_sets, data_dir):
+    hr, lr = (data_dir / "Set5" / name for name in ("HR", "LRx2"))
+    folders = f"data.train={hr}", f"data.train_lr={lr}"
+    with pytest.raises(ValueError, match=r"but data\.train_lr gives LR images"):
+        configure(data_sets, *folders, "data.degradation=bd")
+    with pytest.raises(ValueError, match="for the data set set5, which has LR images of its own"):
+        open_sources(configure(data_sets, f"data.train_lr={lr}"))
+    mixed = configure(data_sets, f"data.train={hr},set5", f"data.train_lr={lr},{lr}")
+    mixed = replace(mixed, data=replace(mixed.data, train_lr=(str(lr), "")))
+    assert len(open_sources(mixed)[0]) == 5
 
 
 def test_another_degradation_than_the_data_set_has(data_sets):
@@ -109,6 +130,12 @@ def test_another_degradation_than_the_data_set_has(data_sets):
 def test_no_such_data_set_or_folder(data_sets):
     with pytest.raises(ValueError, match="sett5, which is no folder of images, and no data set in"):
         open_sources(configure(data_sets, "data.train=sett5"))
+
+
+def test_no_such_validation_images(data_sets):
+    config = configure(data_sets, "data.validation=nosuch")
+    with pytest.raises(ValueError, match=r"data\.validation is nosuch, .* no data set in"):
+        open_validation(config)
 
 
 def test_validation_images(data_sets, data_dir):
@@ -198,6 +225,20 @@ def test_a_killed_run_on_a_data_set_ends_where_another_does(
     status, _, err = Training(config, disturbed, environment).end()
     assert status == 0, err
     assert_equal(restore_everything(disturbed, 96), restore_everything(undisturbed, 96))
+
+
+def test_a_run_stays_where_it_began(data_sets, tmp_path, monkeypatch):
+    config = configure(data_sets, "steps=1")
+    train(config, tmp_path / "run")
+    assert saved_config(tmp_path / "run" / "checkpoints").data.placement == "device"
+    # Less memory than when it began: a placement chosen anew would be the host.
+    monkeypatch.setattr("lnln_jax.training_data._SHARE", 0.0)
+    train(replace(config, steps=2), tmp_path / "run")
+    assert saved_config(tmp_path / "run" / "checkpoints").data.placement == "device"
+    with pytest.raises(ValueError, match=r"data\.placement was device and is host"):
+        train(override(config, ["data.placement=host", "steps=3"]), tmp_path / "run")
+    train(config, tmp_path / "other")
+    assert saved_config(tmp_path / "other" / "checkpoints").data.placement == "host"
 
 
 def test_a_run_on_other_images_is_refused(data_sets, tmp_path):

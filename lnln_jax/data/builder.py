@@ -104,6 +104,8 @@ class SubImages(  # type: ignore[call-arg]
                 f"name is {name!r}; it must be of lower-case letters, digits and underscores, with "
                 "a letter first, such as my_photos"
             )
+        if on_bad_image not in ("skip", "stop"):
+            raise ValueError(f'on_bad_image is {on_bad_image!r}; it must be "skip" or "stop"')
         self.name = name
         self.cut = cut
         self.left_out: dict[str, str] = {}
@@ -171,9 +173,10 @@ class SubImages(  # type: ignore[call-arg]
                 shutil.rmtree(work, ignore_errors=True)
                 return
             parts = work / "shards"
+            self._check_same_build(parts, planned)
+            self._check_space(parts, planned)
             parts.mkdir(parents=True, exist_ok=True)
             self._clean(parts, planned)
-            self._check_space(parts, planned)
             serializer = example_serializer.ExampleSerializer(
                 self.info.features.get_serialized_info()
             )
@@ -188,9 +191,13 @@ class SubImages(  # type: ignore[call-arg]
             )
             for report in reports:
                 self.left_out |= report.left_out
-            if not sum(report.examples for report in reports):
+            if not sum(
+                r.examples for s, r in zip(planned, reports, strict=True) if s.split == "train"
+            ):
+                shutil.rmtree(work)
                 raise ValueError(
-                    f"none of the images can be used: {_listing(self.left_out)}; nothing was built"
+                    "none of the images for training can be used, so nothing was built: "
+                    f"{_listing(self.left_out) or 'there are none'}"
                 )
             self._finish(work / "data", parts, list(zip(planned, reports, strict=True)), plan)
             (work / "data").rename(target)
@@ -199,7 +206,13 @@ class SubImages(  # type: ignore[call-arg]
 
     def _check_same(self, target: Path, plan: str | None) -> None:
         """Refuses to take another data set for this one; without a plan, one of other settings."""
-        metadata = json.loads((target / "metadata.json").read_text())
+        try:
+            metadata = json.loads((target / "metadata.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{target} is no data set of `lnln prepare`, or is damaged ({error}); remove it, "
+                "or choose another name"
+            ) from error
         expected = {"plan": plan} if plan else self.cut.settings()
         if expected != {key: metadata.get(key) for key in expected}:
             raise ValueError(
@@ -208,18 +221,27 @@ class SubImages(  # type: ignore[call-arg]
             )
         self.left_out = metadata["left_out"]
 
+    def _check_same_build(self, parts: Path, planned: Sequence[Shard]) -> None:
+        """Refuses to throw away what another build has done."""
+        done = {path.stem for path in parts.glob("*.json")}
+        if done and not done & {shard.name for shard in planned}:
+            raise ValueError(
+                f"{parts.parent} is an unfinished data set of other images or settings; choose "
+                "another name, or remove that folder"
+            )
+
     def _clean(self, parts: Path, planned: Sequence[Shard]) -> None:
         """Removes what killed processes, or builds of other images, left."""
         names = {shard.name for shard in planned}
         for path in parts.iterdir():
             if path.suffix == ".tmp" or path.name.removesuffix(".json") not in names:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def _check_space(self, parts: Path, planned: Sequence[Shard]) -> None:
         needed = sum(
             shard.estimate for shard in planned if shards.read_report(parts, shard) is None
         )
-        free = shutil.disk_usage(parts).free
+        free = shutil.disk_usage(next(path for path in parts.parents if path.exists())).free
         if needed + _RESERVE > free:
             raise OSError(
                 f"not enough space in {self.data_dir}: about {needed / 1e9:.2f} GB are needed and "

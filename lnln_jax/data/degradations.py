@@ -19,6 +19,8 @@ from lnln_jax.image import to_uint8
 from lnln_jax.resize import imresize
 
 Kind = Literal["bicubic", "bd", "dn", "jpeg"]
+# Which field is whose strength.
+STRENGTHS = {"bd": "blur_sigma", "dn": "noise_level", "jpeg": "jpeg_quality"}
 
 # Far above what float64 sums in one order or another differ by, far below any other distance.
 _TIE = 1e-9
@@ -34,6 +36,8 @@ class Degradation:
       blur_sigma: of "bd": standard deviation of the blur in HR pixels, 0.1..20.
       noise_level: of "dn": standard deviation of the noise in units of 0..255, above 0, up to 255.
       jpeg_quality: of "jpeg": Pillow's, 1..100; above 95 files grow and hardly improve.
+
+    A strength that the kind has no use for goes back to its default.
 
     Raises:
       ValueError: a value is not one of these, whether or not the kind uses it.
@@ -62,6 +66,10 @@ class Degradation:
                 f"jpeg_quality must be a whole number between 1 and 100, got {self.jpeg_quality}; "
                 "95 is the highest that is of use"
             )
+        # So that equal degradations are equal.
+        for kind, name in STRENGTHS.items():
+            if kind != self.kind:
+                object.__setattr__(self, name, getattr(type(self), name))
 
     @property
     def label(self) -> str:
@@ -69,10 +77,10 @@ class Degradation:
 
         Degradations that differ in what they do differ in their labels.
         """
-        strengths = {"bd": self.blur_sigma, "dn": self.noise_level, "jpeg": self.jpeg_quality}
-        if self.kind not in strengths:
+        if self.kind not in STRENGTHS:
             return self.kind
-        return self.kind + repr(float(strengths[self.kind])).removesuffix(".0")
+        strength = getattr(self, STRENGTHS[self.kind])
+        return self.kind + repr(float(strength)).removesuffix(".0")
 
 
 BICUBIC = Degradation()

@@ -1,11 +1,11 @@
 """Where the images of a data set come from: a folder, or an archive that is never unpacked."""
 
-import io
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -24,18 +24,15 @@ class Origin(NamedTuple):
 
     Attributes:
       name: how reports and records call it: the path in its folder or archive.
-      container: the folder or the .zip file.
       stamp: changes with the file: its size and time, or the archive's checksum of it.
+      container: the folder or the .zip file.
+      archived: whether the container is a .zip file.
     """
 
     name: str
-    container: str
     stamp: str
-
-    @property
-    def in_archive(self) -> bool:
-        """Whether the container is a .zip file."""
-        return self.container.endswith(".zip")
+    container: str
+    archived: bool = False
 
     def read(self) -> np.ndarray:
         """The image, uint8 `H W 3`.
@@ -43,7 +40,7 @@ class Origin(NamedTuple):
         Raises:
           ImageFileError: as `lnln_jax.image_files.read_rgb` raises it.
         """
-        if not self.in_archive:
+        if not self.archived:
             return read_rgb(Path(self.container, self.name))
         try:
             with zipfile.ZipFile(self.container) as archive:
@@ -55,15 +52,12 @@ class Origin(NamedTuple):
     def shape(self) -> tuple[int, int]:
         """Height and width as the file's header has them; (0, 0) where that can't be read."""
         try:
-            if not self.in_archive:
-                return _shape(Path(self.container, self.name).read_bytes()[:_HEADER])
+            if not self.archived:
+                return _shape(Path(self.container, self.name))
             with zipfile.ZipFile(self.container) as archive, archive.open(self.name) as file:
-                return _shape(file.read(_HEADER))
-        except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
+                return _shape(file)
+        except Exception:  # damaged files make decoders raise almost anything
             return 0, 0
-
-
-_HEADER = 2**18  # bytes that hold it, behind a colour profile and a thumbnail too
 
 
 def in_folder(folder: Path, root: Path | None = None) -> list[Origin]:
@@ -78,9 +72,12 @@ def in_folder(folder: Path, root: Path | None = None) -> list[Origin]:
     root = root or folder
     origins = []
     for path in paths:
-        stat = path.stat()
-        stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
-        origins.append(Origin(path.relative_to(root).as_posix(), str(root.resolve()), stamp))
+        try:
+            stat = path.stat()
+            stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
+        except OSError:  # a link to nowhere, which `read` will name
+            stamp = ""
+        origins.append(Origin(path.relative_to(root).as_posix(), stamp, str(root.resolve())))
     return origins
 
 
@@ -107,7 +104,7 @@ def in_archive(path: Path) -> list[Origin]:
     if not members:
         raise ValueError(f"{path} holds no images; it must hold {', '.join(IMAGE_SUFFIXES)}")
     return sorted(
-        Origin(member.filename, str(path.resolve()), f"{member.file_size}-{member.CRC:08x}")
+        Origin(member.filename, f"{member.file_size}-{member.CRC:08x}", str(path.resolve()), True)
         for member in members
     )
 
@@ -119,9 +116,8 @@ def every_nth(origins: Iterable[Origin], n: int) -> tuple[list[Origin], list[Ori
     return [origin for origin in origins if origin not in chosen], held_out
 
 
-def _shape(header: bytes) -> tuple[int, int]:
-    try:
-        with Image.open(io.BytesIO(header)) as image:
+def _shape(file: Path | IO[bytes]) -> tuple[int, int]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever reads the image says what is wrong with it
+        with Image.open(file) as image:
             return image.height, image.width
-    except Exception:  # damaged files make decoders raise almost anything
-        return 0, 0

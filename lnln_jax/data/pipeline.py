@@ -6,9 +6,6 @@ threads, worker processes and hosts changes nothing, and the position of the str
 
 import bisect
 import itertools
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +14,7 @@ import numpy as np
 from lnln_jax.data.sampling import Sampler, offsets
 from lnln_jax.data.sources import Pair
 from lnln_jax.image import dihedral
+from lnln_jax.process import end_with_parent
 
 Batch = dict[str, np.ndarray]
 _ENDLESS = 2**48  # steps of a training
@@ -44,6 +42,9 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Pair: ...
+
+    def read(self, index: int, /) -> Pair:
+        """The same, of a pair that is read but once."""
 
 
 class Stream:
@@ -85,7 +86,7 @@ class Stream:
             ahead = max(1, self._prefetch // workers)
             dataset = dataset.mp_prefetch(
                 grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead),
-                worker_init_fn=_end_with_parent,
+                worker_init_fn=end_with_parent,
             )
         return iter(dataset)
 
@@ -193,18 +194,6 @@ def make_sampler(
     return Sampler(lengths, batch_size=batch_size, seed=seed, weights=weights)
 
 
-def _end_with_parent(*_: int) -> None:
-    """Has a worker process end when the training does, even if that is killed."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 class _Cutter:
     """Makes the batch of a step."""
 
@@ -266,9 +255,8 @@ def _check_arguments(
         if source.smallest < lr_patch_size:
             raise ValueError(
                 f"lr_patch_size is {lr_patch_size}, but source {source.name!r} has an LR image "
-                f"with a side of {source.smallest} pixels; use a smaller lr_patch_size, load the "
-                f"source with min_lr_size={lr_patch_size}, or build it with --min-side "
-                f"{lr_patch_size * source.scale}"
+                f"with a side of {source.smallest} pixels; use a smaller lr_patch_size, or larger "
+                "images"
             )
     if weights is not None and len(weights) != len(sources):
         raise ValueError(f"got {len(weights)} weights for {len(sources)} sources; give one each")

@@ -1,6 +1,7 @@
 """Building data sets from folders and from DIV2K: what `lnln prepare` does."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,17 +101,26 @@ def prepare_folder(
     """
     from lnln_jax.data.builder import Description
 
-    if validation_every < 0:
-        raise ValueError(f"validation_every is {validation_every}; 0 holds no image out")
-    parts = {split: folder / split for split in ("train", "validation")}
+    if validation_every < 0 or validation_every == 1:
+        raise ValueError(
+            f"validation_every is {validation_every}; 0 holds no image out, 20 one of 20"
+        )
+    folder = folder.expanduser()
+    images = in_folder(folder)
+    parts = [folder / split for split in ("train", "validation")]
+    if all(part.is_dir() for part in parts):
+        train, validation = (in_folder(part, folder) for part in parts)
+        if beside := [image.name for image in images if image not in {*train, *validation}]:
+            raise ValueError(
+                f"{folder} has train/ and validation/ and images beside them, such as {beside[0]}; "
+                "move them into one of the two"
+            )
+    else:
+        train, validation = every_nth(images, validation_every)
 
     def find() -> dict[str, list[Origin]]:
-        if all(part.is_dir() for part in parts.values()):
-            return {split: in_folder(part, folder) for split, part in parts.items()}
-        train, validation = every_nth(in_folder(folder), validation_every)
         return {"train": train, "validation": validation}
 
-    find()  # a folder without images is refused before anything is written
     description = Description(
         text=f"The images of {folder.resolve().name}, for super-resolution.",
         license=license,
@@ -152,10 +162,11 @@ def prepare_div2k(
     """
     from lnln_jax.data.builder import Description
 
-    place = data_dir or default_data_dir()
+    place = (data_dir or default_data_dir()).expanduser()
     downloads = (download_dir or place / "downloads" / "manual").expanduser()
 
     def find() -> dict[str, list[Origin]]:
+        _check_space(cut, archives, downloads, place)
         paths = _fetch(url, archives, downloads, place, progress_of)
         return {
             split: in_archive(path)
@@ -170,6 +181,25 @@ def prepare_div2k(
         license=_DIV2K_LICENSE,
     )
     return _build(DIV2K_NAME, find, cut, description, place, on_bad_image, workers, progress_of)
+
+
+def _check_space(
+    cut: Cut, archives: Mapping[str, tuple[int, str]], downloads: Path, data_dir: Path
+) -> None:
+    """Looks, before gigabytes are fetched, whether they and the data set have room."""
+    total = sum(size for size, _ in archives.values())
+    missing = sum(size for name, (size, _) in archives.items() if not (downloads / name).exists())
+    overlap = (cut.size / cut.step) ** 2 * (1 + sum(1 / scale**2 for scale in cut.scales))
+    needed = missing + total * overlap
+    free = shutil.disk_usage(
+        next(path for path in (data_dir, *data_dir.parents) if path.exists())
+    ).free
+    if needed > free:
+        raise OSError(
+            f"not enough space in {data_dir}: about {needed / 1e9:.1f} GB are needed, "
+            f"{missing / 1e9:.1f} GB of them for archives, and {free / 1e9:.1f} GB are free; make "
+            "room, or choose another data_dir"
+        )
 
 
 def _fetch(

@@ -74,6 +74,11 @@ class RecordSource:
         self._shapes = SharedMemory(self._slots * 8)
 
     @property
+    def cache_bytes(self) -> int:
+        """Memory that decoded images can come to take."""
+        return self._slots * self._slot
+
+    @property
     def smallest(self) -> int:
         """The shortest LR side of a pair."""
         return self._smallest
@@ -96,11 +101,11 @@ class RecordSource:
         if not 0 <= index < self._length:
             raise IndexError(f"{self.name} has {self._length} images, no number {index}")
         if index >= self._slots:
-            return self._read(index)
+            return self.read(index)
         shape = self._shapes.bytes.view(np.int32)[2 * index : 2 * index + 2]
         height, width = shape.tolist()
         if not width:
-            lr, hr = self._read(index)
+            lr, hr = self.read(index)
             height, width = lr.shape[:2]
             for kept, image in zip(self._kept(index, height, width), (lr, hr), strict=True):
                 kept[:] = image
@@ -125,7 +130,8 @@ class RecordSource:
             self._records = _open(self._folder, self._split)
         return self._records[index]
 
-    def _read(self, index: int) -> Pair:
+    def read(self, index: int) -> Pair:
+        """Reads a pair and keeps nothing."""
         import imagecodecs
 
         try:
@@ -183,7 +189,7 @@ def find_data_set(name: str, scale: int, data_dir: Path) -> Path | None:
             f"{base} has no LR images of scale {scale}; build it with --scales {scale} "
             f"(there: {', '.join(folder.parent.name for folder in versions)})"
         )
-    if any(base.glob("**/incomplete.*")):
+    if any(any(base.glob(f"{pattern}incomplete.*/shards/")) for pattern in ("", "*/")):
         raise ValueError(f"{base} is not complete; run the `lnln prepare` that began it again")
     return None
 

@@ -204,7 +204,7 @@ def _pairs(sources: Sequence[Source]) -> Iterator[Pair]:
         for source in sources:
             for start in range(0, len(source), 4 * threads):
                 numbers = range(start, min(start + 4 * threads, len(source)))
-                yield from pool.map(source.__getitem__, numbers)
+                yield from pool.map(source.read, numbers)
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -1,11 +1,14 @@
 """Writing the shards of a data set, each in a process of its own, so that a build can go on.
 
-A shard is a fixed list of images with fixed settings, and the name of its file is a hash of both.
-It appears, with its report beside it, when it is complete: so a build that was killed leaves
-complete shards, which the next one takes over, and files that it throws away.
+A shard is a list of images with settings, and the name of its file is a hash of both. It appears,
+with its report beside it, when it is complete: so a build that was killed leaves complete shards,
+which the next one takes over, and files that it throws away. Where one shard ends and the next
+begins depends on the names of the images around, so an image that is mended, removed or added
+changes its own shard and at most the next.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -26,6 +29,7 @@ from lnln_jax.data.origins import Origin
 from lnln_jax.data.sub_images import Cut, SubImage, sub_images, whole
 from lnln_jax.files import write_file
 from lnln_jax.image_files import ImageFileError
+from lnln_jax.process import end_with_parent
 
 FORMAT = 1  # of records; part of every shard's hash
 SHARD_BYTES = 2**26  # about, compressed
@@ -60,7 +64,8 @@ class Shard:
     @property
     def name(self) -> str:
         """Of its file, without suffix."""
-        content = [FORMAT, self.split, self.cut.settings(), self.origins]
+        images = [(origin.name, origin.stamp) for origin in self.origins]
+        content = [FORMAT, self.split, self.cut.settings(), images]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         return f"{self.split}-{digest[:24]}"
 
@@ -87,20 +92,21 @@ class ShardReport:
 
 
 def plan_shards(split: str, origins: Sequence[Origin], cut: Cut) -> list[Shard]:
-    """Divides images, in their order, among shards of about the same size."""
+    """Divides images, in their order, among shards of roughly the same size."""
     estimates = [_estimate(split, origin.shape(), cut) for origin in origins]
-    total = sum(estimates)
-    count = max(math.ceil(total / SHARD_BYTES), min(_LEAST_SHARDS, math.ceil(len(origins) / 8)))
+    wanted = min(len(origins) / _LEAST_SHARDS, len(origins) * SHARD_BYTES / max(1, sum(estimates)))
+    # Images in a shard, on average; a power of two, which one image more or less hardly changes.
+    images = 2 ** max(0, math.floor(math.log2(max(1, wanted))))
     shards: list[Shard] = []
     group: list[Origin] = []
-    done = begun = 0
+    size = 0
     for i, (origin, estimate) in enumerate(zip(origins, estimates, strict=True)):
         group.append(origin)
-        done += estimate
-        enough = done * count >= total * (len(shards) + 1) if total else len(group) >= 8
-        if enough or i == len(origins) - 1:
-            shards.append(Shard(split, tuple(group), cut, done - begun))
-            group, begun = [], done
+        size += estimate
+        ends = zlib.crc32(repr(origin.name).encode()) % images == 0
+        if ends or size > 2 * SHARD_BYTES or i == len(origins) - 1:
+            shards.append(Shard(split, tuple(group), cut, size))
+            group, size = [], 0
     return shards
 
 
@@ -118,6 +124,12 @@ def _estimate(split: str, shape: tuple[int, int], cut: Cut) -> int:
 def examples(shard: Shard, left_out: dict[str, str]) -> Iterator[tuple[str, SubImage]]:
     """The records of a shard, with the names of their images; notes images that can't be used."""
     for origin in shard.origins:
+        try:
+            origin.name.encode()
+        except UnicodeEncodeError:
+            shown = origin.name.encode(errors="backslashreplace").decode()
+            left_out[shown] = "its name is not UTF-8; rename it"
+            continue
         try:
             hr = origin.read()
         except ImageFileError as error:
@@ -189,14 +201,16 @@ def write_shard(folder: Path, shard: Shard, serialize: Serialize, *, stop: bool)
             if stop and left_out:
                 break
             record = serialize(example(name, part))
-            writer.write(record)
+            with _writing():
+                writer.write(record)
             count += 1
             size += len(record)
             checksum = zlib.crc32(record, checksum)
             sides = part.hr.shape[:2]
             smallest = min(smallest, *sides)
             height, width = max(height, sides[0]), max(width, sides[1])
-        writer.close()
+        with _writing():
+            writer.close()
         if stop and left_out:
             name, reason = next(iter(left_out.items()))
             raise BadImageError(f"{name}: {reason}")
@@ -204,16 +218,23 @@ def write_shard(folder: Path, shard: Shard, serialize: Serialize, *, stop: bool)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.rename(folder / shard.name)
-    except RuntimeError as error:  # of the writer, as for a full disk
-        raise OSError(
-            f"a shard cannot be written: {error}; mend that and run the same command again, which "
-            "goes on from here"
-        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     report = ShardReport(count, size, checksum, smallest, (height, width), left_out)
     write_file(folder / f"{shard.name}.json", json.dumps(dataclasses.asdict(report)).encode())
     return report
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Turns what the writer raises, as for a full disk, into an error with a remedy."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(
+            f"a shard cannot be written: {error}; mend that and run the same command again, which "
+            "goes on from here"
+        ) from error
 
 
 def write_shards(
@@ -261,8 +282,9 @@ def write_shards(
     elif missing:
         # Spawned: JAX's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
+        others = multiprocessing.active_children()
         with concurrent.futures.ProcessPoolExecutor(
-            min(workers, len(missing)), mp_context=context
+            min(workers, len(missing)), mp_context=context, initializer=end_with_parent
         ) as pool:
             futures = {
                 pool.submit(write_shard, folder, shard, serialize, stop=stop): shard
@@ -272,6 +294,13 @@ def write_shards(
                 for future in concurrent.futures.as_completed(futures):
                     finished(futures[future], future.result())
             except BaseException:
+                # At once, and not after the shards that are being written.
                 pool.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    if process not in others:
+                        process.kill()
+                        process.join()
+                for path in folder.glob("*.tmp"):
+                    path.unlink()
                 raise
     return [reports[shard] for shard in shards]

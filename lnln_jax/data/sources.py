@@ -128,6 +128,10 @@ class PairSource:
     def __getitem__(self, index: int) -> Pair:
         return self._pairs[index]
 
+    def read(self, index: int) -> Pair:
+        """The same; a source on disk would keep nothing of it."""
+        return self._pairs[index]
+
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs)
 
