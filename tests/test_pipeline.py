@@ -150,15 +150,20 @@ def test_batches_do_not_depend_on_worker_processes(num_workers):
         iterator.close()
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_hosts_together_have_the_batches_of_one(count):
+@pytest.mark.parametrize(("count", "num_workers"), [(2, 0), (4, 0), (2, 1)])
+def test_hosts_together_have_the_batches_of_one(count, num_workers):
     sources = [coded_source(5), coded_source(4, first=5)]
-    parts = [make(sources, process_index=i, process_count=count) for i in range(count)]
+    parts = [
+        make(sources, process_index=i, process_count=count, num_workers=num_workers)
+        for i in range(count)
+    ]
     for batch in itertools.islice(make(sources), 5):
         shares = [next(part) for part in parts]
         assert all(len(share["lr"]) == 4 // count for share in shares)
         joined = {key: np.concatenate([share[key] for share in shares]) for key in batch}
         assert_same([joined], [batch])
+    for part in parts:
+        part.close()
 
 
 def test_a_closed_stream_goes_on():
