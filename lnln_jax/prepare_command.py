@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,9 +97,6 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     from lnln_jax.data.sub_images import Cut
     from lnln_jax.reporting import progress_of
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # as Ctrl-C: worker processes end, too
     return {
         "cut": Cut(tuple(args.scales), args.size, args.step, args.min_side, degradation(args)),
         "data_dir": args.data_dir,

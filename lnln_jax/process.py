@@ -49,10 +49,14 @@ class Stop:
 
 
 @contextmanager
-def stop_signals() -> Iterator[Stop]:
+def stop_signals(answer: str) -> Iterator[Stop]:
     """Turns SIGTERM and SIGINT into a request; a second SIGINT interrupts at once.
 
-    Only a main thread can receive signals; in others nothing changes.
+    An exception out of a signal handler, as of Ctrl-C, could strike anywhere, as between the lines
+    of a lock. Only a main thread can receive signals; in others nothing changes.
+
+    Args:
+      answer: what is said to the first signal, such as "stopping after this step".
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -63,7 +67,7 @@ def stop_signals() -> Iterator[Stop]:
         stop.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         name = signal.Signals(number).name
-        print(f"{name}: stopping after this step; Ctrl-C stops at once", file=sys.stderr)
+        print(f"{name}: {answer}; Ctrl-C stops at once", file=sys.stderr)
 
     previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in previous:

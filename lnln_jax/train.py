@@ -109,7 +109,7 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
     # Restore
     with (
         exclusive(folder, "training"),
-        stop_signals() as stop,
+        stop_signals("stopping after this step") as stop,
         RunCheckpoints(folder / "checkpoints", config, images=identity) as checkpoints,
         feed,
     ):

@@ -22,7 +22,7 @@ def test_a_folder_has_one_holder(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_becomes_a_request(number, capsys):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with stop_signals() as stop:
+    with stop_signals("stopping after this step") as stop:
         assert not stop.requested
         os.kill(os.getpid(), number)
         assert stop.requested
@@ -31,7 +31,7 @@ def test_a_signal_becomes_a_request(number, capsys):
 
 
 def test_a_second_interrupt_ends_at_once():
-    with stop_signals():
+    with stop_signals("stopping after this step"):
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
@@ -41,7 +41,7 @@ def test_other_threads_can_train_too():
     entered = []
 
     def run():
-        with stop_signals() as stop:
+        with stop_signals("stopping after this step") as stop:
             entered.append(stop.requested)
 
     thread = threading.Thread(target=run)

@@ -17,9 +17,9 @@ def test_a_terminal_gets_a_progress_bar(tmp_path, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with RunReport(tmp_path, step=0, total_steps=2) as report:
-        report.advance()
+        report.advance(1)
         report.write(1, {"loss": 1.5, "learning_rate": 1e-4}, prefix="train")
-        report.advance()
+        report.advance(1)
         report.write(2, {"psnr_y": 30.25}, prefix="validation")
     shown = terminal.getvalue()
     assert "loss 1.5  learning_rate 0.0001" in shown

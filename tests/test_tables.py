@@ -191,7 +191,18 @@ def test_json_holds_everything():
     assert notes.keys() == {"peak_memory_bytes", "device_peak_memory_bytes"} <= run.keys()
     assert report == {
         "scale": 2,
-        "protocol": {"channel": "y", "shave": 2, "rounding": True, "border": "symmetric"},
+        "protocol": {
+            "channel": "y",
+            "shave": 2,
+            "rounding": True,
+            "border": "symmetric",
+            "degradation": {
+                "kind": "bicubic",
+                "blur_sigma": 1.6,
+                "noise_level": 30.0,
+                "jpeg_quality": 40,
+            },
+        },
         "self_ensemble": False,
         "environment": ENVIRONMENT,
         "models": {"run": "runs/run"},

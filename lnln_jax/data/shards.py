@@ -29,7 +29,7 @@ from lnln_jax.data.origins import Origin
 from lnln_jax.data.sub_images import Cut, SubImage, sub_images, whole
 from lnln_jax.files import write_file
 from lnln_jax.image_files import ImageFileError
-from lnln_jax.process import end_with_parent
+from lnln_jax.process import end_with_parent, stop_signals
 
 FORMAT = 1  # of records; part of every shard's hash
 SHARD_BYTES = 2**26  # about, compressed
@@ -237,6 +237,28 @@ def _writing() -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def _pool(folder: Path, workers: int) -> Iterator[concurrent.futures.Executor]:
+    """Processes that write shards; after an exception they end at once, and not after a shard."""
+    # Spawned: JAX's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=end_with_parent
+    ) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.kill()
+                    process.join()
+            for path in folder.glob("*.tmp"):
+                path.unlink()
+            raise
+
+
 def write_shards(
     folder: Path,
     shards: Sequence[Shard],
@@ -259,6 +281,7 @@ def write_shards(
     Raises:
       BadImageError: there is one; complete shards stay.
       OSError: a shard can't be written.
+      KeyboardInterrupt: SIGINT or SIGTERM asks to stop.
     """
     reports = {shard: report for shard in shards if (report := read_report(folder, shard))}
     if stop:
@@ -276,31 +299,25 @@ def write_shards(
         done += len(shard.origins)
         progress(done, total)
 
-    if workers == 1:
-        for shard in missing:
-            finished(shard, write_shard(folder, shard, serialize, stop=stop))
-    elif missing:
-        # Spawned: JAX's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        others = multiprocessing.active_children()
-        with concurrent.futures.ProcessPoolExecutor(
-            min(workers, len(missing)), mp_context=context, initializer=end_with_parent
-        ) as pool:
-            futures = {
-                pool.submit(write_shard, folder, shard, serialize, stop=stop): shard
-                for shard in missing
-            }
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    finished(futures[future], future.result())
-            except BaseException:
-                # At once, and not after the shards that are being written.
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in multiprocessing.active_children():
-                    if process not in others:
-                        process.kill()
-                        process.join()
-                for path in folder.glob("*.tmp"):
-                    path.unlink()
-                raise
+    with stop_signals("stopping; complete shards stay") as request:
+        if workers == 1:
+            for shard in missing:
+                finished(shard, write_shard(folder, shard, serialize, stop=stop))
+                if request.requested:
+                    raise KeyboardInterrupt
+        elif missing:
+            with _pool(folder, min(workers, len(missing))) as pool:
+                futures = {
+                    pool.submit(write_shard, folder, shard, serialize, stop=stop): shard
+                    for shard in missing
+                }
+                pending = set(futures)
+                while pending:
+                    ended, pending = concurrent.futures.wait(
+                        pending, timeout=0.1, return_when=concurrent.futures.FIRST_COMPLETED
+                    )
+                    for future in ended:
+                        finished(futures[future], future.result())
+                    if request.requested:
+                        raise KeyboardInterrupt
     return [reports[shard] for shard in shards]
