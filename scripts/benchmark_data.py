@@ -43,6 +43,7 @@ from lnln_jax.data.resident import Planner, cut_patches, put_images
 from lnln_jax.data.sub_images import Cut
 from lnln_jax.image_files import find_images, read_rgb
 from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.process import end_with_parent
 from lnln_jax.state import create_state, initialize, make_train_steps, make_update
 
 ROOT = Path(__file__).parents[1]
@@ -228,7 +229,7 @@ def cpu_seconds() -> float:
 def measure_host(job: Job, workers: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each mode, with lists of what each round gave."""
     print(f"cutting on the host with {workers} workers", flush=True)
-    pools = {mode: ProcessPoolExecutor(1, get_context("spawn")) for mode in MODES}
+    pools = {mode: ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) for mode in MODES}
     for opened in [pools[mode].submit(_open, job, mode, workers) for mode in MODES]:
         opened.result()
     rows: dict[str, dict[str, Any]] = {mode: {"workers": workers, "mode": mode} for mode in MODES}
