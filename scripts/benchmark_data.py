@@ -19,6 +19,7 @@ import pickle
 import platform
 import random
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -381,6 +382,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
+    # So that temporary folders go.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     configs = {p.stem: load_config(p, [f"model.scale={args.scale}"]) for p in args.networks}
     keys = ("mosaic", "scale", "lr_patch_size", "batch", "rounds", "seconds")
     results: dict[str, Any] = {
