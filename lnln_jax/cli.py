@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lnln_jax import prepare_command
-from lnln_jax.cli_options import add_degradation, degradation, pixels, scale, tile
+from lnln_jax.cli_options import add_degradation, degradation, natural, positive, tile
 from lnln_jax.version import __version__
 
 MODEL_HELP = '"bicubic", or the folder of a training run, or a .safetensors, .pt or .pth file'
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "or a data set of lnln prepare",
     )
     evaluate.add_argument(
-        "--scale", type=scale, help="default: that of the first network, or 2 for bicubic alone"
+        "--scale", type=positive, help="default: that of the first network, or 2 for bicubic alone"
     )
     evaluate.add_argument(
         "--res-scale", type=float, help="of EDSRs from PyTorch (default: the authors')"
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "--channel", choices=("y", "rgb"), default="y", help="measure luma (default) or RGB"
     )
     evaluate.add_argument(
-        "--shave", type=pixels, metavar="N", help="pixels to leave out at borders (default: scale)"
+        "--shave", type=natural, metavar="N", help="pixels to leave out at borders (default: scale)"
     )
     evaluate.add_argument(
         "--no-rounding",
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     convert = commands.add_parser("convert", help="weights to .pt (PyTorch) or .safetensors")
     convert.add_argument("source", type=Path, help=MODEL_HELP.partition(", or ")[2])
     convert.add_argument("target", type=Path, help="a file; its suffix is its format")
-    convert.add_argument("--scale", type=scale, help="of a VDSR from PyTorch")
+    convert.add_argument("--scale", type=positive, help="of a VDSR from PyTorch")
     convert.add_argument(
         "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
     )
@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("inputs", nargs="+", type=Path, help="image files and folders of them")
     upscale.add_argument("--output", type=Path, required=True, help="folder for the results")
     upscale.add_argument(
-        "--scale", type=scale, help="of bicubic (default: 2) or of a VDSR from PyTorch"
+        "--scale", type=positive, help="of bicubic (default: 2) or of a VDSR from PyTorch"
     )
     upscale.add_argument(
         "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"

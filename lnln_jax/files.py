@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, and folders that can be written to."""
+"""Files that appear whole or not at all, folders that can be written to, and their space."""
 
 import os
 import secrets
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -32,3 +33,9 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass  # only a trial tells: permission bits say nothing of read-only disks
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that are free where a folder is, or is to be made."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free

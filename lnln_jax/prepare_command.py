@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lnln_jax.cli_options import add_degradation, count, degradation, pixels, scale
+from lnln_jax.cli_options import add_degradation, degradation, natural, positive
 
 if TYPE_CHECKING:
     from lnln_jax.data.prepare import Prepared
@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
     folder.add_argument("--name", required=True, help="of the data set, such as flickr2k")
     folder.add_argument(
         "--validation-every",
-        type=count,
+        type=natural,
         default=20,
         metavar="N",
         help="hold out every N-th image for validation; 0: none (default: 20)",
@@ -48,20 +48,20 @@ def add_parser(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
     parser.add_argument(
-        "--scales", type=scale, nargs="+", default=[2], metavar="S", help="default: 2"
+        "--scales", type=positive, nargs="+", default=[2], metavar="S", help="default: 2"
     )
     parser.add_argument(
-        "--size", type=pixels, default=480, help="side of sub-images in HR pixels (default: 480)"
+        "--size", type=natural, default=480, help="side of sub-images in HR pixels (default: 480)"
     )
     parser.add_argument(
         "--step",
-        type=pixels,
+        type=natural,
         default=0,
         help="from one sub-image to the next (default: the size - 48 * the largest scale)",
     )
     parser.add_argument(
         "--min-side",
-        type=pixels,
+        type=natural,
         default=0,
         help="shorter images are too small (default: 48 * the largest scale)",
     )
@@ -80,17 +80,10 @@ def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=workers,
+        type=positive,
         default=os.cpu_count() or 1,
         help="processes that build (default: one for each core)",
     )
-
-
-def workers(text: str) -> int:
-    """A whole number of at least 1."""
-    if (number := count(text)) < 1:
-        raise argparse.ArgumentTypeError("there must be at least 1")
-    return number
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:

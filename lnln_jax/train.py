@@ -69,9 +69,12 @@ def train(config: TrainConfig, folder: Path) -> Outcome:
       ValueError: data or configuration that can't be used; nothing has been written then.
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
-    saved = saved_config(folder / "checkpoints")
     if jax.process_count() > 1:
-        raise ValueError(f"training runs in one process, not in {jax.process_count()}")
+        raise ValueError(
+            f"jax.distributed has {jax.process_count()} processes, but training runs in one; start "
+            "it without jax.distributed"
+        )
+    saved = saved_config(folder / "checkpoints")
     if saved is not None:
         if config.data.placement == "auto":  # decided when the run began
             config = _placed(config, saved.data.placement)

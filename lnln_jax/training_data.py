@@ -1,5 +1,6 @@
 """From a configuration to training: which images, where they lie, and how steps get batches."""
 
+from abc import abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.prepare import default_data_dir
 from lnln_jax.data.resident import Planner, ResidentImages, cut_patches, put_images, resident_bytes
 from lnln_jax.reporting import progress_of
-from lnln_jax.state import Metrics, TrainState, TrainStep, make_train_steps
+from lnln_jax.state import Batch, Metrics, TrainState, TrainStep, make_train_steps
 
 _SHARE = 0.5  # of a device's memory that images may take in placement "auto"
 
@@ -43,6 +44,27 @@ def degradation(data: DataConfig) -> Degradation:
     return Degradation(data.degradation, data.blur_sigma, data.noise_level, data.jpeg_quality)
 
 
+def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
+    """Finds what a field of the configuration names.
+
+    Returns:
+      Its folder, and whether that is a data set and not a folder of images.
+
+    Raises:
+      ValueError: there is neither; or as `find_data_set` raises it.
+    """
+    place = data_dir(config.data)
+    if found := find_data_set(name, config.model.scale, place):
+        return found, True
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise ValueError(
+            f"{field} names {name}, which is no folder of images, and no data set in {place}; "
+            "build one with `lnln prepare`, or give a folder"
+        )
+    return folder, False
+
+
 def open_sources(config: TrainConfig) -> list[Source]:
     """Opens the training images: data sets as they are, folders and dead leaves in memory.
 
@@ -55,16 +77,11 @@ def open_sources(config: TrainConfig) -> list[Source]:
     cache_bytes = int(data.cache_share * _free_memory())
     for number, name in enumerate(data.train):
         lr = (data.train_lr[number] or None) if data.train_lr else None
-        folder = find_data_set(name, scale, data_dir(data))
-        if folder is None:
-            if not Path(name).expanduser().is_dir():
-                raise ValueError(
-                    f"data.train names {name}, which is no folder of images, and no data set in "
-                    f"{data_dir(data)}; build one with `lnln prepare`, or give a folder"
-                )
+        folder, prepared = locate("data.train", name, config)
+        if not prepared:
             sources.append(
                 load_folder(
-                    Path(name).expanduser(),
+                    folder,
                     scale=scale,
                     min_lr_size=data.lr_patch_size,
                     lr_root=lr,
@@ -160,14 +177,9 @@ def open_validation(config: TrainConfig) -> Benchmark | None:
     data = config.data
     if not data.validation:
         return None
-    found = find_data_set(data.validation, config.model.scale, data_dir(data))
-    if found is None and not Path(data.validation).expanduser().is_dir():
-        raise ValueError(
-            f"data.validation is {data.validation}, which is no folder of images, and no data set "
-            f"in {data_dir(data)}; data.validation= does without"
-        )
+    folder, _ = locate("data.validation", data.validation, config)
     benchmark = open_benchmark(
-        found or Path(data.validation).expanduser(),
+        folder,
         config.model.scale,
         degradation=degradation(data),
         first=data.validation_images or None,
@@ -190,13 +202,13 @@ class Feed(AbstractContextManager):
     most: int
     stream: Stream
 
+    @abstractmethod
     def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
         """Takes n steps from a state that it takes over.
 
         Returns:
           The state after them, and metrics of which the first n along the only axis count.
         """
-        raise NotImplementedError
 
     def __exit__(self, *_: object) -> None:
         self.stream.close()
@@ -212,12 +224,16 @@ class HostFeed(Feed):
         """Takes the stream of batches and what a step does."""
         self.stream = stream
         self.sharding = SingleDeviceSharding(jax.local_devices()[0])
-        self._step = jax.jit(update, donate_argnums=0)
+
+        def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            state, metrics = update(state, batch)
+            return state, {key: value[None] for key, value in metrics.items()}
+
+        self._step = jax.jit(step, donate_argnums=0)
 
     def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
         """Takes the one step."""
-        state, metrics = self._step(state, jax.device_put(next(self.stream), self.sharding))
-        return state, {key: value[None] for key, value in metrics.items()}
+        return self._step(state, jax.device_put(next(self.stream), self.sharding))
 
 
 class DeviceFeed(Feed):
@@ -266,13 +282,13 @@ def open_feed(config: TrainConfig, sources: list[Source], update: TrainStep) -> 
         "seed": config.seed,
         "weights": data.weights or None,
     }
-    sampler = make_sampler(sources, **options)
     devices = choose_devices(data.placement, resident_bytes(sources), jax.local_devices())
     if not devices:
         stream = make_train_iterator(
             sources, **options, num_threads=data.num_threads, num_workers=data.num_workers
         )
         return HostFeed(stream, update)
+    sampler = make_sampler(sources, **options)  # before gigabytes are sent
     images, shapes = put_images(sources, devices, progress_of("sending images to the device"))
     return DeviceFeed(
         Stream(Planner(sampler, shapes, data.lr_patch_size)),

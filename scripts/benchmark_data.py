@@ -3,11 +3,12 @@
     python scripts/benchmark_data.py --images data/BSDS400
     python scripts/benchmark_data.py --images data/BSDS400 --mosaic 2040x1356  # as large as DIV2K's
     python scripts/benchmark_data.py --images data/BSDS400 --workers  # only steps; needs no PyTorch
+    python scripts/benchmark_data.py --images data/BSDS400 --workers --networks  # only the build
 
-First batches that the host cuts, with several numbers of worker processes: the modes take turns,
-each in a process of its own. Then training steps whose patches are cut on the device, in turns with
-steps on one constant batch. Prints and writes benchmark_data.md, and benchmark_data.json with every
-measurement. Needs Linux.
+First a data set is built of the images. Then the host cuts batches, with several numbers of worker
+processes: the modes take turns, each in a process of its own. Then training steps whose patches are
+cut on the device, in turns with steps on one constant batch. Prints and writes benchmark_data.md,
+and benchmark_data.json with every measurement. Needs Linux.
 """
 
 import argparse
@@ -15,42 +16,34 @@ import datetime
 import itertools
 import json
 import os
-import pickle
 import platform
-import random
 import shlex
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-import psutil
+from data_sides import BASELINE, MODES, Job, close_mode, make_job, measure_mode, open_mode
 from framework_sides import busy_seconds
 from PIL import Image
 
 from lnln_jax.config import TrainConfig, build_module, load_config
-from lnln_jax.data import RecordSource, Source, Stream, load_folder, make_train_iterator
+from lnln_jax.data import Stream, load_folder
 from lnln_jax.data.pipeline import make_sampler
-from lnln_jax.data.prepare import prepare_folder
 from lnln_jax.data.resident import Planner, cut_patches, put_images
-from lnln_jax.data.sub_images import Cut
-from lnln_jax.image_files import find_images, read_rgb
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.process import end_with_parent
 from lnln_jax.state import create_state, initialize, make_train_steps, make_update
 
 ROOT = Path(__file__).parents[1]
-BASELINE, MEMORY, CACHED = "torch-edsr", "host-memory", "host-records, cached"
-MODES = (BASELINE, MEMORY, "host-records, first visits", CACHED)
-WARM_UP = 16  # batches before each measurement; more than are made ahead
 QUIET = 0.1  # cores that other processes may keep busy in a measurement
 TRIES = 3  # to find such a time
 CALLS = 50  # of what takes about a millisecond
@@ -90,157 +83,20 @@ Steps run in a loop inside one jitted call. The host makes plans while the devic
 """
 
 
-class Job(NamedTuple):
-    """The same images in the three forms that the modes read, and what is cut from them."""
-
-    hr: Path  # PNG files
-    binaries: Path  # folders "lr" and "hr" of pickle files
-    records: Path  # a data set of sub-images
-    scale: int
-    size: int  # of LR patches
-    batch: int
-
-
-def make_job(args: argparse.Namespace, folder: Path) -> Job:
-    """Writes the images in all forms; those too small for a patch are left out."""
-    hr, binaries, side = folder / "hr", folder / "binaries", args.scale * args.lr_patch_size
-    for part in (hr, binaries / "lr", binaries / "hr"):
-        part.mkdir(parents=True)
-    paths = [path for images in args.images for path in find_images(images)]
-    images: Iterable[np.ndarray] = map(read_rgb, paths)
-    if args.mosaic and paths:
-        joined = mosaics(map(read_rgb, itertools.cycle(paths)), *map(int, args.mosaic.split("x")))
-        images = itertools.islice(joined, args.count or 24)
-    large = (image for image in images if min(image.shape[:2]) >= side)
-    for number, image in enumerate(itertools.islice(large, args.count)):
-        Image.fromarray(image).save(hr / f"{number:05}.png", compress_level=1)
-    if not any(hr.iterdir()):
-        names = ", ".join(map(str, args.images))
-        sys.exit(f"--images: no images of {side}x{side} pixels or more in {names}")
-    source = load_folder(hr, scale=args.scale, min_lr_size=args.lr_patch_size)
-    for number, pair in enumerate(source):
-        for kind, image in zip(("lr", "hr"), pair, strict=True):
-            (binaries / kind / f"{number:05}.pickle").write_bytes(pickle.dumps(image))
-    cut = Cut((args.scale,), step=Cut.size - side, min_side=side)
-    built = prepare_folder(hr, "benchmark", cut=cut, validation_every=0, data_dir=folder)
-    return Job(hr, binaries, built.folder, args.scale, args.lr_patch_size, args.batch)
-
-
-def mosaics(images: Iterator[np.ndarray], width: int, height: int) -> Iterator[np.ndarray]:
-    """Joins images, turned so that they lie, to larger ones without end."""
-    while True:
-        rows: list[np.ndarray] = []
-        while sum(len(row) for row in rows) < height:
-            row: list[np.ndarray] = []
-            while sum(image.shape[1] for image in row) < width:
-                image = next(images)
-                row.append(np.rot90(image) if image.shape[0] > image.shape[1] else image)
-            low = min(len(image) for image in row)
-            rows.append(np.concatenate([image[:low] for image in row], axis=1)[:, :width])
-        yield np.concatenate(rows)[:height]
-
-
-class BinaryFiles:
-    """A map-style dataset for PyTorch: a random patch, in one of its eight symmetries."""
-
-    def __init__(self, job: Job) -> None:
-        names = sorted(os.listdir(job.binaries / "hr"))
-        self.paths = [[job.binaries / kind / name for kind in ("lr", "hr")] for name in names]
-        self.scale, self.size = job.scale, job.size
-
-    def __len__(self) -> int:
-        return max(len(self.paths), 2**18)  # a long epoch, since workers start anew with each
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        import torch
-
-        images = []
-        for path in self.paths[index % len(self.paths)]:
-            with open(path, "rb") as file:
-                images.append(pickle.load(file))
-        top, left = (random.randrange(side - self.size + 1) for side in images[0].shape[:2])
-        horizontal, vertical, transpose = (random.random() < 0.5 for _ in range(3))
-        tensors = {}
-        for key, image, factor in zip(("lr", "hr"), images, (1, self.scale), strict=True):
-            y, x, side = factor * top, factor * left, factor * self.size
-            patch = image[y : y + side, x : x + side]
-            patch = patch[:, ::-1] if horizontal else patch
-            patch = patch[::-1] if vertical else patch
-            patch = patch.transpose(1, 0, 2) if transpose else patch
-            patch = np.ascontiguousarray(patch.transpose(2, 0, 1))
-            tensors[key] = torch.from_numpy(patch).float()
-        return tensors
-
-
-def open_batches(job: Job, mode: str, workers: int) -> Any:
-    """Endless batches, "lr" and "hr", of PyTorch's tensors or NumPy's arrays; with `close`."""
-    if mode == BASELINE:
-        import torch
-
-        torch.set_num_threads(1)
-        options = {"shuffle": True, "drop_last": True, "num_workers": workers}
-        loader = torch.utils.data.DataLoader(BinaryFiles(job), job.batch, **options)
-        return (batch for epoch in itertools.repeat(loader) for batch in epoch)
-    source: Source
-    if mode == MEMORY:
-        source = load_folder(job.hr, scale=job.scale, min_lr_size=job.size)
-    else:
-        cache_bytes = 2**60 if mode == CACHED else 0
-        source = RecordSource(job.records, scale=job.scale, cache_bytes=cache_bytes)
-        for index in range(len(source) if cache_bytes else 0):
-            source[index]
-    sizes = {"lr_patch_size": job.size, "batch_size": job.batch}
-    return make_train_iterator([source], **sizes, seed=0, num_threads=0, num_workers=workers)
-
-
-_batches: Any = None  # of this process, which has one mode
-
-
-def _open(job: Job, mode: str, workers: int) -> None:
-    global _batches
-    _batches = open_batches(job, mode, workers)
-    next(_batches)  # starts the workers
-
-
-def _measure(seconds: float) -> dict[str, float]:
-    for _ in range(WARM_UP):
-        next(_batches)
-    patches, machine, own, start = 0, busy_seconds(), cpu_seconds(), time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        patches += len(next(_batches)["lr"])
-    cpu = cpu_seconds() - own
-    return {
-        "patches_per_second": patches / elapsed,
-        "cpu_seconds_per_1000": 1000 * cpu / patches,
-        "patches_per_cpu_second": patches / cpu,
-        "cores_busy_elsewhere": max(0.0, busy_seconds() - machine - cpu) / elapsed,
-    }
-
-
-def _close() -> None:
-    _batches.close()
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process and of the living ones that it started."""
-    others = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
-    return time.process_time() + sum(times.user + times.system for times in others)
-
-
 def measure_host(job: Job, workers: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each mode, with lists of what each round gave."""
     print(f"cutting on the host with {workers} workers", flush=True)
     pools = {mode: ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) for mode in MODES}
-    for opened in [pools[mode].submit(_open, job, mode, workers) for mode in MODES]:
+    for opened in [pools[mode].submit(open_mode, job, mode, workers) for mode in MODES]:
         opened.result()
     rows: dict[str, dict[str, Any]] = {mode: {"workers": workers, "mode": mode} for mode in MODES}
     for _ in range(args.rounds):
         for mode, pool in pools.items():
-            sample = quietest(lambda pool=pool: pool.submit(_measure, args.seconds).result())
+            sample = quietest(lambda pool=pool: pool.submit(measure_mode, args.seconds).result())
             for key, value in sample.items():
                 rows[mode].setdefault(key, []).append(value)
     for pool in pools.values():
-        pool.submit(_close)
+        pool.submit(close_mode)
     for pool in pools.values():
         pool.shutdown()
     rates = {"ratio_by_time": "patches_per_second", "ratio_by_core": "patches_per_cpu_second"}
@@ -326,6 +182,11 @@ def to_markdown(results: dict[str, Any]) -> str:
     )
     if settings["mosaic"]:
         text += "Mosaics join real photographs and stand in for DIV2K's images of that size.\n"
+    built = results["built"]
+    text += (
+        f"\nThe data set: {built['sub_images']} sub-images, {built['bytes'] / 1e9:.3f} GB, built "
+        f"in {built['seconds']:.1f} s by one process.\n"
+    )
     if results["host"]:
         patches = f"batches of {settings['batch']}, LR {settings['lr_patch_size']} pixels square"
         text += f"\n## Cut on the host: {patches}\n\n{table(results['host'], HOST_COLUMNS)}"
@@ -401,6 +262,12 @@ def main() -> None:
         small, large = ("x".join(map(str, f(sizes, key=np.prod))) for f in (min, max))
         origin = f"{'mosaics of ' if args.mosaic else ''}{', '.join(p.name for p in args.images)}"
         results["images"] = f"{len(sizes)} images ({origin}), {small} to {large} pixels"
+        (examples,) = job.built.examples.values()
+        results["built"] = {
+            "sub_images": examples,
+            "bytes": job.built.size,
+            "seconds": job.built.seconds,
+        }
         for workers in args.workers:
             results["host"] += measure_host(job, workers, args)
         for name, config in configs.items():

@@ -19,6 +19,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))  # the script has a neighbour that it imports
 
 import benchmark_data  # noqa: E402
+import data_sides  # noqa: E402
 
 pytest.importorskip("torch", reason="nothing to compare with: install the torch extra")
 
@@ -58,7 +59,7 @@ def results(data_dir, tmp_path_factory):
 def test_every_mode_has_a_row_with_rates(results):
     rows = results[0]["host"]
     assert [(row["mode"], row["workers"]) for row in rows] == [
-        (mode, 1) for mode in benchmark_data.MODES
+        (mode, 1) for mode in data_sides.MODES
     ]
     for row in rows:
         for key in ("patches_per_second", "patches_per_cpu_second", "cpu_seconds_per_1000"):
@@ -95,6 +96,9 @@ def test_report_agrees_with_the_numbers(results):
     assert numbers["command"] in report
     assert "3 images (mosaics of HR), 300x200 to 300x200 pixels" in report
     assert "stand in for DIV2K's images" in report
+    built = numbers["built"]
+    assert min(built["sub_images"], built["bytes"], built["seconds"]) > 0
+    assert f"The data set: {built['sub_images']} sub-images" in report
     for row in numbers["host"]:
         low, high = sorted(row["patches_per_second"])
         cell = f"{(low + high) / 2:.0f} ({low:.0f}-{high:.0f})"
@@ -107,15 +111,15 @@ def job(data_dir, tmp_path_factory):
     args = argparse.Namespace(
         images=images, mosaic=None, count=None, scale=2, lr_patch_size=16, batch=4
     )
-    return benchmark_data.make_job(args, tmp_path_factory.mktemp("job"))
+    return data_sides.make_job(args, tmp_path_factory.mktemp("job"))
 
 
-@pytest.mark.parametrize("mode", benchmark_data.MODES)
+@pytest.mark.parametrize("mode", data_sides.MODES)
 def test_modes_deliver_pairs(job, mode):
-    batches = benchmark_data.open_batches(job, mode, 0)
+    batches = data_sides.open_batches(job, mode, 0)
     batch = {key: np.asarray(patches) for key, patches in next(batches).items()}
     batches.close()
-    if mode == benchmark_data.BASELINE:
+    if mode == data_sides.BASELINE:
         assert {patches.dtype.name for patches in batch.values()} == {"float32"}
         batch = {k: v.transpose(0, 2, 3, 1).astype(np.uint8) for k, v in batch.items()}
     assert batch["lr"].shape == (4, 16, 16, 3)
@@ -128,7 +132,7 @@ def test_modes_deliver_pairs(job, mode):
 
 
 def test_binary_files_take_patches_in_all_symmetries(job):
-    dataset = benchmark_data.BinaryFiles(job)
+    dataset = data_sides.BinaryFiles(job)
     image = read_rgb(min(job.hr.iterdir()))
     random.seed(0)
     seen = set()
@@ -149,7 +153,7 @@ def is_inside(patch, image):
 def test_mosaics_are_made_of_whole_pixels():
     images = [np.full((4, 6, 3), value, np.uint8) for value in (1, 2, 3, 4)]
     images[1] = np.full((6, 4, 3), 2, np.uint8)  # stands, and is laid down
-    first = next(benchmark_data.mosaics(iter(images), 9, 7))
+    first = next(data_sides.mosaics(iter(images), 9, 7))
     assert first.shape == (7, 9, 3)
     np.testing.assert_array_equal(first[[0, 0, 6, 6], [0, 8, 0, 8], 0], [1, 2, 3, 4])
 
@@ -160,4 +164,4 @@ def test_no_images_are_refused(tmp_path):
         images=[tmp_path / "empty"], mosaic=None, count=None, scale=2, lr_patch_size=8, batch=2
     )
     with pytest.raises(SystemExit, match="--images: no images of 16x16 pixels or more in"):
-        benchmark_data.make_job(args, tmp_path)
+        data_sides.make_job(args, tmp_path)

@@ -4,12 +4,10 @@ import io
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 import zipfile
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +16,11 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lnln_jax.data.degradations import Degradation
+from lnln_jax.data.origins import every_nth, in_archive, in_folder
 from lnln_jax.data.prepare import prepare_folder
 from lnln_jax.data.records import RecordSource, find_data_set
-from lnln_jax.data.shards import BadImageError, plan_shards
+from lnln_jax.data.shard_plan import plan_shards
+from lnln_jax.data.shards import BadImageError
 from lnln_jax.data.sub_images import Cut, sub_images
 from lnln_jax.image import modcrop
 from lnln_jax.image_files import read_rgb
@@ -99,6 +99,13 @@ def test_tfds_reads_it_without_tensorflow(prepared, images):
 def test_the_number_of_processes_changes_nothing(prepared, images, tmp_path):
     again = build(images, tmp_path, license="for tests", citation="@none", workers=2)
     assert contents(again.folder) == contents(prepared.folder)
+
+
+def test_the_name_of_div2k_is_a_name_like_others(data_dir, tmp_path):
+    for count, refused in ((2, False), (3, True)):
+        folder = copy_images(data_dir, tmp_path / f"images{count}", count)
+        with pytest.raises(ValueError, match="of other images") if refused else nullcontext():
+            build(folder, tmp_path / "tfds", "div2k_sub")
 
 
 def test_folders_of_splits_are_the_splits(images, tmp_path):
@@ -277,8 +284,6 @@ def test_an_unfinished_data_set_of_other_images_is_kept(data_dir, tmp_path):
 
 
 def test_few_shards_depend_on_one_image(data_dir):
-    from lnln_jax.data.origins import in_folder
-
     origins = in_folder(data_dir / "BSDS400")
     shards = {shard.name for shard in plan_shards("train", origins, CUT)}
     assert len(shards) > 16
@@ -326,8 +331,6 @@ def test_free_space_is_looked_at_first(images, tmp_path, monkeypatch):
 
 
 def test_the_estimate_of_space_is_near_what_is_taken(images, prepared):
-    from lnln_jax.data.origins import every_nth, in_folder
-
     parts = every_nth(in_folder(images), 4)
     planned = [
         shard
@@ -337,75 +340,7 @@ def test_the_estimate_of_space_is_near_what_is_taken(images, prepared):
     assert 0.9 * prepared.size < sum(shard.estimate for shard in planned) < 1.8 * prepared.size
 
 
-# ---- real processes ----
-
-SCRIPT = """
-import sys
-from pathlib import Path
-from lnln_jax.data.prepare import prepare_folder
-from lnln_jax.data.sub_images import Cut
-
-if __name__ == "__main__":
-    prepare_folder(
-        Path(sys.argv[1]), "photos", data_dir=Path(sys.argv[2]), workers=int(sys.argv[3]),
-        cut=Cut((2, 3), size=120, step=60, min_side=96), validation_every=4,
-    )
-"""
-
-
-def start(images: Path, data_dir: Path, workers: int, tmp_path: Path) -> subprocess.Popen:
-    script = tmp_path / "build.py"
-    script.write_text(SCRIPT)
-    return subprocess.Popen(
-        [sys.executable, script, images, data_dir, str(workers)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_build_goes_on_and_loses_and_doubles_nothing(data_dir, tmp_path, workers):
-    images = copy_images(data_dir, tmp_path / "images", 48)
-    whole = build(images, tmp_path / "whole")
-    data_dir, shards = tmp_path / "tfds", 0
-    for _ in range(3):
-        process = start(images, data_dir, workers, tmp_path)
-        while process.poll() is None:
-            complete = len(list(data_dir.glob("*/*/incomplete.*/shards/*.json")))
-            if complete > shards:
-                break
-            time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() in (-signal.SIGKILL, 0)
-        process.stderr.close()
-        assert complete >= shards  # nothing was thrown away
-        shards = complete
-    assert shards
-    assert find_data_set_or_error(data_dir) == "error"
-    again = build(images, data_dir, workers=workers)
-    assert contents(again.folder) == contents(whole.folder)
-    assert not list(data_dir.rglob("*.tmp"))
-    assert find_unfinished(data_dir) == []
-
-
-def test_two_builds_at_once(data_dir, tmp_path):
-    images = copy_images(data_dir, tmp_path / "images", 48)
-    first = start(images, tmp_path / "tfds", 1, tmp_path)
-    while not list((tmp_path / "tfds").glob("*/*/incomplete.*/shards/*.json")):
-        assert first.poll() is None
-        time.sleep(0.01)
-    with pytest.raises(ValueError, match="another process is building photos"):
-        build(images, tmp_path / "tfds")
-    assert first.communicate()[1] == ""
-    before = {path: path.stat().st_ino for path in (tmp_path / "tfds").glob("*/*/1.0.0/*")}
-    again = build(images, tmp_path / "tfds")
-    assert before == {path: path.stat().st_ino for path in again.folder.iterdir()}
-
-
 def test_images_in_an_archive(images, tmp_path):
-    from lnln_jax.data.origins import in_archive
-
     path = tmp_path / "images.zip"
     files = sorted(images.rglob("*.jpg"))
     with zipfile.ZipFile(path, "w") as archive:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
+import psutil
 import pytest
 from test_train import (
     CONFIG,
@@ -134,7 +135,7 @@ def test_no_such_data_set_or_folder(data_sets):
 
 def test_no_such_validation_images(data_sets):
     config = configure(data_sets, "data.validation=nosuch")
-    with pytest.raises(ValueError, match=r"data\.validation is nosuch, .* no data set in"):
+    with pytest.raises(ValueError, match=r"data\.validation names nosuch, .* no data set in"):
         open_validation(config)
 
 
@@ -225,6 +226,21 @@ def test_a_killed_run_on_a_data_set_ends_where_another_does(
     status, _, err = Training(config, disturbed, environment).end()
     assert status == 0, err
     assert_equal(restore_everything(disturbed, 96), restore_everything(undisturbed, 96))
+
+
+def test_ctrl_c_reaches_worker_processes_and_they_say_nothing(data_sets, tmp_path, compiled):
+    items = ["data.placement=host", "data.num_workers=2", "steps=100000", "log_every=4"]
+    config = write_config(tmp_path, configure(data_sets, *items))
+    run = Training(config, tmp_path / "run", os.environ | compiled).at(4)
+    processes = [*psutil.Process(run._process.pid).children(recursive=True)]
+    assert len(processes) >= 2
+    for process in [*processes, run]:  # as a terminal sends it
+        (process.send if process is run else process.send_signal)(signal.SIGINT)
+    status, out, err = run.end()
+    assert status == 0, err
+    assert out.startswith("stopped at step ")
+    assert "Traceback" not in err
+    assert not psutil.wait_procs(processes, timeout=30)[1]
 
 
 def test_a_run_stays_where_it_began(data_sets, tmp_path, monkeypatch):

@@ -16,7 +16,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,16 +24,17 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import example_serializer, naming, splits
+from tensorflow_datasets.core import example_serializer
 from tensorflow_datasets.proto import tf_example_pb2
 
 from lnln_jax.data import shards
+from lnln_jax.data.assemble import assemble
 from lnln_jax.data.origins import Origin
-from lnln_jax.data.shards import Shard, ShardReport
+from lnln_jax.data.shard_plan import Shard, plan_shards
 from lnln_jax.data.sub_images import Cut
+from lnln_jax.files import free_space
 from lnln_jax.process import exclusive
 
-SPLITS = ("train", "validation")
 _VERSION = "1.0.0"
 _RESERVE = 2**26  # bytes that are to stay free
 
@@ -56,8 +56,8 @@ class _Info(tfds.core.DatasetInfo):
         """Asks nobody; TFDS would, and leave an empty folder behind."""
 
 
-class SubImages(  # type: ignore[call-arg]
-    tfds.core.GeneratorBasedBuilder, skip_registration=True
+class SubImages(  # type: ignore[call-arg]  # TFDS has no types, so mypy knows no keyword
+    tfds.core.DatasetBuilder, skip_registration=True
 ):
     """Builds one data set; `download_and_prepare` is restartable, unlike that of TFDS.
 
@@ -117,9 +117,8 @@ class SubImages(  # type: ignore[call-arg]
         self._progress = progress
         config = tfds.core.BuilderConfig(name=cut.label, description=_in_words(cut))
         with _quiet():
-            super().__init__(
-                data_dir=data_dir.expanduser(), config=config, file_format="array_record"
-            )
+            super().__init__(data_dir=data_dir.expanduser(), config=config)
+        self.info.set_file_format("array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
         def image() -> tfds.features.Image:
@@ -155,54 +154,71 @@ class SubImages(  # type: ignore[call-arg]
             used, another process builds it, or (with on_bad_image="stop") an image can't be used.
           OSError: not enough space on the disk, or it can't be written.
         """
-        target = Path(self.data_dir)
-        work = target.with_name(f"incomplete.{target.name}")
+        target = self._folders()[0]
         with exclusive(target.parent, f"building {self.name}"):
             if self._fixed and target.exists():
                 self._check_same(target, None)
-                return
-            planned = [
-                shard
-                for split, origins in self._find().items()
-                if origins
-                for shard in shards.plan_shards(split, origins, self.cut)
-            ]
-            plan = hashlib.sha256("".join(shard.name for shard in planned).encode()).hexdigest()
-            if target.exists():
-                self._check_same(target, plan)
-                shutil.rmtree(work, ignore_errors=True)
-                return
-            parts = work / "shards"
-            self._check_same_build(parts, planned)
-            self._check_space(parts, planned)
-            parts.mkdir(parents=True, exist_ok=True)
-            self._clean(parts, planned)
-            serializer = example_serializer.ExampleSerializer(
-                self.info.features.get_serialized_info()
-            )
-            serialize = functools.partial(_serialize, self.info.features, serializer)
-            reports = shards.write_shards(
-                parts,
-                planned,
-                serialize,
-                stop=self._stop,
-                workers=self._workers,
-                progress=self._progress,
-            )
-            for report in reports:
-                self.left_out |= report.left_out
-            if not sum(
-                r.examples for s, r in zip(planned, reports, strict=True) if s.split == "train"
-            ):
-                shutil.rmtree(work)
-                raise ValueError(
-                    "none of the images for training can be used, so nothing was built: "
-                    f"{_listing(self.left_out) or 'there are none'}"
-                )
-            self._finish(work / "data", parts, list(zip(planned, reports, strict=True)), plan)
-            (work / "data").rename(target)
+            else:
+                self._download_and_prepare()
+
+    def _download_and_prepare(self, dl_manager: Any = None, download_config: Any = None) -> None:
+        target, work = self._folders()
+        planned = [
+            shard
+            for split, origins in self._find().items()
+            if origins
+            for shard in plan_shards(split, origins, self.cut)
+        ]
+        plan = hashlib.sha256("".join(shard.name for shard in planned).encode()).hexdigest()
+        if target.exists():
+            self._check_same(target, plan)
+            shutil.rmtree(work, ignore_errors=True)
+            return
+        parts = work / "shards"
+        self._check_same_build(parts, planned)
+        self._check_space(parts, planned)
+        parts.mkdir(parents=True, exist_ok=True)
+        self._clean(parts, planned)
+        features = self.info.features
+        serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+        reports = shards.write_shards(
+            parts,
+            planned,
+            functools.partial(_serialize, features, serializer),
+            stop=self._stop,
+            workers=self._workers,
+            progress=self._progress,
+        )
+        written = list(zip(planned, reports, strict=True))
+        for report in reports:
+            self.left_out |= report.left_out
+        if not any(report.examples for shard, report in written if shard.split == "train"):
             shutil.rmtree(work)
-            self.info.update_data_dir(str(target))
+            raise ValueError(
+                "none of the images for training can be used, so nothing was built: "
+                f"{_listing(self.left_out) or 'there are none'}"
+            )
+        assemble(
+            work / "data",
+            parts,
+            written,
+            info=self.info,
+            settings=self.cut.settings(),
+            plan=plan,
+            left_out=self.left_out,
+        )
+        (work / "data").rename(target)
+        shutil.rmtree(work)
+        self.info.update_data_dir(str(target))
+
+    def _folders(self) -> tuple[Path, Path]:
+        """Of the data set, and of what there is of it while it is built."""
+        target = Path(self.data_dir)
+        return target, target.with_name(f"incomplete.{target.name}")
+
+    def _as_dataset(self, *_: Any, **__: Any) -> Any:
+        """TFDS wants to be told: `tf.data` can't read ArrayRecord files."""
+        raise NotImplementedError("use as_data_source")
 
     def _check_same(self, target: Path, plan: str | None) -> None:
         """Refuses to take another data set for this one; without a plan, one of other settings."""
@@ -241,81 +257,13 @@ class SubImages(  # type: ignore[call-arg]
         needed = sum(
             shard.estimate for shard in planned if shards.read_report(parts, shard) is None
         )
-        free = shutil.disk_usage(next(path for path in parts.parents if path.exists())).free
+        free = free_space(parts)
         if needed + _RESERVE > free:
             raise OSError(
                 f"not enough space in {self.data_dir}: about {needed / 1e9:.2f} GB are needed and "
                 f"{free / 1e9:.2f} GB are free; make room, choose another data_dir, fewer scales "
                 "or a larger step"
             )
-
-    def _finish(
-        self, data: Path, parts: Path, written: Sequence[tuple[Shard, ShardReport]], plan: str
-    ) -> None:
-        """Gives shards their names in `data` and writes what TFDS wants beside them."""
-        shutil.rmtree(data, ignore_errors=True)
-        data.mkdir()
-        infos = []
-        by_split: dict[str, list[ShardReport]] = {}
-        for split in SPLITS:
-            template = naming.ShardedFileTemplate(
-                data_dir=data, dataset_name=self.name, split=split, filetype_suffix="array_record"
-            )
-            filled = [
-                (shard, report)
-                for shard, report in written
-                if shard.split == split and report.examples
-            ]
-            for i, (shard, _) in enumerate(filled):
-                name = template.sharded_filepath(shard_index=i, num_shards=len(filled)).name
-                _link(parts / shard.name, data / name)
-            if filled:
-                by_split[split] = [report for _, report in filled]
-                infos.append(
-                    splits.SplitInfo(
-                        name=split,
-                        shard_lengths=[report.examples for _, report in filled],
-                        num_bytes=sum(report.size for _, report in filled),
-                        filename_template=template,
-                    )
-                )
-        records = [(shard.split, report.checksum, report.size) for shard, report in written]
-        self.info.metadata.update(
-            self.cut.settings(),
-            format=shards.FORMAT,
-            smallest_side={
-                split: min(report.smallest for report in reports)
-                for split, reports in by_split.items()
-            },
-            largest={
-                split: [max(report.largest[axis] for report in reports) for axis in (0, 1)]
-                for split, reports in by_split.items()
-            },
-            images=sum(len(shard.origins) for shard, _ in written),
-            left_out=self.left_out,
-            fingerprint=hashlib.sha256(json.dumps(records).encode()).hexdigest(),
-            plan=plan,
-        )
-        self.info.set_splits(splits.SplitDict(infos))
-        self.info.write_to_directory(data)
-        for path in data.iterdir():
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Any]]]:
-        """For TFDS's own way of building, which this builder has no use for."""
-        return {
-            split: self._generate_examples(split, origins)
-            for split, origins in self._find().items()
-        }
-
-    def _generate_examples(
-        self, split: str, origins: Sequence[Origin]
-    ) -> Iterator[tuple[str, Any]]:
-        shard = Shard(split, tuple(origins), self.cut, 0)
-        for name, part in shards.examples(shard, self.left_out):
-            yield f"{name}/{part.top}/{part.left}", shards.example(name, part)
 
 
 def _serialize(
@@ -338,14 +286,6 @@ def _in_words(cut: Cut) -> str:
 
 def _listing(left_out: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:20])
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name, or a copy where the file system has no such thing."""
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 @contextlib.contextmanager

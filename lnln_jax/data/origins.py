@@ -3,7 +3,7 @@
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -109,11 +109,12 @@ def in_archive(path: Path) -> list[Origin]:
     )
 
 
-def every_nth(origins: Iterable[Origin], n: int) -> tuple[list[Origin], list[Origin]]:
+def every_nth(origins: Sequence[Origin], n: int) -> tuple[list[Origin], list[Origin]]:
     """All but every n-th image, and every n-th, from the middle of the first n on; 0: none."""
-    held_out = [origin for i, origin in enumerate(origins) if n and i % n == n // 2]
-    chosen = set(held_out)
-    return [origin for origin in origins if origin not in chosen], held_out
+    if not n:
+        return list(origins), []
+    rest = [origin for i, origin in enumerate(origins) if i % n != n // 2]
+    return rest, list(origins[n // 2 :: n])
 
 
 def _shape(file: Path | IO[bytes]) -> tuple[int, int]:

@@ -1,25 +1,24 @@
 """Building data sets from folders and from DIV2K: what `lnln prepare` does."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from lnln_jax.data.origins import Origin, every_nth, in_archive, in_folder
 from lnln_jax.data.sub_images import Cut
-
-if TYPE_CHECKING:
-    from lnln_jax.data.builder import Description
+from lnln_jax.files import free_space
 
 Progress = Callable[[int, int], None]
 ProgressOf = Callable[[str], Progress]
+Find = Callable[[], Mapping[str, Sequence[Origin]]]
 
 DIV2K_NAME = "div2k_sub"
 DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
-# Sizes and SHA-256 of the archives, as TFDS's own div2k data set has them registered.
+# Sizes and SHA-256 of the archives, as TFDS has them registered for its own div2k. To ask it for
+# them takes a package that it does not install.
 DIV2K_ARCHIVES = {
     "DIV2K_train_HR.zip": (
         3530603713,
@@ -126,7 +125,17 @@ def prepare_folder(
         license=license,
         citation=citation,
     )
-    return _build(name, find, cut, description, data_dir, on_bad_image, workers, progress_of)
+    return _build(
+        name,
+        find,
+        fixed=False,
+        cut=cut,
+        description=description,
+        data_dir=data_dir or default_data_dir(),
+        on_bad_image=on_bad_image,
+        workers=workers,
+        progress_of=progress_of,
+    )
 
 
 def prepare_div2k(
@@ -166,6 +175,7 @@ def prepare_div2k(
     downloads = (download_dir or place / "downloads" / "manual").expanduser()
 
     def find() -> dict[str, list[Origin]]:
+        downloads.mkdir(parents=True, exist_ok=True)
         _check_space(cut, archives, downloads, place)
         paths = _fetch(url, archives, downloads, place, progress_of)
         return {
@@ -180,20 +190,30 @@ def prepare_div2k(
         citation=_DIV2K_CITATION,
         license=_DIV2K_LICENSE,
     )
-    return _build(DIV2K_NAME, find, cut, description, place, on_bad_image, workers, progress_of)
+    return _build(
+        DIV2K_NAME,
+        find,
+        fixed=True,
+        cut=cut,
+        description=description,
+        data_dir=place,
+        on_bad_image=on_bad_image,
+        workers=workers,
+        progress_of=progress_of,
+    )
 
 
 def _check_space(
     cut: Cut, archives: Mapping[str, tuple[int, str]], downloads: Path, data_dir: Path
 ) -> None:
-    """Looks, before gigabytes are fetched, whether they and the data set have room."""
-    total = sum(size for size, _ in archives.values())
+    """Looks, before gigabytes are fetched, whether the data set has room beside them."""
+    # `download` looks after the archives themselves; on another disk they take no room from it.
     missing = sum(size for name, (size, _) in archives.items() if not (downloads / name).exists())
+    if downloads.stat().st_dev != data_dir.stat().st_dev:
+        missing = 0
+    total = sum(size for size, _ in archives.values())
     overlap = (cut.size / cut.step) ** 2 * (1 + sum(1 / scale**2 for scale in cut.scales))
-    needed = missing + total * overlap
-    free = shutil.disk_usage(
-        next(path for path in (data_dir, *data_dir.parents) if path.exists())
-    ).free
+    needed, free = missing + total * overlap, free_space(data_dir)
     if needed > free:
         raise OSError(
             f"not enough space in {data_dir}: about {needed / 1e9:.1f} GB are needed, "
@@ -215,7 +235,6 @@ def _fetch(
 
     from lnln_jax.data.download import download
 
-    folder.mkdir(parents=True, exist_ok=True)
     infos = {}
     for name, (size, sha256) in archives.items():
         source = f"{url.rstrip('/')}/{name}"
@@ -238,30 +257,11 @@ def _fetch(
     return [Path(manager.download(source)) for source in infos]
 
 
-def _build(
-    name: str,
-    find: Callable[[], Mapping[str, Sequence[Origin]]],
-    cut: Cut,
-    description: "Description",
-    data_dir: Path | None,
-    on_bad_image: str,
-    workers: int,
-    progress_of: ProgressOf,
-) -> Prepared:
+def _build(name: str, find: Find, *, progress_of: ProgressOf, **options: Any) -> Prepared:
     from lnln_jax.data.builder import SubImages
 
     start = time.perf_counter()
-    builder = SubImages(
-        name,
-        find,
-        fixed=name == DIV2K_NAME,
-        cut=cut,
-        description=description,
-        data_dir=data_dir or default_data_dir(),
-        on_bad_image=on_bad_image,
-        workers=workers,
-        progress=progress_of(f"building {name}"),
-    )
+    builder = SubImages(name, find, progress=progress_of(f"building {name}"), **options)
     builder.download_and_prepare()
     folder = Path(builder.data_dir)
     return Prepared(

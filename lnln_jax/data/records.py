@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from lnln_jax.data.degradations import Degradation
-from lnln_jax.data.shards import FORMAT
 from lnln_jax.data.shared_memory import SharedMemory
 from lnln_jax.data.sources import Pair
+from lnln_jax.data.sub_images import FORMAT
 
-_FIRST_BYTES = 2**30  # that decoded images may take, unless told otherwise
+_CACHE_BYTES = 2**30  # that decoded images may take, unless told otherwise
 
 
 class RecordSource:
@@ -34,7 +34,7 @@ class RecordSource:
         *,
         scale: int,
         split: str = "train",
-        cache_bytes: int = _FIRST_BYTES,
+        cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         """Opens a data set.
 
@@ -117,7 +117,7 @@ class RecordSource:
 
     def image_name(self, index: int) -> str:
         """What the file was called that a pair is of."""
-        return self._record(index)["image"].decode()
+        return self._opened()[index]["image"].decode()
 
     def _kept(self, index: int, height: int, width: int) -> Pair:
         start = index * self._slot
@@ -125,17 +125,18 @@ class RecordSource:
         factor = self.scale
         return lr, self._cache.array(start + lr.size, (factor * height, factor * width, 3))
 
-    def _record(self, index: int) -> dict[str, Any]:
+    def _opened(self) -> Any:
         if self._records is None:
             self._records = _open(self._folder, self._split)
-        return self._records[index]
+        return self._records
 
     def read(self, index: int) -> Pair:
         """Reads a pair and keeps nothing."""
         import imagecodecs
 
+        records = self._opened()
         try:
-            record = self._record(index)
+            record = records[index]
             lr, hr = (imagecodecs.spng_decode(record[key]) for key in (f"lr_x{self.scale}", "hr"))
         except Exception as error:  # damaged files make readers raise almost anything
             raise ValueError(

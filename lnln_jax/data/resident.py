@@ -106,7 +106,7 @@ def put_images(
         parts.append(stacks)
     if len(devices) == 1:
         return ResidentImages(lr=parts[0][0], hr=parts[0][1], mesh=None), shapes
-    mesh = make_mesh(devices)
+    mesh = Mesh(np.array(devices), (AXIS,))
     sharding = NamedSharding(mesh, PartitionSpec(AXIS))
     lr, hr = (
         jax.make_array_from_single_device_arrays(
@@ -115,11 +115,6 @@ def put_images(
         for stacks in zip(*parts, strict=True)
     )
     return ResidentImages(lr=lr, hr=hr, mesh=mesh), shapes
-
-
-def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
-    """A mesh of one axis, along which images and batches are divided."""
-    return Mesh(np.array(devices), (AXIS,))
 
 
 def cut_patches(images: ResidentImages, plan: jax.Array, lr_patch_size: int) -> dict[str, Any]:

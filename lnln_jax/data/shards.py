@@ -1,19 +1,14 @@
 """Writing the shards of a data set, each in a process of its own, so that a build can go on.
 
-A shard is a list of images with settings, and the name of its file is a hash of both. It appears,
-with its report beside it, when it is complete: so a build that was killed leaves complete shards,
-which the next one takes over, and files that it throws away. Where one shard ends and the next
-begins depends on the names of the images around, so an image that is mended, removed or added
-changes its own shard and at most the next.
+A shard appears, with its report beside it, when it is complete: so a build that was killed leaves
+complete shards, which the next one takes over, and files that it throws away.
 """
 
 import concurrent.futures
 import contextlib
 import dataclasses
-import hashlib
 import io
 import json
-import math
 import multiprocessing
 import os
 import zlib
@@ -25,16 +20,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lnln_jax.data.origins import Origin
-from lnln_jax.data.sub_images import Cut, SubImage, sub_images, whole
+from lnln_jax.data.shard_plan import Shard
+from lnln_jax.data.sub_images import SubImage, sub_images, whole
 from lnln_jax.files import write_file
 from lnln_jax.image_files import ImageFileError
 from lnln_jax.process import end_with_parent, stop_signals
 
-FORMAT = 1  # of records; part of every shard's hash
-SHARD_BYTES = 2**26  # about, compressed
-_RATIO = 0.65  # of a photograph's PNG to its pixels, with some reserve: 0.58 on BSDS400
-_LEAST_SHARDS = 16  # where there are images enough, so that a build that is killed loses little
 _OPTIONS = "group_size:1,uncompressed"  # PNG is compressed already
 
 Example = dict[str, Any]
@@ -43,31 +34,6 @@ Serialize = Callable[[Example], bytes]
 
 class BadImageError(ValueError):
     """An image that can't be used, where the build is to stop at the first."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """What a shard is to hold.
-
-    Attributes:
-      split: "train", of sub-images, or "validation", of whole images.
-      origins: its images.
-      cut: how they are cut.
-      estimate: bytes that it will take, about.
-    """
-
-    split: str
-    origins: tuple[Origin, ...]
-    cut: Cut
-    estimate: int
-
-    @property
-    def name(self) -> str:
-        """Of its file, without suffix."""
-        images = [(origin.name, origin.stamp) for origin in self.origins]
-        content = [FORMAT, self.split, self.cut.settings(), images]
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-        return f"{self.split}-{digest[:24]}"
 
 
 @dataclass(frozen=True)
@@ -89,36 +55,6 @@ class ShardReport:
     smallest: int = 2**31
     largest: tuple[int, int] = (0, 0)
     left_out: dict[str, str] = field(default_factory=dict)
-
-
-def plan_shards(split: str, origins: Sequence[Origin], cut: Cut) -> list[Shard]:
-    """Divides images, in their order, among shards of roughly the same size."""
-    estimates = [_estimate(split, origin.shape(), cut) for origin in origins]
-    wanted = min(len(origins) / _LEAST_SHARDS, len(origins) * SHARD_BYTES / max(1, sum(estimates)))
-    # Images in a shard, on average; a power of two, which one image more or less hardly changes.
-    images = 2 ** max(0, math.floor(math.log2(max(1, wanted))))
-    shards: list[Shard] = []
-    group: list[Origin] = []
-    size = 0
-    for i, (origin, estimate) in enumerate(zip(origins, estimates, strict=True)):
-        group.append(origin)
-        size += estimate
-        ends = zlib.crc32(repr(origin.name).encode()) % images == 0
-        if ends or size > 2 * SHARD_BYTES or i == len(origins) - 1:
-            shards.append(Shard(split, tuple(group), cut, size))
-            group, size = [], 0
-    return shards
-
-
-def _estimate(split: str, shape: tuple[int, int], cut: Cut) -> int:
-    """Bytes that the records of an image take, about."""
-    height, width = shape
-    limit = Image.MAX_IMAGE_PIXELS
-    if min(shape) < cut.min_side or (limit is not None and height * width > limit):
-        return 0  # it will be left out
-    area = cut.area(height, width) if split == "train" else height * width
-    lr_share = sum(1 / scale**2 for scale in cut.scales)
-    return int(3 * area * (1 + lr_share) * _RATIO)
 
 
 def examples(shard: Shard, left_out: dict[str, str]) -> Iterator[tuple[str, SubImage]]:
@@ -283,19 +219,19 @@ def write_shards(
       OSError: a shard can't be written.
       KeyboardInterrupt: SIGINT or SIGTERM asks to stop.
     """
-    reports = {shard: report for shard in shards if (report := read_report(folder, shard))}
+    reports = {shard.name: report for shard in shards if (report := read_report(folder, shard))}
     if stop:
         for report in reports.values():
             for name, reason in report.left_out.items():
                 raise BadImageError(f"{name}: {reason}")
-    missing = [shard for shard in shards if shard not in reports]
+    missing = [shard for shard in shards if shard.name not in reports]
     total = sum(len(shard.origins) for shard in shards)
     done = total - sum(len(shard.origins) for shard in missing)
     progress(done, total)
 
     def finished(shard: Shard, report: ShardReport) -> None:
         nonlocal done
-        reports[shard] = report
+        reports[shard.name] = report
         done += len(shard.origins)
         progress(done, total)
 
@@ -320,4 +256,4 @@ def write_shards(
                         finished(futures[future], future.result())
                     if request.requested:
                         raise KeyboardInterrupt
-    return [reports[shard] for shard in shards]
+    return [reports[shard.name] for shard in shards]

@@ -1,4 +1,8 @@
-"""Memory that worker processes see as well: pickled, it is a reference and not a copy."""
+"""Memory that worker processes see as well: pickled, it is a reference and not a copy.
+
+`multiprocessing.shared_memory` lies in /dev/shm, which is small in containers, and where the memory
+of a killed process stays. This goes with the last process that holds it.
+"""
 
 import math
 import mmap
@@ -10,19 +14,16 @@ import numpy as np
 
 
 class SharedMemory:
-    """Bytes that belong to nobody's file system and go when the last process lets go of them.
-
-    Pages take memory once they are written to, so it may be larger than what is needed.
-    """
+    """Bytes whose pages take room once they are written to, so there may be more than needed."""
 
     def __init__(self, size: int) -> None:
         """Reserves `size` bytes, zero."""
         if hasattr(os, "memfd_create"):
-            self._file = os.fdopen(os.memfd_create("lnln"), "r+b", buffering=0)
+            self._file: Any = os.fdopen(os.memfd_create("lnln"), "r+b", buffering=0)
             self._path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
         else:  # other systems than Linux have a file, which goes with this object
-            named = tempfile.NamedTemporaryFile(prefix="lnln-")  # noqa: SIM115
-            self._file, self._path = named, named.name  # type: ignore[assignment]
+            self._file = tempfile.NamedTemporaryFile(prefix="lnln-")  # noqa: SIM115
+            self._path = self._file.name
         self._file.truncate(max(size, 1))
         self._map()
 

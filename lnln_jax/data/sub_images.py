@@ -7,7 +7,7 @@ multiples of every scale, where HR and LR pixels meet.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
 from lnln_jax.image import modcrop
 
+FORMAT = 1  # of the records of data sets
 PATCH = 48  # the LR patch that the defaults are made for
 
 
@@ -54,7 +55,7 @@ class Cut:
     size: int = 480
     step: int = 0
     min_side: int = 0
-    degradation: Degradation = field(default=BICUBIC)
+    degradation: Degradation = BICUBIC
 
     def __post_init__(self) -> None:
         scales = tuple(sorted(set(self.scales)))
