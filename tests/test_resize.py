@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lnln_jax import image as image_lib
-from lnln_jax.resize import bicubic_upsample, imresize
+from lnln_jax.resize import _dense_blocks, _weights, bicubic_upsample, imresize
 
 NUMPY_PAD_MODE = {"symmetric": "symmetric", "replicate": "edge"}
 
@@ -46,6 +46,18 @@ def _reference_rows(image, out_size, scale, border):
 def _reference(image, sizes, scales, border):
     rows = _reference_rows(image.astype(np.float64), sizes[0], scales[0], border)
     return _reference_rows(rows.swapaxes(0, 1), sizes[1], scales[1], border).swapaxes(0, 1)
+
+
+def _uint8_reference(image, sizes, scales, border):
+    """Clips and rounds after each pass; also tells, for each pass, which results are no ties."""
+    resized, clear = image, []
+    for axis in sorted((0, 1), key=scales.__getitem__):
+        rows = resized.swapaxes(0, axis).astype(np.float64)
+        rows = _reference_rows(rows, sizes[axis], scales[axis], border).swapaxes(0, axis)
+        # 1e-11 is some 100 ulps of 255, more than the order of a sum changes.
+        clear.append(np.abs(rows % 1 - 0.5) > 1e-11)
+        resized = np.floor(rows.clip(0, 255) + 0.5)
+    return resized, clear
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -128,6 +140,86 @@ def test_uint8_with_output_shape_takes_the_smaller_scale_first():
     both = _reference_rows(widths, 40, 2, "symmetric")
     expected = np.floor(both.clip(0, 255) + 0.5)
     np.testing.assert_array_equal(imresize(image, output_shape=(40, 12)), expected)
+
+
+EXACT_FACTORS = (1 / 4, 1 / 3, 1 / 2, 1, 2, 3, 4, 8)
+
+
+@pytest.mark.parametrize("border", ["symmetric", "replicate"])
+@pytest.mark.parametrize("scale", EXACT_FACTORS)
+@pytest.mark.parametrize(
+    "shape", [(37, 41, 3), (50, 23, 1), (9, 13, 7), (24, 31), (1, 1, 3), (2, 5)]
+)
+def test_uint8_images_match_a_direct_sum(shape, scale, border):
+    # Bit for bit, ties included: with these factors float64 sums round alike in any order.
+    sizes = [math.ceil(round(scale * size, 6)) for size in shape[:2]]
+    noise = _random(shape)
+    black_and_white = np.where(noise < 128, np.uint8(0), np.uint8(255))
+    steps = np.where(noise < 128, np.uint8(127), np.uint8(128))
+    for image in (noise, black_and_white, steps, noise[::-1, ::-1]):
+        expected, _ = _uint8_reference(image, sizes, (scale, scale), border)
+        resized = imresize(image, scale, border=border)
+        assert resized.dtype == np.uint8
+        np.testing.assert_array_equal(resized, expected)
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.5, 1 / 8, 1 / 6, 6])
+def test_uint8_images_match_a_direct_sum_but_for_ties(scale):
+    # The order of a sum decides ties of these factors. The widths stay: they have no ties.
+    image = _random((120, 16, 3))
+    height = round(scale * 120)
+    expected, clear = _uint8_reference(image, (height, 16), (scale, 1.0), "symmetric")
+    resized = imresize(image, output_shape=(height, 16))
+    clear = clear[0] & clear[1] if scale < 1 else clear[1]
+    assert clear.mean() > 0.5
+    np.testing.assert_array_equal(resized[clear], expected[clear])
+
+
+@pytest.mark.parametrize("output_shape", [(111, 20), (19, 123), (37, 41), (74, 30), (1, 1)])
+def test_uint8_output_shape_matches_a_direct_sum(output_shape):
+    image = _random((37, 41, 3))
+    scales = (output_shape[0] / 37, output_shape[1] / 41)
+    expected, clear = _uint8_reference(image, output_shape, scales, "symmetric")
+    resized = imresize(image, output_shape=output_shape)
+    assert clear[0].all()  # a tie would enter the second pass
+    np.testing.assert_array_equal(resized[clear[1]], expected[clear[1]])
+
+
+@pytest.mark.parametrize("border", ["symmetric", "replicate"])
+@pytest.mark.parametrize("scale", EXACT_FACTORS)
+@pytest.mark.parametrize("in_size", [1, 7, 480, 5000])
+def test_float32_is_proved_exact(in_size, scale, border):
+    out_size = math.ceil(round(scale * in_size, 9))
+    weights, _ = _weights(in_size, out_size, scale, border)
+    assert np.abs(weights).sum(axis=1).max() < 2  # the proof in _dense_blocks needs it
+    blocks = _dense_blocks(in_size, out_size, scale, border, 3)
+    assert blocks is not None
+    assert blocks.weights.dtype == np.float32
+
+
+@pytest.mark.parametrize("scale", [1 / 8, 1 / 6, 6, 0.7, 1.5, 5])
+def test_other_factors_are_summed_in_float64(scale):
+    assert _dense_blocks(40, math.ceil(scale * 40), scale, "symmetric", 1) is None
+
+
+def test_uint8_images_need_not_be_contiguous():
+    image = _random((40, 60, 3))
+    view = image[3:37, 5:55:2, ::-1].swapaxes(0, 1)
+    for scale in (0.5, 3):
+        np.testing.assert_array_equal(imresize(view, scale), imresize(view.copy(), scale))
+
+
+def test_large_uint8_images_take_several_products():
+    # More columns than a product takes, on both axes: rows repeat, so that a narrow image suffices.
+    narrow = _random((64, 3000, 3))
+    tall = np.tile(narrow, (6, 1, 1))
+    np.testing.assert_array_equal(
+        imresize(tall, output_shape=(384, 1500))[:64],
+        imresize(narrow, output_shape=(64, 1500)),
+    )
+    wide = imresize(narrow, output_shape=(32, 3000))
+    parts = [imresize(part, output_shape=(32, 250)) for part in np.split(narrow, 12, axis=1)]
+    np.testing.assert_array_equal(wide, np.concatenate(parts, axis=1))
 
 
 def test_float_images_are_not_clipped():
