@@ -7,12 +7,11 @@ per shape; they can also be called inside `jax.jit`.
 
 All arithmetic is float32, and the values still agree with float64 to about 1e-5 dB and 1e-7 SSIM,
 because no step subtracts two large, nearly equal numbers: errors come from the difference of the
-images, variances from centred values, and XLA's reductions sum in trees. There are no products
-that a GPU would run in TF32.
+images, variances from distances to the pixel in the middle, and XLA's reductions sum in trees.
+There are no products that a GPU would run in TF32.
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +25,7 @@ _IMAGE_AXES = (-3, -2, -1)  # C H W, as the images are laid out inside
 _PEAK = 255.0
 _WINDOW_SIZE = 11
 _WINDOW_SIGMA = 1.5
+_STRIP_HEIGHT = 64
 _C1 = (0.01 * _PEAK) ** 2
 _C2 = (0.03 * _PEAK) ** 2
 
@@ -96,10 +96,23 @@ def _ssim(sr: jax.Array, hr: jax.Array, *, shave: int, y_channel: bool) -> jax.A
     Rounding errors are then relative to the dissimilarity, and there is no covariance to compute.
     """
     pair = jnp.stack(_difference_and_sum(sr, hr, shave, y_channel))
-    (mean_d, mean_s), (variance_d, variance_s) = _windowed_mean_and_variance(pair)
-    a = 2.0 * mean_d**2 / (mean_s**2 + mean_d**2 + 2.0 * _C1)
-    b = 2.0 * variance_d / (variance_s + variance_d + 2.0 * _C2)
-    return 1.0 - jnp.mean(a + b - a * b, axis=_IMAGE_AXES)
+    height, width = (size - _WINDOW_SIZE + 1 for size in pair.shape[-2:])
+    strip_height = min(_STRIP_HEIGHT, height)
+    row = jnp.arange(strip_height)[:, None]
+
+    def add_strip(i: jax.Array, total: jax.Array) -> jax.Array:
+        start = jnp.minimum(i * strip_height, height - strip_height)
+        strip = jax.lax.dynamic_slice_in_dim(pair, start, strip_height + _WINDOW_SIZE - 1, axis=-2)
+        (mean_d, mean_s), (variance_d, variance_s) = _windowed_mean_and_variance(strip)
+        a = 2.0 * mean_d**2 / (mean_s**2 + mean_d**2 + 2.0 * _C1)
+        b = 2.0 * variance_d / (variance_s + variance_d + 2.0 * _C2)
+        # The last strip begins early, with rows of the one before.
+        return total + jnp.where(start + row >= i * strip_height, a + b - a * b, 0.0)
+
+    # In strips the values between the passes stay in the cache of a CPU.
+    nothing = jnp.zeros((*pair.shape[1:-2], strip_height, width), jnp.float32)
+    total = jax.lax.fori_loop(0, -(-height // strip_height), add_strip, nothing)
+    return 1.0 - jnp.sum(total, axis=_IMAGE_AXES) / (pair.shape[-3] * height * width)
 
 
 def _difference_and_sum(
@@ -131,33 +144,41 @@ def _luma(planes: jax.Array) -> jax.Array:
 def _windowed_mean_and_variance(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns Gaussian-weighted mean and biased variance of each window: `... H-10 W-10`.
 
-    The variance follows from the law of total variance, mean(row variances) + var(row means): the
-    window stays separable, and every square is taken of a centred value.
+    The variance follows from the law of total variance, mean(row variances) + var(row means), so
+    the window stays separable.
     """
-    row_mean = _window_sum(lambda pixel: pixel, x, axis=-1)
-    row_variance = _window_sum(lambda pixel: (pixel - row_mean) ** 2, x, axis=-1)
-    mean = _window_sum(lambda pixel: pixel, row_mean, axis=-2)
-    variance = _window_sum(lambda pixel: (pixel - mean) ** 2, row_mean, axis=-2)
-    return mean, variance + _window_sum(lambda pixel: pixel, row_variance, axis=-2)
+    row_mean, row_variance = _mean_and_variance(x, jnp.zeros_like(x), axis=-1)
+    return _mean_and_variance(row_mean, row_variance, axis=-2)
 
 
-def _window_sum(term: Callable[[jax.Array], jax.Array], x: jax.Array, *, axis: int) -> jax.Array:
-    """Returns the Gaussian-weighted sum of term(pixel) along an axis, for each window.
+def _mean_and_variance(
+    x: jax.Array, within: jax.Array, *, axis: int
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the weighted mean of x, and its variance plus the mean of `within`, along an axis.
 
-    `pixel` holds the i-th pixel of every window. A loop runs as fast as its eleven terms written
-    out and compiles in half the time, which counts where every image has its own shape.
+    Both come from the distances u to the window's central pixel: mean(x) = centre + mean(u) and
+    var(x) = mean(u^2) - mean(u)^2. This difference does not cancel: the central pixel, of weight
+    w = 0.27, is itself mean(u) away from the mean, hence var(x) is at least w mean(u^2).
     """
     offsets = np.arange(_WINDOW_SIZE) - _WINDOW_SIZE // 2
     window = np.exp(-0.5 * (offsets / _WINDOW_SIGMA) ** 2)
-    weights = jnp.asarray(window / window.sum(), jnp.float32)
+    weights = (window / window.sum()).tolist()
     positions = x.shape[axis] - _WINDOW_SIZE + 1
 
-    def weighted_term(i: int | jax.Array) -> jax.Array:
-        return weights[i] * term(jax.lax.dynamic_slice_in_dim(x, i, positions, axis=axis))
+    def pixel(of: jax.Array, i: int) -> jax.Array:
+        return jax.lax.slice_in_dim(of, i, i + positions, axis=axis)
 
-    return jax.lax.fori_loop(
-        1, _WINDOW_SIZE, lambda i, total: total + weighted_term(i), weighted_term(0)
-    )
+    last, middle = _WINDOW_SIZE - 1, _WINDOW_SIZE // 2
+    centre = pixel(x, middle)
+    mean = jnp.zeros_like(centre)
+    mean_square = weights[middle] * pixel(within, middle)
+    for i in range(middle):  # the window is symmetric
+        left, right = pixel(x, i) - centre, pixel(x, last - i) - centre
+        mean += weights[i] * (left + right)
+        mean_square += weights[i] * (
+            left**2 + right**2 + pixel(within, i) + pixel(within, last - i)
+        )
+    return centre + mean, mean_square - mean**2
 
 
 def _check(sr: ImageLike, hr: ImageLike, *, shave: int, min_size: int) -> None:
