@@ -22,7 +22,7 @@ Implementation = Literal["auto", "dense", "chunked", "cudnn"]
 IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
 
 # "auto" is dense on CPU while all scores stay in the caches (12 MiB of float32) and a chunk would
-# be too short to be fast; both bounds are measured (docs/benchmarks.md).
+# be too short to be fast; both bounds are measured (scripts/benchmark_attention.py).
 CPU_DENSE_POSITIONS = 768
 CPU_DENSE_ELEMENTS = 3 << 20
 # "auto" is dense on other devices up to this many positions.
