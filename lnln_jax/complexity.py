@@ -49,6 +49,8 @@ def count_multiply_adds(module: nn.Module, output_shape: tuple[int, int] = HD) -
     """
     height, width = (size // module.scale for size in output_shape)
     lr = jax.ShapeDtypeStruct((1, height, width, input_channels(module)), jnp.float32)
+    if hasattr(module, "attention"):  # others compute padding too, which is no part of the network
+        module = module.clone(attention="dense")
     traced = jax.make_jaxpr(module.apply)(abstract_variables(module), lr)
     counts = _count(traced.jaxpr)
     return {kind: counts[kind] for kind in ("convolution", "attention")}

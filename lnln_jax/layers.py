@@ -180,9 +180,11 @@ class RegionNonLocal(nn.Module):
     """Region non-local module (LNLN paper, equations 1 to 3 and figure 2).
 
     The output projection starts at zero, so the module is the identity at initialisation.
+    `attention` is the implementation, as `attention.attend` takes it.
     """
 
     inner_features: int
+    attention: str = "auto"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -192,7 +194,7 @@ class RegionNonLocal(nn.Module):
             Conv(self.inner_features, 1, dtype=self.dtype, name=name)(x)
             for name in ("theta", "phi", "g")
         ]
-        y = region_attention(*projections)
+        y = region_attention(*projections, implementation=self.attention)
         zeros = nn.initializers.zeros
         return x + Conv(x.shape[-1], 1, init_with=zeros, dtype=self.dtype, name="w")(y)
 

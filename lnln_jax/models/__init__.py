@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from lnln_jax.attention import check_implementation
 from lnln_jax.models.drca import DRCA
 from lnln_jax.models.edsr import EDSR
 from lnln_jax.models.lnln import LNLN
@@ -64,7 +65,8 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
       `B H W 1` luma where `input_channels` says so.
 
     Raises:
-      ValueError: an unknown name, scale or hyper-parameter, or a number out of its range.
+      ValueError: an unknown name, scale or hyper-parameter, a number out of its range, or an
+        implementation of the attention that is unknown or does not run here.
     """
     network, options = resolve(name, overrides)
     if scale not in SCALES:
@@ -77,8 +79,10 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
             raise ValueError(f"{key} is {value!r}; it must be a whole number of at least 1")
         if known[key] is float and not (isinstance(value, int | float) and value > 0):
             raise ValueError(f"{key} is {value!r}; it must be a number above 0")
-    module = MODELS[network](scale=scale, **options)
+    module: Any = MODELS[network](scale=scale, **options)
     _check_sizes(module)
+    if "attention" in known:
+        check_implementation(module.attention, module.dtype, argument="attention")
     return module
 
 

@@ -26,6 +26,8 @@ class LNLN(nn.Module):
       n_feats: width of the network.
       reduction: squeeze factor of the channel attention.
       unroll: blocks that the compiler lays out side by side; changes no result.
+      attention: implementation of the non-local module: "auto", "dense", "chunked" or "cudnn"
+        (`lnln_jax.attention`); changes no result beyond rounding.
       dtype: of the computation; parameters are float32.
     """
 
@@ -35,6 +37,7 @@ class LNLN(nn.Module):
     n_feats: int = 64
     reduction: int = 16
     unroll: int = 1
+    attention: str = "auto"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -49,7 +52,9 @@ class LNLN(nn.Module):
         Returns:
           `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
         """
-        non_local = RegionNonLocal(self.n_feats // 2, dtype=self.dtype, name="non_local")
+        non_local = RegionNonLocal(
+            self.n_feats // 2, attention=self.attention, dtype=self.dtype, name="non_local"
+        )
         head = DepthwiseSeparableConv(self.n_feats, dtype=self.dtype, name="head")(
             subtract_mean(lr)
         )

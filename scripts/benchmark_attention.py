@@ -1,0 +1,104 @@
+"""What chunks are worth: region non-local attention, dense beside chunked, on this machine.
+
+    python scripts/benchmark_attention.py                         # all sizes, a few minutes
+    python scripts/benchmark_attention.py --sizes 48 96 --batches 1 16 --rounds 9
+
+For maps of each size and batch, in float32 with 32 channels: time of the forward pass and of the
+gradient with respect to all inputs (the forward pass included), both sides taking turns, and the
+temporary memory that XLA plans. "auto" is what the networks use. Dense is left out where its
+scores exceed `--dense-gib`.
+
+XLA's CPU compiler may give a whole dense forward pass to one library call, whose memory it does
+not plan: then the megabytes of that side are too few.
+"""
+
+import argparse
+import platform
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lnln_jax.attention import region_attention
+
+SIDES = ("dense", "chunked", "auto")
+WIDTH = 32
+
+
+def gradient(function: Callable[..., jax.Array], *args: jax.Array) -> tuple[jax.Array, ...]:
+    *inputs, grad = args
+    return jax.vjp(function, *inputs)[1](grad)
+
+
+def compile_sides(
+    size: int, batch: int, sides: list[str]
+) -> Iterator[tuple[str, str, Any, list[jax.Array]]]:
+    """(pass, side, program, its arguments) of each pass and side."""
+    rng = np.random.default_rng(0)
+    shape = (batch, size, size, WIDTH)
+    args = [jnp.asarray(rng.normal(size=shape) / 2, jnp.float32) for _ in range(4)]
+    for side in sides:
+        forward = partial(region_attention, implementation=side)
+        yield "forward", side, jax.jit(forward).lower(*args[:3]).compile(), args[:3]
+        backward = partial(gradient, forward)
+        yield "gradient", side, jax.jit(backward).lower(*args).compile(), args
+
+
+def measure(size: int, batch: int, sides: list[str], rounds: int) -> Iterator[str]:
+    """The lines of the table for maps of one size and batch."""
+    programs = list(compile_sides(size, batch, sides))
+    times: dict[tuple[str, str], list[float]] = {entry[:2]: [] for entry in programs}
+    megabytes = {}
+    for kind, side, program, args in programs:
+        jax.block_until_ready(program(*args))
+        megabytes[kind, side] = program.memory_analysis().temp_size_in_bytes / 1e6
+    for _ in range(rounds):
+        for kind, side, program, args in programs:
+            for _ in range(2):  # the first run pays for the memory that another side gave back
+                start = time.perf_counter()
+                jax.block_until_ready(program(*args))
+            times[kind, side].append(1000 * (time.perf_counter() - start))
+    for kind in ("forward", "gradient"):
+        cells = [f"{size}x{size}", str(batch), kind]
+        for side in SIDES:
+            if side in sides:
+                taken = times[kind, side]
+                cells.append(f"{np.median(taken):.2f} ({min(taken):.2f}-{max(taken):.2f})")
+            else:
+                cells.append("-")
+        for side in ("chunked", "auto"):
+            if "dense" in sides:
+                ratios = np.divide(times[kind, side], times[kind, "dense"])
+                cells.append(f"{np.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+            else:
+                cells.append("-")
+        cells += [f"{megabytes[kind, s]:.1f}" if s in sides else "-" for s in ("dense", "auto")]
+        yield f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[24, 48, 64, 96, 128, 256])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 16])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--dense-gib", type=float, default=2.0, help="the most of dense scores")
+    args = parser.parse_args()
+    print(f"jax {jax.__version__}, {platform.processor() or platform.machine()}, {jax.devices()}")
+    print("Milliseconds, ratios to dense in the same round: median (range); planned megabytes\n")
+    columns = ["map", "batch", "pass", *SIDES, "chunked / dense", "auto / dense"]
+    columns += ["MB dense", "MB auto"]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    for size in args.sizes:
+        for batch in args.batches:
+            fits = batch * size**4 // 4 * 4 <= args.dense_gib * 2**30
+            sides = [side for side in SIDES if side != "dense" or fits]
+            for line in measure(size, batch, sides, args.rounds):
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
