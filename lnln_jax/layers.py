@@ -6,6 +6,7 @@ kernels and biases), since the published networks were trained from there.
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,15 +16,8 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from lnln_jax.attention import region_attention
-from lnln_jax.ops import (
-    batch_norm,
-    conv,
-    depthwise_conv3x3,
-    materialize,
-    pixel_shuffle,
-    pointwise_conv,
-    scale_and_shift,
-)
+from lnln_jax.normalization import moments, normalize
+from lnln_jax.ops import add_bias, channel_product, conv, depthwise_conv3x3, pixel_shuffle
 
 Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
 
@@ -75,17 +69,19 @@ def chain(block: nn.Module, x: jax.Array, length: int, *, unroll: int = 1) -> ja
 class Conv(nn.Module):
     """Convolution with zero padding that keeps the size (odd kernels).
 
-    `init_with` draws kernel and bias; None stands for PyTorch's default.
+    `init_with` draws kernel and bias; None stands for PyTorch's default. With `split` the bias is
+    not added but returned beside the result, `(B H W features, features)`, for a `BatchNorm`.
     """
 
     features: int
     kernel_size: int = 3
     use_bias: bool = True
     init_with: Initializer | None = None
+    split: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> Any:
         """`B H W I` to `B H W features`."""
         size, in_features = self.kernel_size, x.shape[-1]
         init = self.init_with or uniform_fan_in(size**2 * in_features)
@@ -94,11 +90,11 @@ class Conv(nn.Module):
             bias = self.param("bias", init, (self.features,), jnp.float32)
         else:
             bias = jnp.zeros(self.features, jnp.float32)
-        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
-        if size == 1:
-            return pointwise_conv(x, kernel[0, 0], bias)
-        out = conv(x, kernel)
-        return out + bias if self.use_bias else out
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        out = channel_product(x, kernel[0, 0]) if size == 1 else conv(x, kernel)
+        if self.split:
+            return out, bias
+        return add_bias(out, bias.astype(self.dtype)) if self.use_bias else out
 
 
 class DepthwiseConv(nn.Module):
@@ -119,17 +115,46 @@ class DepthwiseSeparableConv(nn.Module):
     """DSC: depthwise 3x3, then pointwise 1x1, nothing in between (LNLN paper, section 2.2)."""
 
     features: int
+    split: bool = False  # as in `Conv`
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> Any:
         """`B H W I` to `B H W features`."""
         x = DepthwiseConv(dtype=self.dtype, name="depthwise")(x)
-        return Conv(self.features, kernel_size=1, dtype=self.dtype, name="pointwise")(x)
+        pointwise = Conv(self.features, 1, split=self.split, dtype=self.dtype, name="pointwise")
+        return pointwise(x)
+
+
+class Normalization(NamedTuple):
+    """A batch normalisation before it is applied: `normalize(x, centre, scale, shift)`.
+
+    Attributes:
+      centre: `C`, float32.
+      scale: `C`, float32.
+      shift: `C`, float32.
+      image_means: `B C`, float32, the means of `x` itself over each image.
+    """
+
+    centre: jax.Array
+    scale: jax.Array
+    shift: jax.Array
+    image_means: jax.Array
+
+    def apply(self, x: jax.Array, gate: jax.Array | None = None) -> jax.Array:
+        """Normalises `B H W C`, and multiplies it with a gate `B C` on the way."""
+        if gate is None:
+            return normalize(x, self.centre, self.scale, self.shift)
+        return normalize(x, self.centre, self.scale * gate, self.shift * gate)
+
+    @property
+    def pooled(self) -> jax.Array:
+        """`B C`, float32, the means over each image of the normalised `x`."""
+        return (self.image_means - self.centre) * self.scale + self.shift
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation with PyTorch's conventions.
+    """Batch normalisation with PyTorch's conventions (Ioffe and Szegedy, 2015).
 
     `momentum` is the share that a running statistic keeps, so 0.9 is PyTorch's 0.1. The running
     variance is the unbiased one, as in PyTorch and unlike `flax.linen.BatchNorm`: weights that go
@@ -140,40 +165,57 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """`B H W C`, normalised with the batch's statistics (`train`) or the running ones."""
+    def __call__(
+        self, x: jax.Array, offset: jax.Array | None = None, *, train: bool
+    ) -> Normalization:
+        """What normalises `B H W C` with the batch's statistics (`train`) or the running ones.
+
+        `offset`, `C`, is what `x` lacks of the map that is meant: the bias of the convolution that
+        made it. The batch's mean takes it away again, so in training it only moves the running
+        mean, and its gradient is zero.
+        """
         shape = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        offset = jnp.zeros(shape, jnp.float32) if offset is None else offset
         if not train:
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
-            return scale_and_shift(x, factor, bias - running_mean.value * factor)
-        y, mean, var = batch_norm(x, scale, bias, self.epsilon)
+            image_means = x.astype(jnp.float32).mean((1, 2))
+            return Normalization(running_mean.value - offset, factor, bias, image_means)
+        image_means, var = moments(x)
+        mean = image_means.mean(0)
         if not self.is_initializing():
             count = x.size // x.shape[-1]
             unbiased = var * (count / max(count - 1, 1))
-            for running, new in ((running_mean, mean), (running_var, unbiased)):
+            for running, new in ((running_mean, mean + offset), (running_var, unbiased)):
+                new = lax.stop_gradient(new)
                 running.value = self.momentum * running.value + (1 - self.momentum) * new
-        return y
+        return Normalization(mean, scale * lax.rsqrt(var + self.epsilon), bias, image_means)
 
 
-class ChannelAttention(nn.Module):
-    """Scales each channel by a gate made from the means of all (RCAN, Zhang et al., ECCV 2018)."""
+class ChannelGate(nn.Module):
+    """The factor of each channel, from the means of all (RCAN, Zhang et al., ECCV 2018)."""
 
     reduction: int = 16
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """`B H W C` to `B H W C`."""
-        features = x.shape[-1]
-        pooled = x.astype(jnp.float32).mean((1, 2), keepdims=True).astype(self.dtype)
+    def __call__(self, pooled: jax.Array) -> jax.Array:
+        """Means `B C` to factors `B C`, both float32."""
+        features = pooled.shape[-1]
+        pooled = pooled[:, None, None].astype(self.dtype)
         hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(pooled)
         logits = Conv(features, 1, dtype=self.dtype, name="excite")(nn.relu(hidden))
-        gate = materialize(nn.sigmoid(logits)[:, 0, 0])
-        return x * gate[:, None, None]
+        return nn.sigmoid(logits)[:, 0, 0].astype(jnp.float32)
+
+
+def attend_to_channels(x: jax.Array, gate: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """Channel attention of `B H W C`: `gate` takes its means `B C` and returns factors `B C`."""
+    factors = gate(x.astype(jnp.float32).mean((1, 2)))
+    zeros = jnp.zeros(x.shape[-1], jnp.float32)
+    return normalize(x, zeros, factors, jnp.zeros_like(factors))
 
 
 class RegionNonLocal(nn.Module):

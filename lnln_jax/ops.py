@@ -16,9 +16,9 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 # What the backward pass keeps of a block; all else is cheaper to compute again than to store.
-SAVED_NAMES = ("pointwise", "batch_statistics")
+SAVED_NAMES = ("product", "batch_statistics")
 
-_SPATIAL = (0, 1, 2)
+_ROWS = 8
 
 
 def materialize(rows: jax.Array) -> jax.Array:
@@ -56,6 +56,40 @@ def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
     for view, tap in zip(_shifted(_pad(x)), taps.astype(jnp.float32), strict=True):
         total = total + view.astype(jnp.float32) * tap
     return total.astype(x.dtype)
+
+
+def sums_over_pixels(terms: list[jax.Array], *, by_image: bool = False) -> list[jax.Array]:
+    """Sums over all pixels, of several terms at once.
+
+    One reduction with as many results adds up eight rows, which XLA's CPU compiler unrolls and
+    vectorises over the columns; over a whole image it would be a scalar loop for each channel.
+
+    Args:
+      terms: `B H W C` each, float32; best not computed in advance, so that one loop does it all.
+      by_image: whether to keep the images apart.
+
+    Returns:
+      For each term `C`, or `B C`.
+    """
+    batch, height, width, channels = terms[0].shape
+    missing = -height % _ROWS
+    grouped = (batch, (height + missing) // _ROWS, _ROWS, width, channels)
+    padding = ((0, 0), (0, missing), (0, 0), (0, 0))
+    zero = jnp.zeros((), jnp.float32)
+    partial_sums = lax.reduce(
+        [jnp.pad(term, padding).reshape(grouped) for term in terms],
+        [zero] * len(terms),
+        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
+        (2,),
+    )
+    axes = (1, 2) if by_image else (0, 1, 2)
+    return [part.sum(axes) for part in lax.optimization_barrier(partial_sums)]
+
+
+def _sum(x: jax.Array) -> jax.Array:
+    """Sums float32 over all axes but the last: a product with ones, the fastest way there is."""
+    rows = x.reshape(-1, x.shape[-1])
+    return jnp.dot(jnp.ones((1, len(rows)), x.dtype), rows, precision=lax.Precision.HIGHEST)[0]
 
 
 @jax.custom_vjp
@@ -133,15 +167,11 @@ def _depthwise_backward(
     x, kernel = saved
     flipped = materialize(kernel.reshape(9, -1)[::-1])
     grad_x = _correlate(grad, flipped, jnp.zeros((), x.dtype))
-    # One pass over the image yields the gradients of all nine taps and of the bias.
     padded, grad = lax.optimization_barrier((_pad(x), grad))
     grad32 = grad.astype(jnp.float32)
-    products = [view.astype(jnp.float32) * grad32 for view in _shifted(padded)] + [grad32]
-    zero = jnp.zeros((), jnp.float32)
-    *grad_taps, grad_bias = lax.reduce(
-        products, [zero] * 10, lambda a, b: [p + q for p, q in zip(a, b, strict=True)], _SPATIAL
-    )
-    grad_kernel = jnp.stack(grad_taps).reshape(kernel.shape)
+    products = [view.astype(jnp.float32) * grad32 for view in _shifted(padded)]
+    grad_kernel = jnp.stack(sums_over_pixels(products)).reshape(kernel.shape)
+    grad_bias = _sum(grad32)
     return grad_x, grad_kernel.astype(kernel.dtype), grad_bias.astype(kernel.dtype)
 
 
@@ -149,103 +179,55 @@ depthwise_conv3x3.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 @jax.custom_vjp
-def pointwise_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """1x1 convolution: a matrix product over the channels.
+def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 1x1 convolution without bias: a matrix product over the channels.
 
     Args:
       x: `B H W I`.
       kernel: `I O`, the dtype of `x`.
-      bias: `O`, the dtype of `x`.
 
     Returns:
       `B H W O`, the dtype of `x`.
     """
-    product = checkpoint_name(jnp.dot(x, kernel), "pointwise")
-    return product + materialize(bias[None])[0]
+    return _product_forward(x, kernel)[0]
 
 
-def _pointwise_forward(
-    x: jax.Array, kernel: jax.Array, bias: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return pointwise_conv(x, kernel, bias), (x, kernel)
+_Product = tuple[jax.Array, jax.Array]
 
 
-def _pointwise_backward(
-    saved: tuple[jax.Array, jax.Array], grad: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _product_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, _Product]:
+    # Named here: the policy of a rematerialisation does not look into a function with a rule.
+    return checkpoint_name(jnp.dot(x, kernel), "product"), (x, kernel)
+
+
+def _product_backward(saved: _Product, grad: jax.Array) -> _Product:
     x, kernel = saved
     # Without the barrier the loop that makes `grad` is fused, and run, once for each use.
     grad = lax.optimization_barrier(grad).reshape(-1, kernel.shape[1])
     rows = x.reshape(-1, kernel.shape[0])
     grad_x = jnp.dot(grad, kernel.T).reshape(x.shape)
-    grad_kernel = lax.dot_general(rows, grad, (((0,), (0,)), ((), ())))
-    grad_bias = grad.astype(jnp.float32).sum(0).astype(grad.dtype)
-    return grad_x, grad_kernel, grad_bias
+    return grad_x, lax.dot_general(rows, grad, (((0,), (0,)), ((), ())))
 
 
-pointwise_conv.defvjp(_pointwise_forward, _pointwise_backward)
+channel_product.defvjp(_product_forward, _product_backward)
 
 
-def scale_and_shift(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
-    """`x * scale + shift` in float32 with per-channel vectors `C`, in the dtype of `x`."""
-    rows = materialize(jnp.stack([scale, shift]))
-    return (x.astype(jnp.float32) * rows[0] + rows[1]).astype(x.dtype)
+@jax.custom_vjp
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """`x + bias`, of `B H W C` and `C` in one dtype."""
+    return x + materialize(bias[None])[0]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def batch_norm(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Batch normalisation with the statistics of the batch itself (Ioffe and Szegedy, 2015).
-
-    Args:
-      x: `B H W C`, float32 or bfloat16.
-      scale: `C`, float32.
-      bias: `C`, float32.
-      epsilon: added to the variance.
-
-    Returns:
-      The normalised `x` in its dtype, the mean `C` and the biased variance `C` in float32.
-      Gradients flow through the first alone.
-    """
-    return _batch_norm_forward(x, scale, bias, epsilon)[0]
+def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
+    return add_bias(x, bias), None
 
 
-_Saved = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+def _add_bias_backward(saved: None, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+    grad = lax.optimization_barrier(grad)
+    return grad, _sum(grad.astype(jnp.float32)).astype(grad.dtype)
 
 
-def _batch_norm_forward(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], _Saved]:
-    x32 = x.astype(jnp.float32)
-    mean = checkpoint_name(x32.mean(_SPATIAL), "batch_statistics")
-    var = checkpoint_name(jnp.square(x32 - mean).mean(_SPATIAL), "batch_statistics")
-    factor = scale * lax.rsqrt(var + epsilon)
-    y = scale_and_shift(x, factor, bias - mean * factor)
-    return (y, mean, var), (x, scale, mean, var)
-
-
-def _batch_norm_backward(
-    epsilon: float, saved: _Saved, grads: tuple[jax.Array, jax.Array, jax.Array]
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, scale, mean, var = saved
-    x32 = x.astype(jnp.float32)
-    grad = lax.optimization_barrier(grads[0]).astype(jnp.float32)
-    count = x.size // x.shape[-1]
-    centre = materialize(mean[None])[0]
-    inverse = lax.rsqrt(var + epsilon)
-    grad_bias = grad.sum(_SPATIAL)
-    grad_scale = (grad * (x32 - centre)).sum(_SPATIAL) * inverse
-    # grad_x = factor * (grad - grad_bias / n - normalised * grad_scale / n), as grad*a + x*b + c
-    a = scale * inverse
-    b = -a * inverse * grad_scale / count
-    c = -a * grad_bias / count - b * mean
-    rows = materialize(jnp.stack([a, b, c]))
-    grad_x = grad * rows[0] + x32 * rows[1] + rows[2]
-    return grad_x.astype(x.dtype), grad_scale, grad_bias
-
-
-batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:

@@ -55,23 +55,29 @@ def shifted_depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.A
     return bias + sum(v * k for v, k in zip(views, kernel.reshape(9, -1), strict=True))
 
 
-def plain_batch_norm(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    mean, var = (
-        checkpoint_name(v, "batch_statistics") for v in (x.mean((0, 1, 2)), x.var((0, 1, 2)))
+def plain_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    means, var = (
+        checkpoint_name(v, "batch_statistics") for v in (x.mean((1, 2)), x.var((0, 1, 2)))
     )
-    return (x - mean) * lax.rsqrt(var + epsilon) * scale + bias, mean, var
+    return means, var
+
+
+def plain_normalize(
+    x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array
+) -> jax.Array:
+    if scale.ndim == 2:
+        scale, shift = scale[:, None, None], shift[:, None, None]
+    return (x - centre) * scale + shift
 
 
 def plain_operations(depthwise: Callable[..., jax.Array]) -> dict[str, Callable[..., Any]]:
     return {
         "conv": plain_conv,
         "depthwise_conv3x3": depthwise,
-        "pointwise_conv": lambda x, kernel, bias: checkpoint_name(x @ kernel, "pointwise") + bias,
-        "batch_norm": plain_batch_norm,
-        "materialize": lambda rows: rows,
-        "scale_and_shift": lambda x, scale, shift: x * scale + shift,
+        "channel_product": lambda x, kernel: checkpoint_name(x @ kernel, "product"),
+        "add_bias": lambda x, bias: x + bias,
+        "moments": plain_moments,
+        "normalize": plain_normalize,
     }
 
 

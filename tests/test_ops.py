@@ -7,13 +7,13 @@ import pytest
 from jax import lax
 
 from lnln_jax.ops import (
-    batch_norm,
+    add_bias,
+    channel_product,
     conv,
     depthwise_conv3x3,
     materialize,
     pixel_shuffle,
-    pointwise_conv,
-    scale_and_shift,
+    sums_over_pixels,
 )
 
 # Sums of some hundred float32 products: relative to the largest value, a few units of 2**-23.
@@ -51,11 +51,6 @@ def plain_conv(x, kernel):
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
 
 
-def plain_batch_norm(x, scale, bias):
-    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    return (x - mean) / jnp.sqrt(var + 1e-5) * scale + bias
-
-
 def value_and_gradients(function, args, cotangent):
     value, pullback = jax.vjp(function, *args)
     return value, pullback(cotangent)
@@ -80,37 +75,28 @@ def test_conv(shape, size):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_pointwise_conv(shape):
+def test_channel_product_with_bias(shape):
     channels = shape[-1]
     *args, cotangent = draw(shape, (channels, 5), (5,), (*shape[:-1], 5))
+
+    def ours(x, kernel, bias):
+        return add_bias(channel_product(x, kernel), bias)
+
     with jax.numpy_dtype_promotion("strict"):
-        actual = value_and_gradients(pointwise_conv, args, cotangent)
+        actual = value_and_gradients(ours, args, cotangent)
     assert_close(actual, value_and_gradients(lambda x, k, b: x @ k + b, args, cotangent))
 
 
-@pytest.mark.parametrize("shape", SHAPES[:3])
-def test_batch_norm(shape):
-    channels = shape[-1]
-    x, scale, bias, cotangent = draw(shape, (channels,), (channels,), shape)
-    x = 3 + 2 * x
-
-    def ours(x, scale, bias):
-        return batch_norm(x, scale, bias, 1e-5)[0]
-
-    with jax.numpy_dtype_promotion("strict"):
-        actual = value_and_gradients(ours, (x, scale, bias), cotangent)
-    expected = value_and_gradients(plain_batch_norm, (x, scale, bias), cotangent)
-    # The gradient of x is a difference of terms some ten times as large as itself.
-    assert_close(actual, expected, tolerance=1e-5)
-    _, mean, var = batch_norm(x, scale, bias, 1e-5)
-    assert_close((mean, var), (x.mean((0, 1, 2)), x.var((0, 1, 2))))
-
-
-def test_batch_norm_does_not_cancel():
-    (x,) = draw((4, 8, 8, 2))
-    x = 1000 + x  # a float32 E[x^2] - E[x]^2 would lose all digits but one
-    _, _, var = batch_norm(x, jnp.ones(2), jnp.zeros(2), 1e-5)
-    np.testing.assert_allclose(var, np.asarray(x, np.float64).var((0, 1, 2)), rtol=1e-5)
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 16, 4, 3), (1, 9, 2, 5)])
+def test_sums_over_pixels(shape):
+    x, y = draw(shape, shape)
+    expected = [term.astype(np.float64).sum((1, 2)) for term in map(np.asarray, (x, x * y))]
+    by_image = jax.jit(lambda: sums_over_pixels([x, x * y], by_image=True))()
+    over_all = jax.jit(lambda: sums_over_pixels([x, x * y]))()
+    for sums, total, truth in zip(by_image, over_all, expected, strict=True):
+        largest = np.abs(truth).max() + 1  # sums of both signs may come out near zero
+        np.testing.assert_allclose(sums, truth, atol=TOLERANCE * largest, rtol=0)
+        np.testing.assert_allclose(total, truth.sum(0), atol=2 * TOLERANCE * largest, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +104,7 @@ def test_batch_norm_does_not_cancel():
     [
         (conv, [(3, 3, 16, 16)]),
         (depthwise_conv3x3, [(3, 3, 16), (16,)]),
-        (pointwise_conv, [(16, 16), (16,)]),
+        (lambda x, k, b: add_bias(channel_product(x, k), b), [(16, 16), (16,)]),
     ],
 )
 def test_bfloat16_stays_bfloat16(operation, shapes):
@@ -139,11 +125,6 @@ def test_materialize_changes_no_bit(rows):
     (values,) = draw((rows, 7))
     values = values * jnp.asarray(10.0 ** np.arange(-30, 40, 10), jnp.float32)
     np.testing.assert_array_equal(jax.jit(materialize)(values), values)
-
-
-def test_scale_and_shift():
-    x, scale, shift = draw((2, 3, 4, 5), (5,), (5,))
-    assert_close(scale_and_shift(x, scale, shift), x * scale + shift)
 
 
 def test_pixel_shuffle_orders_channels_as_pytorch():

@@ -1,6 +1,8 @@
 """Every layer by itself: output, gradients of its input and parameters, running statistics."""
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -23,8 +25,24 @@ from lnln_jax.torch_port import to_torch
 settings = parity.one_thread_and_full_precision
 
 
+def plainly(apply, x):
+    return apply(x)
+
+
+def normalised(apply, x):
+    norm, changed = apply(x)
+    return norm.apply(x), changed
+
+
+def gated(apply, x):
+    return layers.attend_to_channels(x, lambda pooled: apply(pooled)[0]), {}
+
+
 class Layer(NamedTuple):
-    """A layer, with the weights that it has in a network; `index` is its place in stacked ones."""
+    """A layer, with the weights that it has in a network; `index` is its place in stacked ones.
+
+    `run` gets the module as a function that also returns what it changed, and the input.
+    """
 
     network: str
     module: nn.Module
@@ -33,6 +51,7 @@ class Layer(NamedTuple):
     channels: int
     scale: int = 2
     index: tuple[int, ...] = ()
+    run: Callable = plainly
 
 
 _DSC = layers.DepthwiseSeparableConv
@@ -47,9 +66,11 @@ LAYERS = {
         "lnln", layers.DepthwiseConv(), "upsampler/conv_1/depthwise", "tail.0.0.depthwise", 16
     ),
     "separable": Layer("lnln", _DSC(64), "upsampler/conv_1", "tail.0.0", 16),
-    "norm": Layer("lnln", layers.BatchNorm(), f"{_FIRST[0]}/norm_1", f"{_FIRST[1]}.1", 16),
+    "norm": Layer(
+        "lnln", layers.BatchNorm(), f"{_FIRST[0]}/norm_1", f"{_FIRST[1]}.1", 16, run=normalised
+    ),
     "attention": Layer(
-        "lnln", layers.ChannelAttention(4), f"{_FIRST[0]}/attention", f"{_FIRST[1]}.5", 16
+        "lnln", layers.ChannelGate(4), f"{_FIRST[0]}/attention", f"{_FIRST[1]}.5", 16, run=gated
     ),
     "non-local": Layer("lnln", layers.RegionNonLocal(8), "non_local", "non_local", 16),
     "upsampler x2": Layer("drca", layers.Upsampler(2), "upsampler", "tail.0", 16),
@@ -83,7 +104,8 @@ def layer_in_flax(layer, variables, x, options):
         def forward(params, x):
             collections = {"params": params, "batch_stats": all_stats}
             local = {k: subtree(v, layer.flax_path, layer.index) for k, v in collections.items()}
-            return layer.module.apply(local, x, mutable=["batch_stats"], **options)
+            apply = partial(layer.module.apply, local, mutable=["batch_stats"], **options)
+            return layer.run(apply, x)
 
         out, pullback, changed = jax.vjp(forward, variables["params"], x, has_aux=True)
         return out, pullback(random_features(2, out.shape)), changed.get("batch_stats", {})

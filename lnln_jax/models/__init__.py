@@ -27,6 +27,7 @@ VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
     "vdsr_rgb": ("vdsr", {"n_colors": 3}),
 }
 SCALES = (2, 3, 4)
+_NOT_OPTIONS = ("parent", "name", "scale", "normalize")
 
 
 def resolve(
@@ -49,7 +50,7 @@ def model_options(name: str) -> dict[str, type]:
     network, _ = resolve(name)
     hints = typing.get_type_hints(MODELS[network])
     fields = [f.name for f in dataclasses.fields(MODELS[network])]
-    return {key: hints[key] for key in fields if key not in ("parent", "name", "scale")}
+    return {key: hints[key] for key in fields if key not in _NOT_OPTIONS}
 
 
 def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:

@@ -19,6 +19,7 @@ class DRCA(nn.Module):
       n_feats: width of the network.
       reduction: squeeze factor of the channel attention.
       unroll: blocks that the compiler lays out side by side; changes no result.
+      normalize: False for a network whose batch normalisation `lnln_jax.folding` has folded away.
       dtype: of the computation; parameters are float32.
     """
 
@@ -28,6 +29,7 @@ class DRCA(nn.Module):
     n_feats: int = 64
     reduction: int = 16
     unroll: int = 1
+    normalize: bool = True
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -48,6 +50,7 @@ class DRCA(nn.Module):
             self.n_resblocks,
             self.n_feats,
             self.reduction,
+            normalize=self.normalize,
             unroll=self.unroll,
             dtype=self.dtype,
             name="body",

@@ -28,6 +28,7 @@ class LNLN(nn.Module):
       unroll: blocks that the compiler lays out side by side; changes no result.
       attention: implementation of the non-local module: "auto", "dense", "chunked" or "cudnn"
         (`lnln_jax.attention`); changes no result beyond rounding.
+      normalize: False for a network whose batch normalisation `lnln_jax.folding` has folded away.
       dtype: of the computation; parameters are float32.
     """
 
@@ -38,6 +39,7 @@ class LNLN(nn.Module):
     reduction: int = 16
     unroll: int = 1
     attention: str = "auto"
+    normalize: bool = True
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -64,6 +66,7 @@ class LNLN(nn.Module):
             self.n_feats,
             self.reduction,
             separable=True,
+            normalize=self.normalize,
             unroll=self.unroll,
             dtype=self.dtype,
             name="body",

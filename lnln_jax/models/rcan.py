@@ -6,10 +6,11 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.layers import (
-    ChannelAttention,
+    ChannelGate,
     Conv,
     Upsampler,
     add_mean,
+    attend_to_channels,
     chain,
     subtract_mean,
 )
@@ -27,7 +28,8 @@ class RCANBlock(nn.Module):
         """`B H W features` to the same."""
         y = nn.relu(Conv(self.features, dtype=self.dtype, name="conv_1")(x))
         y = Conv(self.features, dtype=self.dtype, name="conv_2")(y)
-        return x + ChannelAttention(self.reduction, dtype=self.dtype, name="attention")(y)
+        gate = ChannelGate(self.reduction, dtype=self.dtype, name="attention")
+        return x + attend_to_channels(y, gate)
 
 
 class RCANGroup(nn.Module):

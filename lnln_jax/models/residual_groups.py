@@ -1,6 +1,7 @@
 """The densely connected residual groups of DRCA (Jang and Park, CVPRW 2019), which LNLN compresses.
 
 With `separable` the 3x3 convolutions are depthwise separable and a group is the paper's LRG.
+Without `normalize` there is no batch normalisation (`lnln_jax.folding`).
 
 All blocks of a group but the first are identical. Their parameters are stacked along a leading
 axis and a `lax.scan` runs over them, which compiles one block instead of 35. `unroll` only tells
@@ -12,7 +13,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lnln_jax.layers import BatchNorm, ChannelAttention, Conv, DepthwiseSeparableConv
+from lnln_jax.layers import (
+    BatchNorm,
+    ChannelGate,
+    Conv,
+    DepthwiseSeparableConv,
+    attend_to_channels,
+)
 from lnln_jax.ops import SAVED_NAMES
 
 
@@ -23,17 +30,29 @@ class ResidualBlock(nn.Module):
     reduction: int = 16
     separable: bool = False
     project_skip: bool = False
+    normalize: bool = True
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """`B H W C` to `B H W features`; `C` equals `features` unless `project_skip`."""
         conv = DepthwiseSeparableConv if self.separable else Conv
-        y = conv(self.features, dtype=self.dtype, name="conv_1")(x)
-        y = nn.relu(BatchNorm(name="norm_1")(y, train=train))
-        y = conv(self.features, dtype=self.dtype, name="conv_2")(y)
-        y = BatchNorm(name="norm_2")(y, train=train)
-        y = ChannelAttention(self.reduction, dtype=self.dtype, name="attention")(y)
+        gate = ChannelGate(self.reduction, dtype=self.dtype, name="attention")
+        if self.normalize:
+            # The biases of the convolutions are left to the normalisations.
+            y, bias = conv(self.features, split=True, dtype=self.dtype, name="conv_1")(x)
+            y = nn.relu(BatchNorm(name="norm_1")(y, bias, train=train).apply(y))
+            y, bias = conv(self.features, split=True, dtype=self.dtype, name="conv_2")(y)
+            norm = BatchNorm(name="norm_2")(y, bias, train=train)
+            y = norm.apply(y, gate(norm.pooled))
+        elif train:
+            raise ValueError(
+                "the batch normalisation has been folded away; such a network cannot train"
+            )
+        else:
+            y = nn.relu(conv(self.features, dtype=self.dtype, name="conv_1")(x))
+            y = conv(self.features, dtype=self.dtype, name="conv_2")(y)
+            y = attend_to_channels(y, gate)
         if self.project_skip:
             x = Conv(self.features, 1, dtype=self.dtype, name="skip")(x)
         return x + y
@@ -46,6 +65,7 @@ class ResidualGroup(nn.Module):
     features: int
     reduction: int = 16
     separable: bool = False
+    normalize: bool = True
     unroll: int = 1
     dtype: DTypeLike = jnp.float32
 
@@ -62,6 +82,7 @@ class ResidualGroup(nn.Module):
                 self.reduction,
                 self.separable,
                 project_skip=project_skip,
+                normalize=self.normalize,
                 dtype=self.dtype,
                 name=name,
             )
@@ -88,6 +109,7 @@ class DenseResidualGroups(nn.Module):
     features: int
     reduction: int = 16
     separable: bool = False
+    normalize: bool = True
     unroll: int = 1
     dtype: DTypeLike = jnp.float32
 
@@ -101,6 +123,7 @@ class DenseResidualGroups(nn.Module):
                 self.features,
                 self.reduction,
                 self.separable,
+                self.normalize,
                 self.unroll,
                 self.dtype,
                 name=f"group_{i}",

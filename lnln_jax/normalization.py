@@ -1,0 +1,116 @@
+"""The arithmetic of batch normalisation and channel attention, with gradient rules.
+
+Both scale and shift whole channels, so both come down to two operations: `moments`, which reads a
+feature map once, and `normalize`, a multiply-add per pixel. What lies between them works on vectors
+as long as the channels are many, and is left to JAX's own gradients.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+from lnln_jax.ops import materialize, sums_over_pixels
+
+
+@jax.custom_vjp
+def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The mean of each image and the variance of the whole batch, for each channel.
+
+    Args:
+      x: `B H W C`, float32 or bfloat16.
+
+    Returns:
+      The means `B C` and the biased variance `C`, which lies around the mean of the means; float32.
+    """
+    return _moments_forward(x)[0]
+
+
+_Moments = tuple[jax.Array, jax.Array]
+
+
+def _moments_forward(x: jax.Array) -> tuple[_Moments, tuple[jax.Array, jax.Array]]:
+    """By the law of total variance over groups of rows: squares are of small numbers alone.
+
+    One pass over the image adds up, for each column of a group, the differences from its first row
+    and their squares. What is left to do has the size of one row of each group.
+    """
+    batch, height, width, channels = x.shape
+    rows = max(n for n in range(1, 9) if height % n == 0)
+    groups = x.astype(jnp.float32).reshape(batch, height // rows, rows, width, channels)
+    first = groups[:, :, 0]
+    difference = groups - first[:, :, None]
+    zero = jnp.zeros((), jnp.float32)
+    sums = lax.reduce(
+        [difference, difference * difference],
+        [zero, zero],
+        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
+        (2,),
+    )
+    mean, square = (total / rows for total in lax.optimization_barrier(sums))
+    inside = (square - mean * mean).mean((0, 1, 2))
+    mean = lax.optimization_barrier(first + mean)
+    means = checkpoint_name(mean.mean((1, 2)), "batch_statistics")
+    centre = means.mean(0)
+    var = inside + jnp.square(mean - centre).mean((0, 1, 2))
+    return (means, checkpoint_name(var, "batch_statistics")), (x, centre)
+
+
+def _moments_backward(saved: tuple[jax.Array, jax.Array], grads: _Moments) -> tuple[jax.Array]:
+    x, centre = saved
+    grad_means, grad_var = grads
+    pixels = x.shape[1] * x.shape[2]
+    slope = grad_var * (2 / (len(x) * pixels))
+    rows = materialize(jnp.concatenate([slope[None], grad_means / pixels - slope * centre]))
+    grad_x = x.astype(jnp.float32) * rows[0] + rows[1:, None, None]
+    return (grad_x.astype(x.dtype),)
+
+
+moments.defvjp(_moments_forward, _moments_backward)
+
+
+@jax.custom_vjp
+def normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    """`(x - centre) * scale + shift`, channel by channel.
+
+    Args:
+      x: `B H W C`, float32 or bfloat16.
+      centre: `C`, float32.
+      scale: `C`, or `B C` for a scale of each image; float32.
+      shift: as `scale`.
+
+    Returns:
+      `B H W C` in the dtype of `x`, computed in float32.
+    """
+    scale, shift = jnp.atleast_2d(scale), jnp.atleast_2d(shift)
+    rows = materialize(jnp.concatenate([scale, shift - centre * scale]))[:, None, None]
+    return (x.astype(jnp.float32) * rows[: len(scale)] + rows[len(scale) :]).astype(x.dtype)
+
+
+_Saved = tuple[jax.Array, jax.Array, jax.Array]
+
+
+def _normalize_forward(
+    x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array
+) -> tuple[jax.Array, _Saved]:
+    return normalize(x, centre, scale, shift), (x, centre, scale)
+
+
+def _normalize_backward(
+    saved: _Saved, grad: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    x, centre, scale = saved
+    # Without the barrier the loop that makes `grad` is fused, and run, once for each use.
+    grad32 = lax.optimization_barrier(grad).astype(jnp.float32)
+    rows = materialize(jnp.concatenate([centre[None], jnp.atleast_2d(scale)]))
+    grad_shift, grad_scale = sums_over_pixels(
+        [grad32, grad32 * (x.astype(jnp.float32) - rows[0])], by_image=True
+    )
+    if scale.ndim == 1:
+        grad_shift, grad_scale = grad_shift.sum(0), grad_scale.sum(0)
+    grad_centre = jnp.atleast_2d(-scale * grad_shift).sum(0)
+    grad_x = grad32 * rows[1:, None, None]
+    return grad_x.astype(x.dtype), grad_centre, grad_scale, grad_shift
+
+
+normalize.defvjp(_normalize_forward, _normalize_backward)
