@@ -8,6 +8,7 @@ needs of it, `bicubic_upsample`, runs in JAX.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -63,10 +64,49 @@ def imresize(
 
     resized = image
     for axis in sorted((0, 1), key=scales.__getitem__):  # stable: heights first on a tie
-        resized = _resize_axis(resized, axis, sizes[axis], scales[axis], border)
-        if image.dtype == np.uint8:
-            resized = np.floor(resized.clip(0, 255) + 0.5)
+        matrix = _resize_matrix(image.shape[axis], sizes[axis], scales[axis], border)
+        resized = _resize_axis(resized, axis, matrix, rounded=image.dtype == np.uint8)
     return resized.astype(image.dtype)
+
+
+def imresize_rows(
+    image: np.ndarray,
+    scale: float,
+    start: int,
+    stop: int,
+    *,
+    convert: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
+    """Some rows of `imresize(image, scale)`, bit for bit, at the cost of these rows.
+
+    Args:
+      image: as for `imresize`, or anything that `convert` makes such an image of.
+      scale: factor for both axes.
+      start: the first row of the result.
+      stop: the row of the result after the last.
+      convert: applied to the rows of the image that the result depends on, and to no others; the
+        result is then that of `imresize(convert(image), scale)`.
+
+    Returns:
+      `imresize(image, scale)[start:stop]`.
+
+    Raises:
+      ValueError: as for `imresize`, or there are no such rows.
+    """
+    sizes, scales = _sizes_and_scales(image.shape[:2], scale, None)
+    if not 0 <= start < stop <= sizes[0]:
+        raise ValueError(f"rows must be within the {sizes[0]} of the result, got {start} to {stop}")
+    heights = _resize_matrix(image.shape[0], sizes[0], scales[0], "symmetric")[start:stop]
+    first, last = heights.indices.min(), heights.indices.max() + 1
+    rows = image[first:last] if convert is None else convert(image[first:last])
+    _check_image(rows)
+    heights = scipy.sparse.csr_array(
+        (heights.data, heights.indices - first, heights.indptr), shape=(stop - start, last - first)
+    )
+    widths = _resize_matrix(image.shape[1], sizes[1], scales[1], "symmetric")
+    rounded = rows.dtype == np.uint8
+    resized = _resize_axis(rows, 0, heights, rounded=rounded)
+    return _resize_axis(resized, 1, widths, rounded=rounded).astype(rows.dtype)
 
 
 def _check_image(image: np.ndarray) -> None:
@@ -105,13 +145,14 @@ def _sizes_and_scales(
 
 
 def _resize_axis(
-    image: np.ndarray, axis: int, out_size: int, scale: float, border: Border
+    image: np.ndarray, axis: int, matrix: scipy.sparse.csr_array, *, rounded: bool
 ) -> np.ndarray:
-    """Resizes one axis; returns float64."""
+    """Resizes one axis; returns float64, as whole numbers in 0..255 if `rounded`."""
     moved = np.moveaxis(image, axis, 0).astype(np.float64, order="C")
-    matrix = _resize_matrix(moved.shape[0], out_size, scale, border)
     resized = matrix @ moved.reshape(moved.shape[0], -1)
-    return np.moveaxis(resized.reshape(out_size, *moved.shape[1:]), 0, axis)
+    if rounded:
+        resized = np.floor(resized.clip(0, 255) + 0.5)
+    return np.moveaxis(resized.reshape(-1, *moved.shape[1:]), 0, axis)
 
 
 @functools.lru_cache(maxsize=64)

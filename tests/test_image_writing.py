@@ -5,13 +5,34 @@ import subprocess
 import sys
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from pictures import ALPHA, GRAY, RGB, RGB16, make_png, replicated
+from pictures import (
+    ALPHA,
+    GRAY,
+    GRAY_PROFILE,
+    RGB,
+    RGB16,
+    SRGB,
+    assert_camera_exif,
+    camera_exif,
+    make_png,
+    replicated,
+)
 from PIL import Image
 
-from lnln_jax.image_files import ImageFileError, Photo, read_photo, read_rgb, write_photo
+from lnln_jax import image_encoders
+from lnln_jax.image_encoders import Header
+from lnln_jax.image_files import (
+    ImageFileError,
+    Photo,
+    read_photo,
+    read_rgb,
+    write_bands,
+    write_photo,
+)
 
 
 def png_16_bit_samples(data: bytes) -> np.ndarray:
@@ -42,11 +63,11 @@ def png_16_bit_samples(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".webp", ".jpg", ".jpeg", ".bmp"])
 @pytest.mark.parametrize("gray", [False, True])
-@pytest.mark.parametrize("alpha", [None, ALPHA.astype(np.float32)])
+@pytest.mark.parametrize("alpha", [None, ALPHA])
 def test_8_bit_files_read_back_by_pillow(tmp_path, suffix, gray, alpha):
     pixels = (replicated(GRAY) if gray else RGB).astype(np.float32)
     path = tmp_path / f"x{suffix}"
-    photo = Photo(pixels, alpha, gray)
+    photo = Photo(np.dstack([GRAY if gray else RGB, *([] if alpha is None else [alpha])]))
     if alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         with pytest.raises(ImageFileError, match=r"cannot hold transparency; choose \.png"):
             write_photo(photo, path)
@@ -81,36 +102,27 @@ def test_16_bit_round_trip(tmp_path, channels, suffix):
             assert file.pages[0].extrasamples == ((2,) if channels % 2 == 0 else ())
     np.testing.assert_array_equal(written, samples)
     again = read_photo(second)
-    np.testing.assert_array_equal(again.pixels, read_photo(first).pixels)
+    np.testing.assert_array_equal(again.samples, samples)
     assert again.gray == (channels < 3)
 
 
 def test_16_bits_become_8_where_the_format_has_no_more(tmp_path):
-    photo = Photo((RGB16 / 257).astype(np.float32), bit_depth=16)
-    write_photo(photo, tmp_path / "x.webp")
+    write_photo(Photo(RGB16), tmp_path / "x.webp")
     np.testing.assert_array_equal(
         read_rgb(tmp_path / "x.webp"), np.floor(RGB16 / 257 + 0.5).astype(np.uint8)
     )
 
 
-def test_values_are_clipped_and_rounded(tmp_path):
-    pixels = replicated(np.array([[-20.0, 0.4, 0.6, 254.6, 300.0]], np.float32))
-    for bit_depth, expected in ((8, [0, 0, 1, 255, 255]), (16, [0, 103, 154, 65432, 65535])):
-        write_photo(Photo(pixels, bit_depth=bit_depth), tmp_path / "x.tif")
-        written = tifffile.imread(tmp_path / "x.tif")
-        np.testing.assert_array_equal(written[0, :, 0], expected)
-
-
 def test_one_pixel(tmp_path):
     for suffix in (".png", ".tif", ".webp", ".jpg", ".bmp"):
-        write_photo(Photo(np.full((1, 1, 3), 200, np.float32)), tmp_path / f"x{suffix}")
+        write_photo(Photo(np.full((1, 1, 3), 200, np.uint8)), tmp_path / f"x{suffix}")
         assert np.abs(read_rgb(tmp_path / f"x{suffix}") - 200.0).max() < 2
 
 
 def test_an_older_file_is_replaced_and_gets_ordinary_permissions(tmp_path):
     path = tmp_path / "x.png"
     path.write_bytes(b"old")
-    write_photo(Photo(RGB.astype(np.float32)), path)
+    write_photo(Photo(RGB), path)
     np.testing.assert_array_equal(read_rgb(path), RGB)
     (tmp_path / "plain").touch()
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
@@ -120,7 +132,7 @@ def test_an_older_file_is_replaced_and_gets_ordinary_permissions(tmp_path):
 def test_a_failing_encoder_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.jpg"
     path.write_bytes(b"old")
-    photo = Photo(RGB.astype(np.float32), exif=b"Exif\0\0" + bytes(70_000))  # too long for JPEG
+    photo = Photo(RGB, exif=b"Exif\0\0" + bytes(70_000))  # too long for JPEG
     with pytest.raises(ImageFileError, match=r"x\.jpg: cannot be written: EXIF data is too long"):
         write_photo(photo, path)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
@@ -130,11 +142,11 @@ FULL_DISK = """
 import pathlib, resource, sys
 import numpy as np
 from lnln_jax.image_files import ImageFileError, Photo, write_photo
-pixels = np.random.default_rng(0).integers(0, 256, (100, 100, 3)).astype(np.float32)
+samples = np.random.default_rng(0).integers(0, 65536, (100, 100, 3), np.uint16)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 for name in sys.argv[1:]:
     try:
-        write_photo(Photo(pixels, bit_depth=16), pathlib.Path(name))
+        write_photo(Photo(samples), pathlib.Path(name))
     except ImageFileError as error:
         print(error)
 """
@@ -152,7 +164,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path):
 
 
 def test_unwritable_places(tmp_path):
-    photo = Photo(RGB.astype(np.float32))
+    photo = Photo(RGB)
     with pytest.raises(ImageFileError, match=r"x\.png: cannot be written: No such file"):
         write_photo(photo, tmp_path / "absent" / "x.png")
     (tmp_path / "file").touch()
@@ -168,18 +180,106 @@ def test_unwritable_places(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "side"), [(".webp", 16384), (".jpg", 65501)])
 def test_too_large_for_the_format(tmp_path, suffix, side):
-    photo = Photo(np.zeros((side, 1, 3), np.float32))
+    photo = Photo(np.zeros((side, 1, 3), np.uint8))
     with pytest.raises(ImageFileError, match=f"at most {side - 1} pixels a side, not 1x{side}"):
         write_photo(photo, tmp_path / f"x{suffix}")
 
 
-def test_photo_checks_its_arrays():
-    pixels = RGB.astype(np.float32)
-    with pytest.raises(ValueError, match=r"pixels must be float32 .* got uint8"):
-        Photo(RGB)
-    with pytest.raises(ValueError, match=r"pixels must .* shape \(H, W, 3\)"):
-        Photo(pixels[..., 0])
-    with pytest.raises(ValueError, match=r"alpha must be float32 of shape \(7, 5\), got .* \(5,\)"):
-        Photo(pixels, alpha=pixels[0, :, 0])
-    with pytest.raises(ValueError, match="bit_depth must be 8 or 16, got 12"):
-        Photo(pixels, bit_depth=12)
+@pytest.mark.parametrize("samples", [RGB.astype(np.float32), np.zeros((2, 2, 5), np.uint8)])
+def test_other_samples_are_refused(tmp_path, samples):
+    with pytest.raises(ValueError, match=r"samples must be uint8 or uint16 .* got \w+ \("):
+        write_photo(Photo(samples), tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- bands ----
+
+
+def in_bands(samples: np.ndarray, heights: list[int]) -> list[np.ndarray]:
+    assert sum(heights) == len(samples)
+    return np.split(samples, np.cumsum(heights)[:-1])
+
+
+HEIGHTS = [[7], [1] * 7, [3, 1, 2, 1], [1, 6]]
+
+
+@pytest.mark.parametrize("heights", HEIGHTS)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("strip_bytes", [1, 70, 1 << 20])
+def test_bands_become_one_file(tmp_path, monkeypatch, heights, channels, dtype, strip_bytes):
+    monkeypatch.setattr(image_encoders, "_STRIP_BYTES", strip_bytes)
+    samples = np.dstack([RGB16, RGB16[..., :1]])[..., :channels].astype(dtype)
+    profile = GRAY_PROFILE if channels < 3 else SRGB
+    header = Header(samples.shape, samples.dtype, profile, camera_exif(1))
+    for name, decode in (("x.png", imagecodecs.png_decode), ("x.tif", tifffile.imread)):
+        write_bands(iter(in_bands(samples, heights)), header, tmp_path / name)
+        source = (tmp_path / name).read_bytes() if name == "x.png" else tmp_path / name
+        np.testing.assert_array_equal(decode(source).reshape(samples.shape), samples)
+        if dtype == np.uint16 and name == "x.png":
+            np.testing.assert_array_equal(png_16_bit_samples(source), samples)
+        photo = read_photo(tmp_path / name)
+        np.testing.assert_array_equal(photo.samples, samples)
+        assert photo.icc_profile == profile
+        exif = Image.Exif()
+        exif.load(photo.exif)
+        assert_camera_exif(exif)
+        if dtype == np.uint8:
+            with Image.open(tmp_path / name) as image:
+                np.testing.assert_array_equal(np.asarray(image).reshape(samples.shape), samples)
+
+
+def test_strips_of_a_tiff(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_encoders, "_STRIP_BYTES", 35)  # two rows
+    header = Header(RGB.shape, RGB.dtype)
+    write_bands(in_bands(RGB, [3, 4]), header, tmp_path / "x.tif")
+    with tifffile.TiffFile(tmp_path / "x.tif") as file:
+        assert len(file.pages[0].dataoffsets) == 4
+        assert file.pages[0].rowsperstrip == 2
+        assert not file.is_bigtiff
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("endian", ["<", ">"])
+@pytest.mark.parametrize("strip_bytes", [20, 1 << 20])
+def test_large_tiffs_have_offsets_of_64_bits(tmp_path, monkeypatch, dtype, endian, strip_bytes):
+    monkeypatch.setattr(image_encoders, "_STRIP_BYTES", strip_bytes)
+    monkeypatch.setattr(image_encoders, "_CLASSIC_TIFF_BYTES", 100)
+    samples = RGB16.astype(dtype)
+    write_photo(Photo(samples, SRGB, camera_exif(1, endian)), tmp_path / "x.tif")
+    with tifffile.TiffFile(tmp_path / "x.tif") as file:
+        assert file.is_bigtiff
+        np.testing.assert_array_equal(file.asarray(), samples)
+    photo = read_photo(tmp_path / "x.tif")
+    np.testing.assert_array_equal(photo.samples, samples)
+    assert photo.icc_profile == SRGB
+    exif = Image.Exif()
+    exif.load(photo.exif)
+    assert_camera_exif(exif)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg", ".bmp"])
+def test_bands_that_end_in_an_error_leave_the_old_file(tmp_path, suffix):
+    def failing():
+        yield RGB[:3]
+        raise RuntimeError("no more")
+
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="no more"):
+        write_bands(failing(), Header(RGB.shape, RGB.dtype), path)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
+
+
+def test_the_first_rows_are_written_before_the_last_exist(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 1000, 3), np.uint8)
+
+    def watched():
+        yield noise
+        (unfinished,) = tmp_path.iterdir()
+        assert unfinished.stat().st_size > 0.8 * noise.size
+        yield noise
+
+    for name in ("x.png", "x.tif"):
+        write_bands(watched(), Header((4000, 1000, 3), noise.dtype), tmp_path / name)
+        (tmp_path / name).unlink()
