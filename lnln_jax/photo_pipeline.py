@@ -75,20 +75,20 @@ def upscale_each(
             try:
                 photo = coming.pop().result()
             except _EXPECTED as failure:
-                job.failure = failure
+                job.error = _reason(failure, entry.source)
             if following is not None:
                 coming.append(reader.submit(_open, following, resolver.scale, overwrite))
             if photo is not None:
-                job.begin(writer, photo, resolver.scale, tile)
                 try:
+                    job.begin(writer, photo, resolver.scale, tile)
                     for band in _enlarged(resolver, photo, self_ensemble, tile):
                         if not job.put(band):
                             break
                         yield from _finished(waiting)
                     job.put(None)
                 except _EXPECTED as failure:
-                    job.failure = failure
                     job.abandon()
+                    job.error = _reason(failure, entry.source)
                 except BaseException:
                     job.abandon()
                     raise
@@ -106,7 +106,7 @@ class _Job:
     """A file on its way, and the thread that writes it."""
 
     entry: UpscaledFile
-    failure: Exception | None = None
+    error: str | None = None
     start: float = dataclasses.field(default_factory=time.perf_counter)
     text: str = ""
     written: Future[float] | None = None
@@ -123,17 +123,8 @@ class _Job:
         header = Header(shape, photo.samples.dtype, photo.icc_profile, photo.exif)
         self.written = writer.submit(self._write, header, target)
 
-    def put(self, band: np.ndarray | None) -> bool:
+    def put(self, item: np.ndarray | _Abandoned | None) -> bool:
         """Hands over a band, or None for the end; false where the writer has failed."""
-        return self._put(band)
-
-    def abandon(self) -> None:
-        """Ends the writing, which leaves no file."""
-        assert self.written is not None
-        if not self.written.cancel():
-            self._put(_Abandoned())
-
-    def _put(self, item: np.ndarray | _Abandoned | None) -> bool:
         assert self.written is not None
         while not self.written.done():
             try:
@@ -142,6 +133,11 @@ class _Job:
             except queue.Full:
                 pass  # the writer is behind, or has failed
         return False
+
+    def abandon(self) -> None:
+        """Ends the writing, which leaves no file."""
+        if self.written is not None and not self.written.cancel():
+            self.put(_Abandoned())
 
     def _write(self, header: Header, target: Path) -> float:
         write_bands(self._received(), header, target)
@@ -159,14 +155,12 @@ class _Job:
 
     def result(self) -> tuple[UpscaledFile, str]:
         """What became of it, and what to say; waits for the writer."""
-        error, end = self.entry.error, self.start
-        try:
-            if self.failure is not None:
-                raise self.failure
-            if self.written is not None:
+        error, end = self.entry.error or self.error, self.start
+        if error is None and self.written is not None:
+            try:
                 end = self.written.result()
-        except _EXPECTED as failure:
-            error = _reason(failure, self.entry.source)
+            except _EXPECTED as failure:
+                error = _reason(failure, self.entry.source)
         said = f"error: {error}" if error else f"{self.text}, {end - self.start:.1f} s"
         return dataclasses.replace(self.entry, error=error), said
 
@@ -212,7 +206,7 @@ def _enlarged(
 
 
 def _reason(error: Exception, source: Path) -> str:
-    """Returns the message for one file, without its name in front."""
+    """Returns the message for one file, without its name in front; raises what is no such thing."""
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return "not enough memory; use tiles, or smaller ones"
     if isinstance(error, OSError):

@@ -8,6 +8,7 @@ import tifffile
 from pictures import ALPHA, GRAY, RGB, RGB16, make_png, png_chunk, replicated, save
 from PIL import ExifTags, Image
 
+from lnln_jax import image_decoders
 from lnln_jax.image_files import ImageFileError, find_images, read_photo, read_rgb, to_rgb
 
 
@@ -62,6 +63,14 @@ def test_read_rgb_gives_the_stored_pixels(tmp_path, data_dir):
         assert image.dtype == np.uint8
         assert image.flags.c_contiguous
         assert image.flags.writeable
+
+
+@pytest.mark.parametrize("pixels", [1, 11])
+def test_large_pictures_are_taken_over_in_bands(tmp_path, monkeypatch, pixels):
+    monkeypatch.setattr(image_decoders, "_BAND_PIXELS", pixels)
+    for samples in (RGB, GRAY[..., None], np.dstack([RGB, ALPHA])):
+        path = save(tmp_path / "x.png", samples.squeeze())
+        np.testing.assert_array_equal(read_photo(path).samples, samples)
 
 
 def test_gray_stays_gray_and_is_replicated(tmp_path):
