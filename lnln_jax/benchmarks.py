@@ -21,8 +21,8 @@ import numpy as np
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
 from lnln_jax.data.records import RecordSource, find_data_set
-from lnln_jax.image import modcrop, to_uint8
-from lnln_jax.image_files import find_images, read_photo, read_rgb
+from lnln_jax.image import modcrop
+from lnln_jax.image_files import find_images, read_photo, read_rgb, to_rgb
 from lnln_jax.resize import Border, imresize
 
 _LR_FOLDER = re.compile(r"(^|_)LR(_|x|$)")  # such as LRx2 and DIV2K_valid_LR_unknown
@@ -128,10 +128,10 @@ class Benchmark:
     def _read(self, files: ImageFiles, border: Border) -> BenchmarkImage:
         scale = self.scale
         photo = read_photo(files.hr)
-        height, width = photo.pixels.shape[:2]
+        height, width = photo.samples.shape[:2]
         if min(height, width) < scale:
             raise ValueError(f"{files.hr} is {width}x{height} pixels, too small for x{scale}")
-        hr = modcrop(to_uint8(photo.pixels), scale)
+        hr = modcrop(to_rgb(photo), scale)
         if files.lr is None:
             if self.degradation == BICUBIC:
                 made = imresize(hr, 1 / scale, border=border)

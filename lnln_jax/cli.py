@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tile",
         type=tile,
         default="auto",
-        help='side in pixels of the tiles that a large photo is cut in; "auto" or "none"',
+        help='side in pixels of the tiles that photos are cut in; "auto" or "none"',
     )
     upscale.add_argument("--format", default="png", help="png, jpg, webp, tiff or same")
     upscale.add_argument("--overwrite", action="store_true", help="replace existing results")

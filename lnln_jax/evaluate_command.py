@@ -285,7 +285,7 @@ def _write_figure(panels: Sequence[_Panel], results: Sequence[Result], output: P
 
 
 def _write_png(picture: np.ndarray, path: Path) -> None:
-    write_photo(Photo(picture.astype(np.float32)), path)
+    write_photo(Photo(picture), path)
 
 
 def _write_text(path: Path, text: str) -> None:

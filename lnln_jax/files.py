@@ -1,10 +1,32 @@
 """Files that appear whole or not at all, folders that can be written to, and their space."""
 
+import contextlib
 import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Gives a file to write, which takes its place at the end of the block if nothing failed.
+
+    Raises:
+      OSError: it cannot be written; an older file of that name is as it was, as it is after any
+        other error in the block.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # missing after the replacement
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -13,15 +35,8 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
       OSError: it cannot be written; an older file of that name is as it was.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # missing after the replacement
+    with replacing(path) as file:
+        file.write(data)
 
 
 def make_folder(folder: Path) -> None:

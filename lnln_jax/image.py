@@ -188,6 +188,43 @@ def to_uint8(image: ImageT) -> ImageT:
     return image.round().clip(0, 255).astype(np.uint8)
 
 
+def to_float32(image: np.ndarray) -> np.ndarray:
+    """Returns samples as float32 in 0..255; a uint16 value v becomes v / 257.
+
+    Args:
+      image: array of any shape, uint8, uint16 or float32, which comes back as it is.
+
+    Raises:
+      ValueError: the array has another dtype.
+    """
+    if image.dtype == np.uint16:
+        return image.astype(np.float32) / np.float32(257)
+    if image.dtype == np.uint8:
+        return image.astype(np.float32)
+    if image.dtype != np.float32:
+        raise ValueError(f"image must be uint8, uint16 or float32, got {image.dtype}")
+    return image
+
+
+def from_float32(image: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """Undoes `to_float32`, rounded (halves to even) and clipped to the range of an integer dtype.
+
+    Args:
+      image: array of any shape, float32; values outside 0..255 are clipped.
+      dtype: uint8, uint16, or float32, which returns the array as it is.
+
+    Raises:
+      ValueError: another dtype.
+    """
+    if dtype == np.uint8:
+        return to_uint8(image)
+    if dtype == np.uint16:
+        return (image.clip(0, 255) * np.float32(257)).round().astype(np.uint16)
+    if dtype != np.float32:
+        raise ValueError(f"dtype must be uint8, uint16 or float32, got {np.dtype(dtype)}")
+    return image
+
+
 def _check_image(image: np.ndarray | jax.Array) -> None:
     if image.ndim < 3:
         raise ValueError(

@@ -1,21 +1,25 @@
 """Image files in and out: PNG, JPEG, BMP, WebP and TIFF.
 
 Two ways in. `read_rgb` is for training and evaluation: every file becomes uint8 `H W 3`.
-`read_photo` keeps what `write_photo` needs to save a larger version of the same picture: alpha,
-gray, 16 bits, colour profile and EXIF. In both, the EXIF orientation has been applied.
+`read_photo` keeps what a larger version of the same picture needs (`write_photo`, `write_bands`):
+alpha, gray, 16 bits, colour profile and EXIF. In both, the EXIF orientation has been applied.
 """
 
-import dataclasses
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from lnln_jax.files import write_file
-from lnln_jax.image import to_uint8
-from lnln_jax.image_codecs import Picture, decode, encode
+from lnln_jax.files import replacing
+from lnln_jax.image_decoders import Photo, decode
+from lnln_jax.image_encoders import Header, encode
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+# Of a photo to be enlarged: 23,170 a side, some 4 GB while it is read. Training and evaluation
+# keep Pillow's limit, 89 million.
+MAX_PHOTO_PIXELS = 1 << 29
 
 _16_BIT_SUFFIXES = (".png", ".tif", ".tiff")
 _NO_ALPHA_SUFFIXES = (".jpg", ".jpeg", ".bmp")
@@ -24,39 +28,6 @@ _LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 
 class ImageFileError(ValueError):
     """A file that cannot be read or written; the message gives the file and the reason."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Photo:
-    """A picture as networks take it, with what its file said beyond the colours.
-
-    Attributes:
-      pixels: `H W 3`, float32 in 0..255, upright. The channels of a gray picture are equal.
-      alpha: `H W`, float32 in 0..255, not premultiplied; None for an opaque picture.
-      gray: whether the file stores one colour channel.
-      bit_depth: bits per channel, 8 or 16; 16-bit values v are held as v / 257.
-      icc_profile: of the colour space of `pixels`; None means sRGB, or unknown.
-      exif: EXIF block, from the bytes "Exif" on, without orientation, sizes and thumbnail.
-    """
-
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    gray: bool = False
-    bit_depth: int = 8
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-
-    def __post_init__(self) -> None:
-        shape, dtype = self.pixels.shape, self.pixels.dtype
-        if len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.float32:
-            raise ValueError(f"pixels must be float32 of shape (H, W, 3), got {dtype} {shape}")
-        alpha = self.alpha
-        if alpha is not None and (alpha.shape != shape[:2] or alpha.dtype != np.float32):
-            raise ValueError(
-                f"alpha must be float32 of shape {shape[:2]}, got {alpha.dtype} {alpha.shape}"
-            )
-        if self.bit_depth not in (8, 16):
-            raise ValueError(f"bit_depth must be 8 or 16, got {self.bit_depth}")
 
 
 def find_images(root: Path) -> list[Path]:
@@ -94,12 +65,12 @@ def read_rgb(path: Path) -> np.ndarray:
         format, is animated, has other than 8 or 16 bits per channel, or has more pixels than
         `PIL.Image.MAX_IMAGE_PIXELS`.
     """
-    return _rgb(_read(Path(path)))
+    return to_rgb(_read(Path(path)))
 
 
 def decode_rgb(data: bytes, name: str) -> np.ndarray:
     """Decodes the bytes of an image file as `read_rgb` does; `name` is for its errors."""
-    return _rgb(_decode(data, name))
+    return to_rgb(_decode(data, name))
 
 
 def read_photo(path: Path) -> Photo:
@@ -109,20 +80,9 @@ def read_photo(path: Path) -> Photo:
     which then no longer applies and is dropped.
 
     Raises:
-      ImageFileError: as for `read_rgb`.
+      ImageFileError: as for `read_rgb`, but up to `MAX_PHOTO_PIXELS` are allowed, too.
     """
-    picture = _read(Path(path))
-    deep = picture.samples.dtype == np.uint16
-    samples = picture.samples.astype(np.float32) / np.float32(257 if deep else 1)
-    channels = samples.shape[2]
-    return Photo(
-        pixels=_three_channels(samples),
-        alpha=np.array(samples[..., -1], order="C") if channels % 2 == 0 else None,
-        gray=channels < 3,
-        bit_depth=16 if deep else 8,
-        icc_profile=picture.icc_profile,
-        exif=picture.exif,
-    )
+    return _read(Path(path), MAX_PHOTO_PIXELS)
 
 
 def check_writable(path: Path, height: int, width: int, *, alpha: bool) -> None:
@@ -150,61 +110,80 @@ def check_writable(path: Path, height: int, width: int, *, alpha: bool) -> None:
 
 
 def write_photo(photo: Photo, path: Path) -> None:
-    """Writes a picture in the format of the suffix; an older file of that name is replaced.
+    """Writes a picture in the format of the suffix; see `write_bands`."""
+    header = Header(photo.samples.shape, photo.samples.dtype, photo.icc_profile, photo.exif)
+    write_bands([photo.samples], header, path)
 
-    The file appears whole or not at all: it is written beside its place and then renamed. Values
-    are clipped and rounded. PNG and TIFF keep 16 bits, the others get 8. PNG, TIFF and WebP are
-    lossless (WebP has no gray and stores RGB), JPEG has quality 95 and full colour resolution.
-    All keep the colour profile and EXIF except BMP, which holds pixels only.
+
+def write_bands(bands: Iterable[np.ndarray], header: Header, path: Path) -> None:
+    """Writes a picture from top to bottom in the format of the suffix.
+
+    An older file of that name is replaced. The file appears whole or not at all, also when the
+    iterable fails: it is written beside its place and then renamed. PNG and TIFF keep 16 bits and
+    hold no more than a band in memory, the others get 8 bits and hold the picture. PNG, TIFF and
+    WebP are lossless (WebP has no gray and stores RGB), JPEG has quality 95 and full colour
+    resolution. All keep the colour profile and EXIF except BMP, which holds pixels only.
+
+    Args:
+      bands: `h W C` of any heights, one below the other.
+      header: what they are; its height is the sum of theirs.
+      path: the file; its suffix is one of `IMAGE_SUFFIXES`.
 
     Raises:
+      ValueError: the samples are of other than 1 to 4 channels of 8 or 16 unsigned bits.
       ImageFileError: the format cannot hold the picture (see `check_writable`), or writing failed
         (no such folder, no permission, disk full, ...).
     """
     path = Path(path)
-    check_writable(path, *photo.pixels.shape[:2], alpha=photo.alpha is not None)
+    if header.dtype not in (np.uint8, np.uint16) or header.shape[2:] not in (
+        (1,),
+        (2,),
+        (3,),
+        (4,),
+    ):
+        raise ValueError(
+            f"samples must be uint8 or uint16 of shape (H, W, 1 to 4), got {header.dtype} "
+            f"{header.shape}"
+        )
+    height, width, channels = header.shape
+    check_writable(path, height, width, alpha=channels % 2 == 0)
     suffix = path.suffix.lower()
-    samples = photo.pixels[..., :1] if photo.gray else photo.pixels
-    if photo.alpha is not None:
-        samples = np.concatenate([samples, photo.alpha[..., None]], axis=2)
-    if photo.bit_depth == 16 and suffix in _16_BIT_SUFFIXES:
-        samples = (samples * np.float32(257)).round().clip(0, 65535).astype(np.uint16)
-    else:
-        samples = to_uint8(samples)
+    if header.dtype == np.uint16 and suffix not in _16_BIT_SUFFIXES:
+        header = header._replace(dtype=np.dtype(np.uint8))
+        bands = map(_eight_bits, bands)
     try:
-        write_file(path, encode(Picture(samples, photo.icc_profile, photo.exif), suffix))
+        with replacing(path) as file:
+            encode(file, bands, header, suffix)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageFileError(f"{path}: cannot be written: {reason}") from error
 
 
-def _read(path: Path) -> Picture:
+def _read(path: Path, max_pixels: int | None = None) -> Photo:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return _decode(data, str(path))
+    return _decode(data, str(path), max_pixels)
 
 
-def _decode(data: bytes, name: str) -> Picture:
+def _decode(data: bytes, name: str, max_pixels: int | None = None) -> Photo:
     try:
         if not data:
             raise ValueError("the file is empty (zero bytes)")
-        return decode(data)
+        return decode(data, max_pixels)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageFileError(f"{name}: cannot be read: {reason}") from error
 
 
-def _rgb(picture: Picture) -> np.ndarray:
-    """The colours, uint8 `H W 3`."""
-    samples = picture.samples
-    if samples.dtype == np.uint16:
-        samples = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return _three_channels(samples)
+def to_rgb(photo: Photo) -> np.ndarray:
+    """The colours of a picture as `read_rgb` gives them: uint8 `H W 3`, contiguous, writable."""
+    colours = _eight_bits(photo.colours)
+    return np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)), order="C")
 
 
-def _three_channels(samples: np.ndarray) -> np.ndarray:
-    """Copies the colours of `H W 1..4` samples to `H W 3`."""
-    colours = samples[..., :1] if samples.shape[2] < 3 else samples[..., :3]
-    return np.array(np.broadcast_to(colours, (*samples.shape[:2], 3)), order="C")
+def _eight_bits(samples: np.ndarray) -> np.ndarray:
+    if samples.dtype == np.uint8:
+        return samples
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -1,50 +1,18 @@
 """Upscales image files and folders of them: what `lnln upscale` does."""
 
+import contextlib
 import dataclasses
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import jax
-import numpy as np
-
 from lnln_jax.files import make_folder
-from lnln_jax.image import to_uint8
-from lnln_jax.image_files import (
-    IMAGE_SUFFIXES,
-    ImageFileError,
-    Photo,
-    check_writable,
-    find_images,
-    read_photo,
-    write_photo,
-)
-from lnln_jax.inference import Resolver
-from lnln_jax.resize import imresize
+from lnln_jax.image_files import IMAGE_SUFFIXES, ImageFileError, find_images
+from lnln_jax.photo_pipeline import UpscaledFile, upscale_each
+from lnln_jax.resolver import Resolver
 
 FORMATS = ("png", "jpg", "webp", "tiff", "same")
-
-# A non-local module compares all pixel pairs of a region: its cost is quadratic in the pixels.
-_WHOLE_PIXELS = 320 * 320
-_AUTO_TILE = 256
-_OVERLAP = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class UpscaledFile:
-    """What became of one input.
-
-    Attributes:
-      source: the file; or the folder, where that could not be listed or holds no images.
-      target: the file that was to be written; None for a folder.
-      error: why it was not written; None for success.
-    """
-
-    source: Path
-    target: Path | None
-    error: str | None = None
 
 
 def upscale_files(
@@ -70,8 +38,8 @@ def upscale_files(
       inputs: image files and folders; folders are searched with `find_images`.
       output: folder to write to; made if missing.
       self_ensemble: see `Resolver.upscale`.
-      tile: side of the tiles in LR pixels; None takes images whole; "auto" takes images of up to
-        320 * 320 pixels whole and larger ones in tiles of 256.
+      tile: side of the tiles in LR pixels, which are of one shape for photos of all sizes; None
+        takes images whole; "auto" chooses.
       overwrite: replace files that exist; otherwise each is an error, found before computing.
       format: "png", "jpg", "webp" or "tiff"; "same" keeps the format of the input.
       report: called with one line for each file.
@@ -92,17 +60,15 @@ def upscale_files(
     output = Path(output)
     _make_output(output)
 
-    results = []
     planned = _plan([Path(path) for path in inputs], output, resolver.scale, format)
-    for number, entry in enumerate(planned, start=1):
-        source, target, error = entry.source, entry.target, entry.error
-        if target is not None and error is None:
-            try:
-                line = _upscale_file(resolver, source, target, self_ensemble, tile, overwrite)
-            except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as failure:
-                error = _reason(failure, source)
-        results.append(UpscaledFile(source, target, error))
-        report(f"[{number}/{len(planned)}] {source}: {f'error: {error}' if error else line}")
+    results = []
+    finished = upscale_each(
+        resolver, planned, self_ensemble=self_ensemble, tile=tile, overwrite=overwrite
+    )
+    with contextlib.closing(finished):
+        for number, (result, said) in enumerate(finished, start=1):
+            results.append(result)
+            report(f"[{number}/{len(planned)}] {result.source}: {said}")
     return results
 
 
@@ -124,7 +90,8 @@ def _plan(inputs: list[Path], output: Path, scale: int, format: str) -> list[Ups
         try:
             paths = _images_in(given, output)
         except ImageFileError as error:
-            found.append(UpscaledFile(given, None, _reason(error, given)))
+            reason = str(error).removeprefix(f"{given}: ")
+            found.append(UpscaledFile(given, None, reason))
             continue
         targets = [_target(path, given, output, scale, format) for path in paths]
         results = {_real(target) for target in targets}  # left by an earlier run, or not yet there
@@ -171,64 +138,3 @@ def _target(path: Path, root: Path, output: Path, scale: int, format: str) -> Pa
 
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
-
-
-def _upscale_file(
-    resolver: Resolver,
-    source: Path,
-    target: Path,
-    self_ensemble: bool,
-    tile: int | Literal["auto"] | None,
-    overwrite: bool,
-) -> str:
-    """Does one file and returns what to say about it."""
-    start = time.perf_counter()
-    if target.is_dir():
-        raise ImageFileError(f"{target} is a folder; move it away or choose another output folder")
-    if target.exists() and not overwrite:
-        raise ImageFileError(f"{target} exists; allow overwriting or choose another output folder")
-    photo = read_photo(source)
-    height, width = photo.pixels.shape[:2]
-    scale = resolver.scale
-    check_writable(target, height * scale, width * scale, alpha=photo.alpha is not None)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageFileError(f"{target.parent}: cannot be made: {error.strerror}") from error
-
-    if tile == "auto":
-        tile = _AUTO_TILE if height * width > _WHOLE_PIXELS else None
-    if not resolver.uses_tiles or tile is None or (height <= tile and width <= tile):
-        tile = None
-    write_photo(_upscale_photo(resolver, photo, self_ensemble, tile), target)
-
-    sizes = f"{width}x{height} -> {target} {width * scale}x{height * scale}"
-    tiles = f", tiles of {tile}" if tile else ""
-    return f"{sizes}{tiles}, {time.perf_counter() - start:.1f} s"
-
-
-def _upscale_photo(
-    resolver: Resolver, photo: Photo, self_ensemble: bool, tile: int | None
-) -> Photo:
-    pixels = photo.pixels[..., :1] if photo.gray else photo.pixels
-    overlap = _OVERLAP if tile is None else min(_OVERLAP, tile // 2)
-    if photo.bit_depth == 8:  # with the rounding of the evaluation
-        lr = to_uint8(pixels)
-        sr = resolver.upscale(lr, self_ensemble, tile, overlap).astype(np.float32)
-    else:
-        sr = resolver.upscale_float(pixels, self_ensemble, tile, overlap).clip(0, 255)
-    alpha = photo.alpha
-    if alpha is not None:
-        alpha = imresize(alpha, resolver.scale).clip(0, 255)
-    return dataclasses.replace(photo, pixels=np.broadcast_to(sr, (*sr.shape[:2], 3)), alpha=alpha)
-
-
-def _reason(error: Exception, source: Path) -> str:
-    """Returns the message for one file, without its name in front."""
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-        return "not enough memory; use tiles, or smaller ones"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, ValueError):
-        return str(error).removeprefix(f"{source}: ")
-    raise error

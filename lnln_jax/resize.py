@@ -8,6 +8,7 @@ needs of it, `bicubic_upsample`, runs in JAX.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -66,9 +67,56 @@ def imresize(
 
     resized = image if image.ndim == 3 else image[..., None]
     for axis in sorted((0, 1), key=scales.__getitem__):  # stable: heights first on a tie
-        resize = _resize_uint8_axis if image.dtype == np.uint8 else _resize_axis
-        resized = resize(resized, axis, sizes[axis], scales[axis], border)
+        size, factor = sizes[axis], scales[axis]
+        if image.dtype == np.uint8:
+            resized = _resize_uint8_axis(resized, axis, size, factor, border)
+        else:
+            matrix = _resize_matrix(image.shape[axis], size, factor, border)
+            resized = _resize_axis(resized, axis, matrix)
     return resized.reshape(*resized.shape[:2], *image.shape[2:]).astype(image.dtype, copy=False)
+
+
+def imresize_rows(
+    image: np.ndarray,
+    scale: float,
+    start: int,
+    stop: int,
+    *,
+    convert: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
+    """Some rows of `imresize(image, scale)`, bit for bit, at the cost of these rows.
+
+    Args:
+      image: as for `imresize`, or anything that `convert` makes such an image of.
+      scale: factor for both axes.
+      start: the first row of the result.
+      stop: the row of the result after the last.
+      convert: applied to the rows of the image that the result depends on, and to no others; the
+        result is then that of `imresize(convert(image), scale)`.
+
+    Returns:
+      `imresize(image, scale)[start:stop]`.
+
+    Raises:
+      ValueError: as for `imresize`, or there are no such rows.
+    """
+    sizes, scales = _sizes_and_scales(image.shape[:2], scale, None)
+    if not 0 <= start < stop <= sizes[0]:
+        raise ValueError(f"rows must be within the {sizes[0]} of the result, got {start} to {stop}")
+    heights = _resize_matrix(image.shape[0], sizes[0], scales[0], "symmetric")[start:stop]
+    first, last = heights.indices.min(), heights.indices.max() + 1
+    rows = image[first:last] if convert is None else convert(image[first:last])
+    _check_image(rows)
+    heights = scipy.sparse.csr_array(
+        (heights.data, heights.indices - first, heights.indptr), shape=(stop - start, last - first)
+    )
+    resized = _resize_axis(rows if rows.ndim == 3 else rows[..., None], 0, heights)
+    if rows.dtype == np.uint8:
+        resized = _resize_uint8_axis(_round(resized), 1, sizes[1], scales[1], "symmetric")
+    else:
+        widths = _resize_matrix(image.shape[1], sizes[1], scales[1], "symmetric")
+        resized = _resize_axis(resized, 1, widths)
+    return resized.reshape(*resized.shape[:2], *rows.shape[2:]).astype(rows.dtype, copy=False)
 
 
 def _check_image(image: np.ndarray) -> None:
@@ -106,14 +154,16 @@ def _sizes_and_scales(
     )
 
 
-def _resize_axis(
-    image: np.ndarray, axis: int, out_size: int, scale: float, border: Border
-) -> np.ndarray:
+def _resize_axis(image: np.ndarray, axis: int, matrix: scipy.sparse.csr_array) -> np.ndarray:
     """Resizes one axis of `H W C`; returns float64."""
     moved = np.moveaxis(image, axis, 0).astype(np.float64, order="C")
-    matrix = _resize_matrix(moved.shape[0], out_size, scale, border)
     resized = matrix @ moved.reshape(moved.shape[0], -1)
-    return np.moveaxis(resized.reshape(out_size, *moved.shape[1:]), 0, axis)
+    return np.moveaxis(resized.reshape(-1, *moved.shape[1:]), 0, axis)
+
+
+def _round(image: np.ndarray) -> np.ndarray:
+    """To uint8, halves away from zero."""
+    return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)
 
 
 def _resize_uint8_axis(
@@ -126,8 +176,8 @@ def _resize_uint8_axis(
         together = channels if axis else 1
         blocks = _dense_blocks(image.shape[axis], out_size, scale, border, together)
     if blocks is None:
-        resized = _resize_axis(image, axis, out_size, scale, border)
-        return np.floor(resized.clip(0, 255) + 0.5).astype(np.uint8)
+        matrix = _resize_matrix(image.shape[axis], out_size, scale, border)
+        return _round(_resize_axis(image, axis, matrix))
     rows = image.reshape(height, width * channels)
     if axis == 0:
         return _multiply_and_round(blocks, rows).reshape(out_size, width, channels)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -180,7 +182,7 @@ def test_self_ensemble_commutes_with_turning():
 
 # ---- tiles ----
 
-SIZES = [(40, 56), (16, 16), (17, 16), (33, 12), (2, 45), (15, 2), (31, 47), (7, 9)]
+SIZES = [(40, 56), (17, 17), (18, 17), (31, 47)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -204,23 +206,59 @@ def test_tiles_with_self_ensemble_and_the_default_overlap():
     np.testing.assert_array_equal(resolver.upscale(lr, self_ensemble=True, tile=32), whole)
 
 
-@pytest.mark.parametrize(("tile", "overlap"), [(16, 0), (16, 7), (16, 8), (2, 0), (2, 1)])
-def test_spans_cover_an_axis_once_with_margins(tile, overlap):
-    for size in range(1, 80):
-        spans = list(inference._spans(size, tile, overlap))
-        decided = [i for _, start, stop in spans for i in range(start, stop)]
-        assert decided == list(range(size))
-        for begin, start, stop in spans:
-            end = begin + min(tile, size)
-            assert 0 <= begin <= start < stop <= end <= size
-            assert begin == 0 or start - begin >= overlap // 2
-            assert end == size or end - stop >= overlap // 2
+@pytest.mark.parametrize("batch", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiles_in_batches_are_the_same(batch, channels):
+    single, lr = small_resolver(), image(50, 41, channels)
+    batched = dataclasses.replace(single, tile_batch=batch)
+    for self_ensemble in (False, True):
+        expected = single.upscale(lr, self_ensemble, 16, 6)
+        np.testing.assert_array_equal(batched.upscale(lr, self_ensemble, 16, 6), expected)
 
 
-def test_all_tiles_have_one_shape():
+def test_a_real_network_in_batches():
+    module = create_model("lnln", n_resgroups=1, n_resblocks=1, n_feats=16)
+    single = SuperResolver("lnln", 2, module, initialize(module, 0))
+    x = image(45, 33).astype(np.float32)
+    expected = single.upscale_float(x, tile=16, overlap=8)
+    batched = dataclasses.replace(single, tile_batch=4).upscale_float(x, tile=16, overlap=8)
+    np.testing.assert_allclose(batched, expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(33, 12), (2, 45), (15, 3), (7, 9), (2, 2)])
+def test_short_sides_are_mirrored_until_they_fill_a_tile(size):
+    resolver, lr = small_resolver(), image(*size).astype(np.float32)
+    height, width = size
+    mirrored = np.pad(lr, ((0, 40), (0, 40), (0, 0)), mode="symmetric")
+    mirrored = mirrored[: max(height, 16), : max(width, 16)]
+    expected = resolver.upscale_float(mirrored)[: 2 * height, : 2 * width]
+    np.testing.assert_array_equal(resolver.upscale_float(lr, tile=16, overlap=8), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": 16, "overlap": 8, "self_ensemble": True}])
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+@pytest.mark.parametrize("resolver", [small_resolver(), Bicubic(3)], ids=["net", "bicubic"])
+def test_bands_are_the_result_from_top_to_bottom(monkeypatch, resolver, channels, options):
+    monkeypatch.setattr(inference, "_BAND_PIXELS", 500)
+    lr = image(50, 41, 3)[..., 0] if channels == () else image(50, 41, *channels)
+    bands = list(resolver.bands(lr, **options))
+    expected = resolver.upscale(lr, **options)
+    assert expected.dtype == np.uint8
+    assert len(bands) > 3 or (isinstance(resolver, SuperResolver) and not options)
+    np.testing.assert_array_equal(np.concatenate(bands), expected)
+    x = lr.astype(np.float32)
+    expected = resolver.upscale_float(x, **options)
+    np.testing.assert_array_equal(np.concatenate(list(resolver.bands(x, **options))), expected)
+    deep = np.concatenate(list(resolver.bands(lr.astype(np.uint16) * 257, **options)))
+    assert deep.dtype == np.uint16
+    np.testing.assert_array_equal(deep, np.rint(expected.clip(0, 255) * np.float32(257)))
+
+
+def test_one_program_for_images_of_all_sizes():
     inference._compile.cache_clear()
-    small_resolver().upscale(image(70, 81), tile=32)
-    small_resolver().upscale(image(33, 100), tile=32)
+    for size in ((70, 81), (33, 100), (7, 9), (40, 3), (32, 32)):
+        small_resolver().upscale(image(*size), tile=32)
+        small_resolver().upscale(image(*size), tile=32, self_ensemble=True)
     assert inference._compile.cache_info().misses == 1
 
 
@@ -267,6 +305,8 @@ def test_wrong_images_are_refused(resolver):
             resolver.upscale(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"must be uint8 with values in 0..255, got float32"):
         resolver.upscale(x)
+    with pytest.raises(ValueError, match=r"must be uint8 or uint16 or .* got int64"):
+        resolver.bands(lr.astype(np.int64))
     with pytest.raises(ValueError, match=r"must be float32 with values in 0..255, got uint8"):
         resolver.upscale_float(lr)
     with pytest.raises(ValueError, match="got float64"):

@@ -1,15 +1,15 @@
-"""Image formats as bytes: what Pillow does, and 16 bits and TIFF metadata, which it does not.
+"""Image formats from bytes: what Pillow does, and 16 bits, which it does not.
 
-`decode` and `encode` take no paths and know no policy; `lnln_jax.image_files` is the way in.
-Pillow cuts colours of 16 bits to 8, so `imagecodecs` (libpng, libtiff) handles those.
+`decode` takes no path and knows no policy; `lnln_jax.image_files` is the way in. Pillow cuts
+colours of 16 bits to 8, so `imagecodecs` (libpng, libtiff) handles those.
 """
 
+import contextlib
 import io
-import struct
 import threading
 import warnings
-import zlib
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
@@ -18,13 +18,6 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from lnln_jax.image import inverse_dihedral
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".webp": {"format": "WEBP", "lossless": True, "exact": True},  # exact: colour under alpha 0
-    ".png": {"format": "PNG"},
-    ".bmp": {"format": "BMP"},
-}
 # Pillow's mode to the mode read: without transparency, with it.
 _MODES = {
     "1": ("L", "LA"),
@@ -53,95 +46,89 @@ _STALE_EXIF = (  # about the pixels or the layout of the file that was read
     ExifTags.Base.ExifImageHeight,
     ExifTags.Base.ExifInteroperabilityOffset,
 )
-_warning_filters = threading.Lock()
+_BAND_PIXELS = 1 << 22
+_pillow_settings = threading.Lock()
 
 
-class Picture(NamedTuple):
-    """What a file holds.
+class Photo(NamedTuple):
+    """A picture as its file stores it, but upright.
 
     Attributes:
-      samples: `H W C`, uint8 or uint16, upright; C is 1 for gray, 2 for gray and alpha, 3 for RGB,
-        4 for RGB and alpha. Alpha is not premultiplied.
-      icc_profile: of the colour space of the samples, or None.
-      exif: block from the bytes "Exif" on, or None.
+      samples: `H W C`, uint8 or uint16, perhaps read-only; C is 1 for gray, 2 for gray and alpha, 3
+        for RGB, 4 for RGB and alpha. Alpha is not premultiplied.
+      icc_profile: of the colour space of the samples; None means sRGB, or unknown.
+      exif: block from the bytes "Exif" on, without orientation, sizes and thumbnail; or None.
     """
 
     samples: np.ndarray
-    icc_profile: bytes | None
-    exif: bytes | None
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+
+    @property
+    def gray(self) -> bool:
+        """Whether there is one colour channel."""
+        return self.samples.shape[2] < 3
+
+    @property
+    def colours(self) -> np.ndarray:
+        """The samples without alpha, `H W 1` or `H W 3`; a view."""
+        return self.samples[..., : 1 if self.gray else 3]
+
+    @property
+    def alpha(self) -> np.ndarray | None:
+        """`H W 1`, a view; None for an opaque picture."""
+        return None if self.samples.shape[2] % 2 else self.samples[..., -1:]
 
 
-def decode(data: bytes) -> Picture:
+def decode(data: bytes, max_pixels: int | None = None) -> Photo:
     """Decodes a still image and turns it upright.
 
     A palette becomes RGB(A), black and white becomes gray, CMYK becomes RGB (through its profile
     if there is one). A profile for other than gray or RGB samples, as they are now, is dropped.
     Of EXIF the camera, author and place stay; orientation, sizes and thumbnail are dropped.
 
+    Args:
+      data: of the whole file.
+      max_pixels: larger images are refused before they take memory, as decompression bombs may be.
+        `PIL.Image.MAX_IMAGE_PIXELS` counts where it is larger, or where this is None.
+
     Raises:
       ValueError: there is no image, more than one, a damaged one or one that is not supported;
         the message gives the reason.
     """
     try:
-        return _decode_16_bit_tiff(data) or _decode_with_pillow(data)
+        return _decode_16_bit_tiff(data, max_pixels) or _decode_with_pillow(data, max_pixels)
     except UnidentifiedImageError as error:
         raise ValueError(
             "not a PNG, JPEG, BMP, WebP or TIFF image, or its header is damaged"
         ) from error
     except (MemoryError, ImportError):
         raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(f"{str(error).partition(',')[0]}; make it smaller or cut it") from error
     except Exception as error:  # damaged files make decoders raise almost anything
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def encode(picture: Picture, suffix: str) -> bytes:
-    """Encodes a picture.
-
-    Args:
-      picture: uint16 samples for PNG and TIFF only, alpha for PNG, TIFF and WebP only. A profile
-        that does not fit the samples is left out.
-      suffix: ".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg" or ".bmp".
-
-    Raises:
-      ValueError: the encoder refused the picture.
-    """
-    samples = picture.samples
-    if suffix == ".webp" and samples.shape[2] < 3:  # it has no gray
-        samples = np.concatenate([samples[..., :1]] * 3 + [samples[..., 1:]], axis=2)
-    picture = Picture(samples, _fitting(picture.icc_profile, samples), picture.exif)
-    try:
-        if suffix in (".tif", ".tiff"):
-            return _encode_tiff(picture)
-        if samples.dtype == np.uint16:
-            return _encode_16_bit_png(picture)
-        options = dict(_SAVE_OPTIONS[suffix])
-        if suffix != ".bmp":
-            options |= {"icc_profile": picture.icc_profile, "exif": picture.exif or b""}
-        file = io.BytesIO()
-        Image.fromarray(_squeeze(samples)).save(file, **options)
-        return file.getvalue()
-    except (OSError, struct.error) as error:
-        raise ValueError(str(error)) from error
-
-
-def _decode_with_pillow(data: bytes) -> Picture:
-    # The lock: warning filters belong to the process, and training reads with several threads.
-    with _warning_filters, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Photo:
+    with _guarded(max_pixels) as usual:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with further views of the scene
         raise ValueError(f"it is animated or has pages ({frames}); give a single still image")
-    image.load()
+    large = usual is not None and image.width * image.height > usual
+    with _guarded(max_pixels) if large else contextlib.nullcontext():  # TIFF: checked once more
+        image.load()
     icc_profile = image.info.get("icc_profile")
     if image.format == "PNG" and data[24] == 16:  # the bit depth in the IHDR chunk
         import imagecodecs
 
         samples = imagecodecs.png_decode(data)
     elif image.mode == "CMYK":
-        samples = np.asarray(_cmyk_to_rgb(image, icc_profile))
+        samples = _samples(_cmyk_to_rgb(image, icc_profile))
     elif image.mode in _MODES:
-        samples = np.asarray(image.convert(_MODES[image.mode][image.has_transparency_data]))
+        mode = _MODES[image.mode][image.has_transparency_data]
+        samples = _samples(image if image.mode == mode else image.convert(mode))
     else:
         raise ValueError(f"pixels of type {image.mode}; convert it to 8 or 16 bits per channel")
     try:
@@ -151,7 +138,37 @@ def _decode_with_pillow(data: bytes) -> Picture:
     return _upright(samples, icc_profile, exif)
 
 
-def _decode_16_bit_tiff(data: bytes) -> Picture | None:
+@contextlib.contextmanager
+def _guarded(max_pixels: int | None) -> Iterator[int | None]:
+    """Has Pillow refuse images with more pixels; yields its usual limit.
+
+    The lock: limit and warning filters belong to the process, and several threads read images.
+    """
+    with _pillow_settings, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        usual = Image.MAX_IMAGE_PIXELS
+        if usual is not None:
+            Image.MAX_IMAGE_PIXELS = max(usual, max_pixels or 0)
+        try:
+            yield usual
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+
+
+def _samples(image: Image.Image) -> np.ndarray:
+    """`np.asarray` in bands, where that would hold a large picture three times."""
+    rows = _BAND_PIXELS // image.width
+    if image.height <= rows:
+        return np.asarray(image)
+    first = np.asarray(image.crop((0, 0, image.width, 1)))
+    samples = np.empty((image.height, *first.shape[1:]), first.dtype)
+    for top in range(0, image.height, max(rows, 1)):
+        stop = min(top + max(rows, 1), image.height)
+        samples[top:stop] = np.asarray(image.crop((0, top, image.width, stop)))
+    return samples
+
+
+def _decode_16_bit_tiff(data: bytes, max_pixels: int | None) -> Photo | None:
     """Decodes gray and RGB TIFFs of 16 unsigned bits; None for any other file."""
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0"):
         return None
@@ -169,8 +186,13 @@ def _decode_16_bit_tiff(data: bytes) -> Picture | None:
     if tags.next:
         raise ValueError("it has several pages; give a single image")
     height, width = tags[ExifTags.Base.ImageLength], tags[ExifTags.Base.ImageWidth]
-    if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
-        raise ValueError(f"image size {width}x{height} exceeds PIL.Image.MAX_IMAGE_PIXELS")
+    with _guarded(max_pixels):
+        limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > limit:
+        raise ValueError(
+            f"image size ({height * width} pixels) exceeds limit of {limit} pixels; "
+            "make it smaller or cut it"
+        )
 
     import imagecodecs
 
@@ -209,7 +231,7 @@ def _cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(samples: np.ndarray, icc_profile: bytes | None, exif: Image.Exif) -> Picture:
+def _upright(samples: np.ndarray, icc_profile: bytes | None, exif: Image.Exif) -> Photo:
     """Gives the samples a channel axis, turns them and drops the metadata that is now wrong."""
     if samples.ndim == 2:
         samples = samples[..., None]
@@ -218,7 +240,7 @@ def _upright(samples: np.ndarray, icc_profile: bytes | None, exif: Image.Exif) -
         kept = _kept_exif(exif)
     except Exception:  # a damaged block, of which Pillow notices when it takes it apart
         kept = None
-    return Picture(samples, _fitting(icc_profile, samples), kept)
+    return Photo(samples, fitting_profile(icc_profile, samples.shape[2]), kept)
 
 
 def _kept_exif(exif: Image.Exif) -> bytes | None:
@@ -238,63 +260,7 @@ def _kept_exif(exif: Image.Exif) -> bytes | None:
     return kept.tobytes()
 
 
-def _fitting(icc_profile: bytes | None, samples: np.ndarray) -> bytes | None:
-    """Returns the profile if it is one for gray or RGB, whichever the samples are."""
-    space = b"GRAY" if samples.shape[2] < 3 else b"RGB "
+def fitting_profile(icc_profile: bytes | None, channels: int) -> bytes | None:
+    """Returns the profile if it is one for gray (1 or 2 channels) or RGB (3 or 4)."""
+    space = b"GRAY" if channels < 3 else b"RGB "
     return icc_profile if icc_profile and icc_profile[16:20] == space else None
-
-
-def _squeeze(samples: np.ndarray) -> np.ndarray:
-    return samples[..., 0] if samples.shape[2] == 1 else samples
-
-
-def _encode_16_bit_png(picture: Picture) -> bytes:
-    import imagecodecs
-
-    data = bytes(imagecodecs.png_encode(_squeeze(picture.samples)))
-    metadata = b""
-    if picture.icc_profile:
-        body = b"ICC profile\0\0" + zlib.compress(picture.icc_profile)
-        metadata += _png_chunk(b"iCCP", body)
-    if picture.exif:
-        metadata += _png_chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0"))
-    header = 8 + 25  # signature, IHDR chunk
-    return data[:header] + metadata + data[header:]
-
-
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    checksum = zlib.crc32(kind + body)
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
-
-
-def _encode_tiff(picture: Picture) -> bytes:
-    """Encodes 8 or 16 bits: a header, the tags, then one deflated strip.
-
-    An EXIF block is a TIFF directory, so the picture's block with the tags that describe the strip
-    is the beginning of the new file. (Pillow's deflated TIFFs lose EXIF, and have no 16 bits.)
-    """
-    samples = picture.samples
-    height, width, channels = samples.shape
-    tags = Image.Exif()
-    if picture.exif:
-        tags.load(picture.exif)
-    tags.endian = tags.endian or "<"
-    differences = samples.copy()
-    differences[:, 1:] -= samples[:, :-1]  # the horizontal predictor; wraps around
-    differences = differences.astype(samples.dtype.newbyteorder("<" if tags.endian == "<" else ">"))
-    strip = zlib.compress(differences.tobytes())
-    tags[ExifTags.Base.ImageWidth] = width
-    tags[ExifTags.Base.ImageLength] = height
-    tags[ExifTags.Base.BitsPerSample] = (8 * samples.itemsize,) * channels
-    tags[ExifTags.Base.Compression] = 8  # deflate
-    tags[ExifTags.Base.PhotometricInterpretation] = 1 if channels < 3 else 2  # gray, RGB
-    tags[ExifTags.Base.StripOffsets] = 0  # Pillow adds the size of all that comes before
-    tags[ExifTags.Base.SamplesPerPixel] = channels
-    tags[ExifTags.Base.RowsPerStrip] = height
-    tags[ExifTags.Base.StripByteCounts] = len(strip)
-    tags[ExifTags.Base.Predictor] = 2
-    if channels % 2 == 0:
-        tags[ExifTags.Base.ExtraSamples] = 2  # alpha, not premultiplied
-    if picture.icc_profile:
-        tags[ExifTags.Base.InterColorProfile] = picture.icc_profile
-    return tags.tobytes().removeprefix(b"Exif\0\0") + strip

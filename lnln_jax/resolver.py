@@ -1,0 +1,172 @@
+"""What upscales images, whatever the method.
+
+A resolver takes images of any size, RGB or gray, uint8 (`upscale`) or float32 (`upscale_float`),
+values in 0..255, and gives its result whole or from top to bottom (`bands`).
+"""
+
+import abc
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+DEFAULT_OVERLAP = 16
+
+
+class Resolver(abc.ABC):
+    """What upscales images.
+
+    Attributes:
+      name: how tables and messages call it.
+      scale: the factor by which it enlarges, an integer.
+      module: the network, or None.
+      variables: what `module.apply` takes first; empty without a network.
+      min_size: the shortest side it takes, in pixels.
+      uses_tiles: whether `tile` makes a difference.
+    """
+
+    name: str
+    scale: int
+    module: Any
+    variables: Mapping[str, Any]
+    min_size: ClassVar[int] = 1
+    uses_tiles: ClassVar[bool] = False
+
+    def upscale(
+        self,
+        lr: np.ndarray,
+        self_ensemble: bool = False,
+        tile: int | None = None,
+        overlap: int = DEFAULT_OVERLAP,
+    ) -> np.ndarray:
+        """Upscales a uint8 image.
+
+        Args:
+          lr: `H W 3`, or gray as `H W 1` or `H W`; uint8.
+          self_ensemble: average over the eight mirrorings and rotations of the input ("+" in
+            tables): eight times the work.
+          tile: upscale squares of this many LR pixels a side, so that the network's memory does not
+            grow with the image and one program serves all sizes; a shorter side is mirrored until
+            it fills a tile. None takes the image whole.
+          overlap: LR pixels that neighbouring tiles share; half of it is discarded on either side
+            of a seam. The result is that of the whole image if no output pixel depends on inputs
+            more than `overlap // 2` away, and no side is shorter than a tile. With the default the
+            networks here come close: VDSR and EDSR see farther (`complexity.receptive_field`), the
+            attention of the others everything.
+
+        Returns:
+          `H*scale W*scale` with the channel axis of the input, uint8.
+
+        Raises:
+          ValueError: `lr` has another dtype or shape or too few pixels, or `tile` does not fit
+            `overlap`.
+        """
+        _check_image(lr, (np.uint8,), self)
+        return self._whole(lr, self_ensemble, tile, overlap)
+
+    def upscale_float(
+        self,
+        x: np.ndarray,
+        self_ensemble: bool = False,
+        tile: int | None = None,
+        overlap: int = DEFAULT_OVERLAP,
+    ) -> np.ndarray:
+        """`upscale` for float32 images in 0..255; the result is neither rounded nor clipped."""
+        _check_image(x, (np.float32,), self)
+        return self._whole(x, self_ensemble, tile, overlap)
+
+    def bands(
+        self,
+        lr: np.ndarray,
+        self_ensemble: bool = False,
+        tile: int | None = None,
+        overlap: int = DEFAULT_OVERLAP,
+    ) -> Iterator[np.ndarray]:
+        """Upscales an image from top to bottom, so that its result need not be held whole.
+
+        Args:
+          lr: as for `upscale`; uint8, float32 in 0..255, or uint16 that holds 257 times as much.
+          self_ensemble: as for `upscale`.
+          tile: as for `upscale`; a network without tiles makes one band of the whole image.
+          overlap: as for `upscale`.
+
+        Returns:
+          An iterator of bands `h W*scale ...`, in the dtype of `lr` and with its channel axis.
+          Their heights may differ. One below the other they are the result of `upscale` or
+          `upscale_float`, or of the latter as uint16. Computing begins with the first band.
+
+        Raises:
+          ValueError: as for `upscale`, before there is an iterator.
+        """
+        _check_image(lr, (np.uint8, np.uint16, np.float32), self)
+        _check_tile(tile, overlap)
+        if lr.ndim == 2:
+            return (
+                band[..., 0] for band in self._bands(lr[..., None], self_ensemble, tile, overlap)
+            )
+        return self._bands(lr, self_ensemble, tile, overlap)
+
+    def compile(self, shape: tuple[int, ...], self_ensemble: bool = False) -> int:
+        """Compiles what whole images of a shape need; `upscale` does so itself where it must.
+
+        Args:
+          shape: `(H, W, ...)` of the LR image.
+          self_ensemble: whether `upscale` is going to be called with it.
+
+        Returns:
+          The peak memory in bytes, arguments and results included, that the compiler plans for
+          one pass; 0 where nothing is compiled, or the compiler does not tell.
+        """
+        return 0
+
+    def _whole(
+        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
+    ) -> np.ndarray:
+        bands = self.bands(image, self_ensemble, tile, overlap)
+        band = next(bands)
+        height = image.shape[0] * self.scale
+        if len(band) == height:
+            return band
+        sr = np.empty((height, *band.shape[1:]), band.dtype)
+        start = 0
+        for part in itertools.chain([band], bands):
+            sr[start : start + len(part)] = part
+            start += len(part)
+        return sr
+
+    @abc.abstractmethod
+    def _bands(
+        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
+    ) -> Iterator[np.ndarray]:
+        """`bands` of an image `H W C`; the arguments have been checked."""
+
+
+def _check_image(image: np.ndarray, dtypes: tuple[type, ...], resolver: Resolver) -> None:
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):
+        raise ValueError(
+            f"the image must have shape (H, W, 3), (H, W, 1) or (H, W), got {image.shape}; "
+            "drop alpha, and take the images of a batch one by one"
+        )
+    if image.dtype not in dtypes:
+        names = " or ".join(dtype.__name__ for dtype in dtypes)
+        raise ValueError(
+            f"the image must be {names} with values in 0..255, got {image.dtype}; "
+            "upscale takes uint8, upscale_float takes float32, bands also uint16"
+        )
+    height, width = image.shape[:2]
+    if min(height, width) < resolver.min_size:
+        raise ValueError(
+            f"the image is {width}x{height} pixels; {resolver.name} takes at least "
+            f"{resolver.min_size} a side"
+        )
+
+
+def _check_tile(tile: int | None, overlap: int) -> None:
+    if overlap < 0:
+        raise ValueError(f"overlap must be at least 0, got {overlap}")
+    if tile is not None and tile < max(2 * overlap, 2):
+        raise ValueError(
+            f"tile must be at least 2 and twice the overlap, got tile {tile} with overlap "
+            f"{overlap}; use a larger tile or a smaller overlap"
+        )
