@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lnln_jax import prepare_command
 from lnln_jax.cli_options import add_degradation, degradation, natural, positive, tile
+from lnln_jax.huge_pages import restart_with_huge_pages
 from lnln_jax.version import __version__
 
 MODEL_HELP = '"bicubic", or the folder of a training run, or a .safetensors, .pt or .pth file'
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.overrides += rest  # argparse leaves those that follow an option
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments is None and args.run in (_train, _evaluate, _upscale):
+        restart_with_huge_pages()
     try:
         status = args.run(args)
         sys.stdout.flush()

@@ -47,13 +47,30 @@ def count_multiply_adds(module: nn.Module, output_shape: tuple[int, int] = HD) -
     Returns:
       "convolution" and "attention" (the products of positions with positions).
     """
+    counts = _count_forward(module, output_shape)
+    return {kind: counts[kind] for kind in ("convolution", "attention")}
+
+
+def count_elements_moved(module: nn.Module, output_shape: tuple[int, int] = HD) -> int:
+    """The numbers that the convolutions of one forward pass must read and write.
+
+    Each input, kernel and result counts once, as if all else happened on the way and nothing
+    stayed in a cache from one convolution to the next. The scores of attention are left out.
+
+    Args:
+      module: a network.
+      output_shape: as for `count_multiply_adds`.
+    """
+    return _count_forward(module, output_shape)["moved"]
+
+
+def _count_forward(module: Any, output_shape: tuple[int, int]) -> Counter[str]:
     height, width = (size // module.scale for size in output_shape)
     lr = jax.ShapeDtypeStruct((1, height, width, input_channels(module)), jnp.float32)
     if hasattr(module, "attention"):  # others compute padding too, which is no part of the network
         module = module.clone(attention="dense")
     traced = jax.make_jaxpr(module.apply)(abstract_variables(module), lr)
-    counts = _count(traced.jaxpr)
-    return {kind: counts[kind] for kind in ("convolution", "attention")}
+    return _count(traced.jaxpr)
 
 
 def _count(jaxpr: Any, depthwise: bool = False) -> Counter[str]:
@@ -66,20 +83,29 @@ def _count(jaxpr: Any, depthwise: bool = False) -> Counter[str]:
             kernel = equation.invars[1].aval.shape
             features = kernel[params["dimension_numbers"].rhs_spec[0]]
             counts["convolution"] += outputs * math.prod(kernel) // features
+            counts["moved"] += _moved(equation)
         elif name == "dot_general":
             (contracted, _), (batched, _) = params["dimension_numbers"]
             shape = equation.invars[0].aval.shape
             kind = "attention" if batched else "convolution"
             counts[kind] += outputs * math.prod(shape[axis] for axis in contracted)
+            counts["moved"] += 0 if batched else _moved(equation)
         elif name == "mul" and depthwise:
             counts["convolution"] += outputs
         for inner in _inner_jaxprs(name, params):
             repeats = params["length"] if name == "scan" else 1
             # Our depthwise convolution is written as nine products of shifted images.
-            inside = depthwise or inner.debug_info.func_name == "depthwise_conv3x3"
+            is_depthwise = inner.debug_info.func_name == "depthwise_conv3x3"
+            inside = depthwise or is_depthwise
+            counts["moved"] += _moved(equation) if is_depthwise and not depthwise else 0
             for kind, count in _count(inner, inside).items():
                 counts[kind] += repeats * count
     return counts
+
+
+def _moved(equation: Any) -> int:
+    """The elements of all that an equation takes and makes."""
+    return sum(math.prod(v.aval.shape) for v in (*equation.invars, *equation.outvars))
 
 
 def _inner_jaxprs(name: str, params: dict[str, Any]) -> Iterator[Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -42,8 +41,9 @@ def fold_batch_norm(module: nn.Module, variables: Any) -> tuple[nn.Module, Any]:
         axes = tuple(range(scale.ndim - 1, kernel.ndim - 1))
         params[f"{conv}/kernel"] = kernel * np.expand_dims(scale, axes)
         params[f"{conv}/bias"] = shift
-    params = {path: jnp.asarray(x, jnp.float32) for path, x in params.items()}
-    return module.clone(normalize=False), {"params": unflatten_dict(params, sep="/")}
+    params = {path: np.asarray(x, np.float32) for path, x in params.items()}
+    folded = {"params": unflatten_dict(params, sep="/")}
+    return module.clone(normalize=False), jax.device_put(folded)
 
 
 def _wide(x: Any) -> np.ndarray:

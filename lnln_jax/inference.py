@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
+from lnln_jax.folding import fold_batch_norm
 from lnln_jax.image import (
     Y_WEIGHTS,
     dihedral,
@@ -99,17 +100,23 @@ class SuperResolver(Resolver):
             sr = (sr @ _GRAY_WEIGHTS)[..., None]
         return from_float32(sr, images.dtype)
 
+    @functools.cached_property
+    def folded(self) -> tuple[Any, Any]:
+        """The module and the variables that are run: without batch normalisation."""
+        return fold_batch_norm(self.module, self.variables)
+
     def _program(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
-        leaves, structure = jax.tree.flatten(self.variables)
+        module, variables = self.folded
+        leaves, structure = jax.tree.flatten(variables)
         kinds = [
             jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None))
             for x in leaves
         ]
-        return _compile(self.module, structure, tuple(kinds), shape)
+        return _compile(module, structure, tuple(kinds), shape)
 
     def _forward(self, x: np.ndarray) -> np.ndarray:
         """Applies the network to float32 `B H W C`."""
-        sr = np.array(self._program(x.shape)(self.variables, x))  # writable
+        sr = np.array(self._program(x.shape)(self.folded[1], x))  # writable
         height, width, channels = x.shape[1:]
         expected = (height * self.scale, width * self.scale, channels)
         if sr.shape[1:] != expected:

@@ -104,7 +104,7 @@ def hyper_parameters(module: Any) -> dict[str, int | float]:
     return {
         key: value
         for key, value in values.items()
-        if isinstance(value, int | float) and key not in _NOT_HYPER_PARAMETERS
+        if type(value) in (int, float) and key not in _NOT_HYPER_PARAMETERS
     }
 
 

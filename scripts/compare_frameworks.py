@@ -40,6 +40,7 @@ from lnln_jax.torch_port import to_torch  # noqa: E402
 _CHANNELS_LAST = {"channels_last": True}
 VARIANTS = {
     "jax-float32": Variant("jax"),
+    "jax-float32-small-pages": Variant("jax", huge_pages=False),
     "jax-bfloat16": Variant("jax", "bfloat16"),
     "torch-eager": Variant("torch"),
     "torch-eager-channels-last": Variant("torch", channels_last=True),

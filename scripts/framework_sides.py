@@ -44,6 +44,7 @@ class Job:
     loss: Literal["l1", "l2"]
     n_colors: int
     tf32: bool  # whether float32 products may be made in TensorFloat-32, on a GPU
+    cache: str = ""  # a folder for what XLA compiles; without one nothing is kept
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Variant:
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     compile_mode: Literal["", "default", "reduce-overhead"] = ""
     channels_last: bool = False
+    huge_pages: bool = True  # what `lnln` asks of glibc, for PyTorch too
 
 
 class Side:
@@ -123,15 +125,19 @@ class _JaxSide(Side):
         import jax
 
         jax.config.update("jax_platforms", job.device)
-        jax.config.update("jax_enable_compilation_cache", False)
+        jax.config.update("jax_enable_compilation_cache", bool(job.cache))
         jax.config.update(
             "jax_default_matmul_precision", "tensorfloat32" if job.tf32 else "highest"
         )
+        from lnln_jax.compilation_cache import enable_compilation_cache
         from lnln_jax.image import rgb_to_y
         from lnln_jax.models import create_model
         from lnln_jax.optim import halving_schedule, make_optimizer
         from lnln_jax.state import create_state, make_train_step
 
+        if job.cache:
+            os.environ["JAX_COMPILATION_CACHE_DIR"] = job.cache
+            enable_compilation_cache()
         self.jax, self.model = jax, job.model
         module = create_model(job.model, job.scale, dtype=variant.dtype, **job.options)
         optimizer, schedule = make_optimizer(job.optimizer), halving_schedule(job.optimizer)
@@ -292,6 +298,7 @@ class Worker:
     """A side in a process of its own: `worker.call("measure", "step")`."""
 
     def __init__(self, job: Job, variant: Variant) -> None:
+        os.environ["GLIBC_TUNABLES"] = f"glibc.malloc.hugetlb={int(variant.huge_pages)}"
         self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
         self.started = self.pool.submit(_start, job, variant)
 
