@@ -179,9 +179,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from lnln_jax.compilation_cache import enable_compilation_cache
     from lnln_jax.config import load_config
     from lnln_jax.train import train
 
+    enable_compilation_cache()
     config = load_config(args.config, args.overrides)
     folder = args.output or Path("runs") / args.config.stem
     outcome = train(config, folder)

@@ -95,7 +95,7 @@ def _count(jaxpr: Any, depthwise: bool = False) -> Counter[str]:
         for inner in _inner_jaxprs(name, params):
             repeats = params["length"] if name == "scan" else 1
             # Our depthwise convolution is written as nine products of shifted images.
-            is_depthwise = inner.debug_info.func_name == "depthwise_conv3x3"
+            is_depthwise = inner.debug_info.func_name == "_depthwise"
             inside = depthwise or is_depthwise
             counts["moved"] += _moved(equation) if is_depthwise and not depthwise else 0
             for kind, count in _count(inner, inside).items():

@@ -108,7 +108,8 @@ class DepthwiseConv(nn.Module):
         init = uniform_fan_in(9)
         kernel = self.param("kernel", init, (3, 3, x.shape[-1]), jnp.float32)
         bias = self.param("bias", init, (x.shape[-1],), jnp.float32)
-        return depthwise_conv3x3(*(a.astype(self.dtype) for a in (x, kernel, bias)))
+        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
+        return depthwise_conv3x3(x, kernel, bias)
 
 
 class DepthwiseSeparableConv(nn.Module):

@@ -139,34 +139,73 @@ def _conv_backward(
 conv.defvjp(_conv_forward, _conv_backward)
 
 
-@jax.custom_vjp
-def depthwise_conv3x3(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """Depthwise 3x3 convolution, zero padding 1, as nine shifted multiply-adds.
+def _grouped(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
+    """What `_correlate` does, as a convolution with as many groups as channels."""
+    channels = x.shape[3]
+    kernel = taps.reshape(3, 3, 1, channels).astype(x.dtype)
+    total = lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=channels,
+    )
+    return total + start.astype(x.dtype)
+
+
+# The ways to compute a depthwise convolution, and which one "auto" is by device.
+DEPTHWISE = {"shifted": _correlate, "grouped": _grouped}
+# On a CPU grouped ones take ten times as long (`scripts/benchmark_layout.py --grouped`). On GPUs,
+# where nothing has been measured, XLA can fuse the shifted products with what comes before and
+# after them, unlike a call of cuDNN; a compiler for TPUs knows what to do with groups.
+_BEST_DEPTHWISE = {"cpu": "shifted", "gpu": "shifted", "tpu": "grouped"}
+
+
+def depthwise_conv3x3(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, implementation: str = "auto"
+) -> jax.Array:
+    """Depthwise 3x3 convolution, zero padding 1.
 
     Args:
       x: `B H W C`, float32 or bfloat16.
       kernel: `3 3 C`, the dtype of `x`.
       bias: `C`, the dtype of `x`.
+      implementation: "shifted", nine shifted multiply-adds with sums in float32; "grouped", a
+        convolution of XLA with as many groups as channels; or "auto", the best on JAX's device.
 
     Returns:
-      `B H W C`, the dtype of `x`; sums are accumulated in float32.
+      `B H W C`, the dtype of `x`.
+
+    Raises:
+      ValueError: an unknown implementation.
     """
+    if implementation == "auto":
+        implementation = _BEST_DEPTHWISE.get(jax.default_backend(), "shifted")
+    if implementation not in DEPTHWISE:
+        choices = ", ".join(("auto", *DEPTHWISE))
+        raise ValueError(f"implementation is {implementation!r}; it must be one of {choices}")
+    return _depthwise(x, kernel, bias, implementation)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array, implementation: str) -> jax.Array:
     rows = materialize(jnp.concatenate([kernel.reshape(9, -1), bias[None]]))
-    return _correlate(x, rows[:9], rows[9])
+    return DEPTHWISE[implementation](x, rows[:9], rows[9])
 
 
 def _depthwise_forward(
-    x: jax.Array, kernel: jax.Array, bias: jax.Array
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, implementation: str
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return depthwise_conv3x3(x, kernel, bias), (x, kernel)
+    return _depthwise(x, kernel, bias, implementation), (x, kernel)
 
 
 def _depthwise_backward(
-    saved: tuple[jax.Array, jax.Array], grad: jax.Array
+    implementation: str, saved: tuple[jax.Array, jax.Array], grad: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, kernel = saved
     flipped = materialize(kernel.reshape(9, -1)[::-1])
-    grad_x = _correlate(grad, flipped, jnp.zeros((), x.dtype))
+    grad_x = DEPTHWISE[implementation](grad, flipped, jnp.zeros((), x.dtype))
     padded, grad = lax.optimization_barrier((_pad(x), grad))
     grad32 = grad.astype(jnp.float32)
     products = [view.astype(jnp.float32) * grad32 for view in _shifted(padded)]
@@ -175,7 +214,7 @@ def _depthwise_backward(
     return grad_x, grad_kernel.astype(kernel.dtype), grad_bias.astype(kernel.dtype)
 
 
-depthwise_conv3x3.defvjp(_depthwise_forward, _depthwise_backward)
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 @jax.custom_vjp

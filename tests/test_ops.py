@@ -1,5 +1,7 @@
 """The hand-written gradient rules against JAX's own gradients of plain definitions."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from jax import lax
 
 from lnln_jax.ops import (
+    DEPTHWISE,
     add_bias,
     channel_product,
     conv,
@@ -56,13 +59,23 @@ def value_and_gradients(function, args, cotangent):
     return value, pullback(cotangent)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_depthwise_conv(shape):
+@pytest.mark.parametrize("implementation", ["auto", *DEPTHWISE])
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 16, 9, 2)])
+def test_depthwise_conv(shape, implementation):
     channels = shape[-1]
     *args, cotangent = draw(shape, (3, 3, channels), (channels,), shape)
+
+    def ours(x, kernel, bias):
+        return depthwise_conv3x3(x, kernel, bias, implementation)
+
     with jax.numpy_dtype_promotion("strict"):
-        actual = jax.jit(lambda: value_and_gradients(depthwise_conv3x3, args, cotangent))()
+        actual = jax.jit(lambda: value_and_gradients(ours, args, cotangent))()
     assert_close(actual, value_and_gradients(plain_depthwise, args, cotangent))
+
+
+def test_unknown_depthwise_implementations_are_refused():
+    with pytest.raises(ValueError, match=r"'fast'; it must be one of auto, shifted, grouped"):
+        depthwise_conv3x3(*draw((1, 2, 2, 1), (3, 3, 1), (1,)), "fast")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -103,7 +116,10 @@ def test_sums_over_pixels(shape):
     ("operation", "shapes"),
     [
         (conv, [(3, 3, 16, 16)]),
-        (depthwise_conv3x3, [(3, 3, 16), (16,)]),
+        *(
+            (partial(depthwise_conv3x3, implementation=name), [(3, 3, 16), (16,)])
+            for name in DEPTHWISE
+        ),
         (lambda x, k, b: add_bias(channel_product(x, k), b), [(16, 16), (16,)]),
     ],
 )
