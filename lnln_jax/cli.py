@@ -6,12 +6,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lnln_jax import prepare_command
-from lnln_jax.cli_options import add_degradation, degradation, natural, positive, tile
+from lnln_jax import export_command, prepare_command
+from lnln_jax.cli_options import (
+    MODEL_HELP,
+    NETWORK_HELP,
+    add_degradation,
+    degradation,
+    natural,
+    positive,
+    tile,
+)
 from lnln_jax.huge_pages import restart_with_huge_pages
 from lnln_jax.version import __version__
-
-MODEL_HELP = '"bicubic", or the folder of a training run, or a .safetensors, .pt or .pth file'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     convert = commands.add_parser("convert", help="weights to .pt (PyTorch) or .safetensors")
-    convert.add_argument("source", type=Path, help=MODEL_HELP.partition(", or ")[2])
+    convert.add_argument("source", type=Path, help=NETWORK_HELP)
     convert.add_argument("target", type=Path, help="a file; its suffix is its format")
     convert.add_argument("--scale", type=positive, help="of a VDSR from PyTorch")
     convert.add_argument(
@@ -154,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--overwrite", action="store_true", help="replace an existing target")
     convert.set_defaults(run=_convert)
+
+    export_command.add_parser(commands)
 
     upscale = commands.add_parser("upscale", help="enlarge photos")
     upscale.add_argument("model", help=MODEL_HELP)

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from lnln_jax.data.degradations import Degradation
 
+NETWORK_HELP = "the folder of a training run, or a .safetensors, .pt or .pth file"
+MODEL_HELP = f'"bicubic", or {NETWORK_HELP}'
+
 
 def natural(text: str) -> int:
     """A whole number of at least 0."""

@@ -1,12 +1,11 @@
 """Weights from one file format to another."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from lnln_jax.files import check_target, failure_named
 from lnln_jax.loading import SUFFIXES, load_weights
 from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.torch_tables import NETWORKS, default_res_scale
@@ -50,21 +49,15 @@ def convert(
         raise ValueError(f"target is {target}; its suffix must be one of {', '.join(SUFFIXES)}")
     if str(source) == "bicubic":
         raise ValueError("source is bicubic, which has no weights; give a run's folder or a file")
-    with _failure_named(target):
+    with failure_named(target):
         exists = target.exists()
-    if exists:
-        if source.exists() and target.samefile(source):
-            raise ValueError(f"source and target are the same file, {target}; name another target")
-        if target.is_dir():
-            raise ValueError(f"target is {target}, which is a folder; name a file in it")
-        if not overwrite:
-            raise ValueError(
-                f"target is {target}, which exists; name another, or overwrite (--overwrite)"
-            )
+    if exists and source.exists() and target.samefile(source):
+        raise ValueError(f"source and target are the same file, {target}; name another target")
+    check_target(target, overwrite=overwrite)
 
     weights = load_weights(source, scale=scale, res_scale=res_scale)
     model = weights.model
-    with _failure_named(target):
+    with failure_named(target):
         if suffix == ".safetensors":
             step, dtype = weights.step, weights.dtype
             save_safetensors(target, model, weights.variables, step=step, dtype=dtype)
@@ -77,19 +70,6 @@ def convert(
     size = target.stat().st_size / 1e6
     report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {target} ({size:.2f} MB)"
     return report if suffix == ".safetensors" else report + _hidden_in_pytorch(weights)
-
-
-@contextlib.contextmanager
-def _failure_named(target: Path) -> Iterator[None]:
-    """Turns the errors of a file that cannot be written into one that names it and the reason."""
-    try:
-        yield
-    except OSError as error:
-        # What "exists" then is a file where a folder should be made.
-        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
-        raise ValueError(
-            f"target is {target}, which cannot be written ({reason}); name another"
-        ) from error
 
 
 def _hidden_in_pytorch(weights: Weights) -> str:

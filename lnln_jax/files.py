@@ -39,6 +39,36 @@ def write_file(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Checks, before anything is computed, that a file may be written where it is to be.
+
+    Raises:
+      ValueError: a folder is there, or a file that must not be overwritten; `target` is the name of
+        the argument.
+    """
+    with failure_named(target):
+        exists = target.exists()
+    if exists and target.is_dir():
+        raise ValueError(f"target is {target}, which is a folder; name a file in it")
+    if exists and not overwrite:
+        raise ValueError(
+            f"target is {target}, which exists; name another, or overwrite (--overwrite)"
+        )
+
+
+@contextlib.contextmanager
+def failure_named(target: Path) -> Iterator[None]:
+    """Turns the errors of a file that cannot be written into one that names it and the reason."""
+    try:
+        yield
+    except OSError as error:
+        # What "exists" then is a file where a folder should be made.
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise ValueError(
+            f"target is {target}, which cannot be written ({reason}); name another"
+        ) from error
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder where there is none, with those above it, and tries to write there.
 

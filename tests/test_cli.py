@@ -73,7 +73,9 @@ def config(tmp_path) -> Path:
 HEAVY = {"jax", "flax", "numpy", "scipy", "PIL", "grain", "optax", "orbax", "tensorflow_datasets"}
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["prepare"], ["evaluate"], ["upscale"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["prepare"], ["evaluate"], ["export"], ["upscale"]]
+)
 def test_help_imports_nothing_heavy(command):
     # What a time limit would say, without the noise of the machine.
     code = (
@@ -132,6 +134,7 @@ def test_the_package_imports_nothing_heavy():
             ["prepare", "folder"],
             ["--name", "--validation-every", "--degradation", "--on-bad-image", "--data-dir"],
         ),
+        (["export"], ["--tile", "--batch", "--platforms", "--scale", "--res-scale", "--overwrite"]),
         (["upscale"], ["bicubic", "--output", "--tile", "--format", "--overwrite"]),
     ],
 )

@@ -1,0 +1,54 @@
+"""The command `lnln export`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lnln_jax.cli_options import NETWORK_HELP, positive
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `export` to the commands of `lnln`."""
+    export = commands.add_parser(
+        "export",
+        help="a network with its weights as one StableHLO program",
+        description="Writes a network with its weights as one program, which JAX runs without "
+        "this package: float32 tiles in 0..255, batch x tile x tile x channels, to enlarged ones.",
+    )
+    export.add_argument("source", type=Path, metavar="model", help=NETWORK_HELP)
+    export.add_argument("target", type=Path, help="a .stablehlo file")
+    export.add_argument(
+        "--tile", type=positive, metavar="N", help="side in pixels (default: that of upscale)"
+    )
+    export.add_argument(
+        "--batch", type=positive, metavar="N", help="tiles at once (default: that of upscale)"
+    )
+    export.add_argument(
+        "--platforms",
+        nargs="+",
+        metavar="P",
+        help="what it can run on: cpu, cuda, rocm, tpu (default: what JAX runs on here)",
+    )
+    export.add_argument("--scale", type=positive, help="of a VDSR from PyTorch")
+    export.add_argument(
+        "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace an existing target")
+    export.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from lnln_jax.export import AUTO_TILE, export_model
+
+    report = export_model(
+        args.source,
+        args.target,
+        scale=args.scale,
+        res_scale=args.res_scale,
+        tile=args.tile or AUTO_TILE,
+        batch=args.batch,
+        platforms=args.platforms,
+        overwrite=args.overwrite,
+    )
+    print(report)
+    return 0
