@@ -54,6 +54,12 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[2])
     parser.add_argument("--lr-patch-size", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="end the process of a variant before the next begins, in each round (for large "
+        "batches, which do not fit the memory together); leaves out the compilation cache",
+    )
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--output", type=Path, default=Path("out/benchmark"))
@@ -76,9 +82,9 @@ def main() -> None:
             except ValueError as error:
                 parser.error(str(error))
             print(f"{model}, batch {batch}", flush=True)
-            rows = measure_all(job, list(names), args.rounds)
+            rows = measure(job, list(names), args.rounds, alone=args.alone)
             work = {"batch": batch, "lr_patch_size": args.lr_patch_size} | count(job)
-            if "jax-float32" in rows:
+            if "jax-float32" in rows and not args.alone:
                 work["from_cache_seconds"] = seconds_from_cache(job)
             results["networks"].append({"model": model, "work": work, "variants": rows})
             text = to_markdown(results)
@@ -104,6 +110,21 @@ def best_seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> fl
         x = jax.block_until_ready(function(x))
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def measure(job: Job, names: list[str], rounds: int, *, alone: bool) -> dict[str, dict[str, Any]]:
+    """What `measure_all` returns."""
+    if not alone:
+        return measure_all(job, names, rounds)
+    rows: dict[str, dict[str, Any]] = {}
+    for _ in range(rounds):
+        for name in names:
+            row = measure_all(job, [name], 1)[name]
+            kept = rows.setdefault(name, row)
+            for kind in ("forward", "step"):
+                if kept is not row and kept["error"] is row["error"] is None:
+                    kept[kind]["seconds"] += row[kind]["seconds"]
+    return rows
 
 
 def count(job: Job) -> dict[str, int]:

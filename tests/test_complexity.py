@@ -7,6 +7,7 @@ import pytest
 
 from lnln_jax.complexity import (
     abstract_variables,
+    count_elements_moved,
     count_multiply_adds,
     count_parameters,
     receptive_field,
@@ -95,3 +96,13 @@ def test_receptive_field_is_what_gradients_see():
 @pytest.mark.parametrize("name", ["rcan", "drca", "lnln"])
 def test_channel_attention_sees_everything(name):
     assert receptive_field(create_model(name, 2, n_resgroups=1, n_resblocks=1)) is None
+
+
+def test_elements_moved():
+    """Each half of LNLN's 360 separable convolutions reads and writes a map of 64 channels."""
+    of_blocks = 360 * 2 * 2 * 64 * 48 * 48
+    moved = count_elements_moved(create_model("lnln"), (96, 96))
+    assert of_blocks < moved < 1.1 * of_blocks  # the rest: concatenations, skips, head and tail
+    larger = count_elements_moved(create_model("lnln"), (192, 96))
+    kernels = count_parameters(create_model("lnln"))
+    assert 2 * (moved - kernels) <= larger <= 2 * moved
