@@ -41,7 +41,8 @@ def fold_batch_norm(module: nn.Module, variables: Any) -> tuple[nn.Module, Any]:
         axes = tuple(range(scale.ndim - 1, kernel.ndim - 1))
         params[f"{conv}/kernel"] = kernel * np.expand_dims(scale, axes)
         params[f"{conv}/bias"] = shift
-    params = {path: np.asarray(x, np.float32) for path, x in params.items()}
+    with np.errstate(over="ignore"):  # of a network that has diverged
+        params = {path: np.asarray(x, np.float32) for path, x in params.items()}
     folded = {"params": unflatten_dict(params, sep="/")}
     return module.clone(normalize=False), jax.device_put(folded)
 

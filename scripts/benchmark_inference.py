@@ -69,7 +69,7 @@ def tiles(args: argparse.Namespace) -> None:
             memory = inference._peak_memory(program) / 2**20
             compiled[f"{side} {batch}"] = time.perf_counter() - start, memory
             tasks[f"{side} {batch}"] = functools.partial(
-                lambda program, x: program(resolver.variables, x).block_until_ready(), program, x
+                lambda program, x: program(resolver.folded[1], x).block_until_ready(), program, x
             )
     columns = "".join(f" overlap {overlap}, us a pixel |" for overlap in args.overlaps)
     print(f"| tile | batch | compile s | peak MiB |{columns}")

@@ -127,7 +127,8 @@ def test_a_report_that_fails_ends_the_run(tmp_path):
 # ---- other processes ----
 
 UPSCALE = """
-import pathlib, resource, sys
+import pathlib, resource, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.models import create_model
 from lnln_jax.photos import upscale_files
