@@ -11,6 +11,7 @@ from lnln_jax.cli_options import (
     MODEL_HELP,
     NETWORK_HELP,
     add_degradation,
+    add_target_options,
     degradation,
     natural,
     positive,
@@ -154,11 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     convert = commands.add_parser("convert", help="weights to .pt (PyTorch) or .safetensors")
     convert.add_argument("source", type=Path, help=NETWORK_HELP)
     convert.add_argument("target", type=Path, help="a file; its suffix is its format")
-    convert.add_argument("--scale", type=positive, help="of a VDSR from PyTorch")
-    convert.add_argument(
-        "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
-    )
-    convert.add_argument("--overwrite", action="store_true", help="replace an existing target")
+    add_target_options(convert)
     convert.set_defaults(run=_convert)
 
     export_command.add_parser(commands)

@@ -10,6 +10,15 @@ NETWORK_HELP = "the folder of a training run, or a .safetensors, .pt or .pth fil
 MODEL_HELP = f'"bicubic", or {NETWORK_HELP}'
 
 
+def add_target_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what a command that turns weights into a file takes: `convert` and `export`."""
+    parser.add_argument("--scale", type=positive, help="of a VDSR from PyTorch")
+    parser.add_argument(
+        "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
+
+
 def natural(text: str) -> int:
     """A whole number of at least 0."""
     if not text.isdecimal():

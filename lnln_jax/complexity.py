@@ -96,9 +96,8 @@ def _count(jaxpr: Any, depthwise: bool = False) -> Counter[str]:
             repeats = params["length"] if name == "scan" else 1
             # Our depthwise convolution is written as nine products of shifted images.
             is_depthwise = inner.debug_info.func_name == "_depthwise"
-            inside = depthwise or is_depthwise
-            counts["moved"] += _moved(equation) if is_depthwise and not depthwise else 0
-            for kind, count in _count(inner, inside).items():
+            counts["moved"] += _moved(equation) if is_depthwise else 0
+            for kind, count in _count(inner, depthwise or is_depthwise).items():
                 counts[kind] += repeats * count
     return counts
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lnln_jax.cli_options import NETWORK_HELP, positive
+from lnln_jax.cli_options import NETWORK_HELP, add_target_options, positive
 
 
 def add_parser(commands: Any) -> None:
@@ -29,11 +29,7 @@ def add_parser(commands: Any) -> None:
         metavar="P",
         help="what it can run on: cpu, cuda, rocm, tpu (default: what JAX runs on here)",
     )
-    export.add_argument("--scale", type=positive, help="of a VDSR from PyTorch")
-    export.add_argument(
-        "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
-    )
-    export.add_argument("--overwrite", action="store_true", help="replace an existing target")
+    add_target_options(export)
     export.set_defaults(run=_export)
 
 

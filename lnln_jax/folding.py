@@ -27,14 +27,14 @@ def fold_batch_norm(module: nn.Module, variables: Any) -> tuple[nn.Module, Any]:
     """
     if not isinstance(module, LNLN | DRCA) or not module.normalize:
         return module, variables
-    arrays = flatten_dict(jax.device_get(variables), sep="/")
-    params = {path.removeprefix("params/"): x for path, x in arrays.items() if "params/" in path}
+    stats = flatten_dict(jax.device_get(variables["batch_stats"]), sep="/")
+    params = flatten_dict(jax.device_get(variables["params"]), sep="/")
     for path in [path for path in params if path.endswith("/scale")]:
         norm = path.removesuffix("/scale")  # such as body/group_1/first/norm_1
         conv = norm.replace("/norm_", "/conv_")
         if f"{conv}/pointwise/kernel" in params:
             conv = f"{conv}/pointwise"
-        mean, var = (_wide(arrays[f"batch_stats/{norm}/{name}"]) for name in ("mean", "var"))
+        mean, var = (_wide(stats[f"{norm}/{name}"]) for name in ("mean", "var"))
         scale = _wide(params.pop(path)) / np.sqrt(var + BatchNorm.epsilon)
         shift = (_wide(params[f"{conv}/bias"]) - mean) * scale + params.pop(f"{norm}/bias")
         kernel = _wide(params[f"{conv}/kernel"])  # stacked blocks have axes in front

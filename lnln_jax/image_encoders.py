@@ -22,7 +22,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".webp": {"format": "WEBP", "lossless": True, "exact": True},  # exact: colour under alpha 0
     ".bmp": {"format": "BMP"},
 }
-# PNGs of three photos became 2 % larger than Pillow's, in a fifth of the time.
+# A fraction of Pillow's time at little cost in size (docs/benchmarks.md, log).
 _DEFLATE_LEVEL = 3
 _STRIP_BYTES = 1 << 20  # of samples, deflated together
 _CLASSIC_TIFF_BYTES = 4_000_000_000  # of samples; its offsets have 32 bits

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from lnln_jax.ops import materialize, sums_over_pixels
+from lnln_jax.ops import ROWS, materialize, sums_over_pixels, sums_over_rows
 
 
 @jax.custom_vjp
@@ -36,18 +36,12 @@ def _moments_forward(x: jax.Array) -> tuple[_Moments, tuple[jax.Array, jax.Array
     and their squares. What is left to do has the size of one row of each group.
     """
     batch, height, width, channels = x.shape
-    rows = max(n for n in range(1, 9) if height % n == 0)
+    rows = max(n for n in range(1, ROWS + 1) if height % n == 0)
     groups = x.astype(jnp.float32).reshape(batch, height // rows, rows, width, channels)
     first = groups[:, :, 0]
     difference = groups - first[:, :, None]
-    zero = jnp.zeros((), jnp.float32)
-    sums = lax.reduce(
-        [difference, difference * difference],
-        [zero, zero],
-        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
-        (2,),
-    )
-    mean, square = (total / rows for total in lax.optimization_barrier(sums))
+    sums = sums_over_rows([difference, difference * difference])
+    mean, square = (total / rows for total in sums)
     inside = (square - mean * mean).mean((0, 1, 2))
     mean = lax.optimization_barrier(first + mean)
     means = checkpoint_name(mean.mean((1, 2)), "batch_statistics")

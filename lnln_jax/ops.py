@@ -18,7 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 # What the backward pass keeps of a block; all else is cheaper to compute again than to store.
 SAVED_NAMES = ("product", "batch_statistics")
 
-_ROWS = 8
+ROWS = 8  # that are added up at once; XLA's CPU compiler unrolls no more
 
 
 def materialize(rows: jax.Array) -> jax.Array:
@@ -58,11 +58,26 @@ def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
     return total.astype(x.dtype)
 
 
-def sums_over_pixels(terms: list[jax.Array], *, by_image: bool = False) -> list[jax.Array]:
-    """Sums over all pixels, of several terms at once.
+def sums_over_rows(groups: list[jax.Array]) -> list[jax.Array]:
+    """Sums over the rows of each group, of several `B G R W C` at once; R at most `ROWS`.
 
-    One reduction with as many results adds up eight rows, which XLA's CPU compiler unrolls and
+    One reduction with as many results adds up a few rows, which XLA's CPU compiler unrolls and
     vectorises over the columns; over a whole image it would be a scalar loop for each channel.
+
+    Returns:
+      `B G W C` each, float32, as buffers of their own.
+    """
+    sums = lax.reduce(
+        groups,
+        [jnp.zeros((), jnp.float32)] * len(groups),
+        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
+        (2,),
+    )
+    return lax.optimization_barrier(sums)
+
+
+def sums_over_pixels(terms: list[jax.Array], *, by_image: bool = False) -> list[jax.Array]:
+    """Sums over all pixels, of several terms at once, in two stages.
 
     Args:
       terms: `B H W C` each, float32; best not computed in advance, so that one loop does it all.
@@ -72,18 +87,11 @@ def sums_over_pixels(terms: list[jax.Array], *, by_image: bool = False) -> list[
       For each term `C`, or `B C`.
     """
     batch, height, width, channels = terms[0].shape
-    missing = -height % _ROWS
-    grouped = (batch, (height + missing) // _ROWS, _ROWS, width, channels)
+    missing = -height % ROWS
+    grouped = (batch, (height + missing) // ROWS, ROWS, width, channels)
     padding = ((0, 0), (0, missing), (0, 0), (0, 0))
-    zero = jnp.zeros((), jnp.float32)
-    partial_sums = lax.reduce(
-        [jnp.pad(term, padding).reshape(grouped) for term in terms],
-        [zero] * len(terms),
-        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
-        (2,),
-    )
-    axes = (1, 2) if by_image else (0, 1, 2)
-    return [part.sum(axes) for part in lax.optimization_barrier(partial_sums)]
+    sums = sums_over_rows([jnp.pad(term, padding).reshape(grouped) for term in terms])
+    return [part.sum((1, 2) if by_image else (0, 1, 2)) for part in sums]
 
 
 def _sum(x: jax.Array) -> jax.Array:

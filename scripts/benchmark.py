@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 from compare_frameworks import VARIANTS, describe_system, make_job, measure_all
 from framework_sides import Job, Worker
+from timing import spread
 
 from lnln_jax.complexity import count_elements_moved, count_multiply_adds
 from lnln_jax.models import create_model
@@ -183,7 +184,7 @@ def table(network: dict[str, Any], kind: str, passes: int, limits: dict[str, flo
         if row["error"] is not None:
             lines.append(f"| {name} | {row['error']} | | | | | |")
             continue
-        seconds, times = medians[name], row[kind]["seconds"]
+        seconds = medians[name]
         rates = []
         for what, limit in (("flop", "flop_per_s"), ("bytes", "bytes_per_s")):
             rate = passes * network["work"][what] / seconds
@@ -191,7 +192,7 @@ def table(network: dict[str, Any], kind: str, passes: int, limits: dict[str, flo
         peak = row[kind]["peak_mib"]
         cells = [
             name,
-            f"{seconds * 1e3:.0f} ({min(times) * 1e3:.0f}-{max(times) * 1e3:.0f})",
+            spread([1e3 * taken for taken in row[kind]["seconds"]], 0),
             f"{min(torch) / seconds:.2f}" if torch else "",
             *rates,
             "" if peak is None else f"{peak:.0f}",

@@ -2,11 +2,12 @@
 
     python scripts/benchmark_attention.py                         # all sizes, a few minutes
     python scripts/benchmark_attention.py --sizes 48 96 --batches 1 16 --rounds 9
+    python scripts/benchmark_attention.py --sizes 512 --batches 1 --rounds 0 --sides auto
 
 For maps of each size and batch, in float32 with 32 channels: time of the forward pass and of the
 gradient with respect to all inputs (the forward pass included), both sides taking turns, and the
 temporary memory that XLA plans. "auto" is what the networks use. Dense is left out where its
-scores exceed `--dense-gib`.
+scores exceed `--dense-gib`. Without rounds the first run counts.
 
 XLA's CPU compiler may give a whole dense forward pass to one library call, whose memory it does
 not plan: then the megabytes of that side are too few.
@@ -22,10 +23,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import spread
 
 from lnln_jax.attention import region_attention
 
 SIDES = ("dense", "chunked", "auto")
+PASSES = ("forward", "gradient")
 WIDTH = 32
 
 
@@ -35,7 +38,7 @@ def gradient(function: Callable[..., jax.Array], *args: jax.Array) -> tuple[jax.
 
 
 def compile_sides(
-    size: int, batch: int, sides: list[str]
+    size: int, batch: int, sides: list[str], passes: list[str]
 ) -> Iterator[tuple[str, str, Any, list[jax.Array]]]:
     """(pass, side, program, its arguments) of each pass and side."""
     rng = np.random.default_rng(0)
@@ -43,18 +46,25 @@ def compile_sides(
     args = [jnp.asarray(rng.normal(size=shape) / 2, jnp.float32) for _ in range(4)]
     for side in sides:
         forward = partial(region_attention, implementation=side)
-        yield "forward", side, jax.jit(forward).lower(*args[:3]).compile(), args[:3]
-        backward = partial(gradient, forward)
-        yield "gradient", side, jax.jit(backward).lower(*args).compile(), args
+        if "forward" in passes:
+            yield "forward", side, jax.jit(forward).lower(*args[:3]).compile(), args[:3]
+        if "gradient" in passes:
+            backward = partial(gradient, forward)
+            yield "gradient", side, jax.jit(backward).lower(*args).compile(), args
 
 
-def measure(size: int, batch: int, sides: list[str], rounds: int) -> Iterator[str]:
+def measure(
+    size: int, batch: int, sides: list[str], passes: list[str], rounds: int
+) -> Iterator[str]:
     """The lines of the table for maps of one size and batch."""
-    programs = list(compile_sides(size, batch, sides))
+    programs = list(compile_sides(size, batch, sides, passes))
     times: dict[tuple[str, str], list[float]] = {entry[:2]: [] for entry in programs}
     megabytes = {}
     for kind, side, program, args in programs:
+        start = time.perf_counter()
         jax.block_until_ready(program(*args))
+        if not rounds:
+            times[kind, side].append(1000 * (time.perf_counter() - start))
         megabytes[kind, side] = program.memory_analysis().temp_size_in_bytes / 1e6
     for _ in range(rounds):
         for kind, side, program, args in programs:
@@ -62,18 +72,18 @@ def measure(size: int, batch: int, sides: list[str], rounds: int) -> Iterator[st
                 start = time.perf_counter()
                 jax.block_until_ready(program(*args))
             times[kind, side].append(1000 * (time.perf_counter() - start))
-    for kind in ("forward", "gradient"):
+    for kind in passes:
         cells = [f"{size}x{size}", str(batch), kind]
         for side in SIDES:
             if side in sides:
                 taken = times[kind, side]
-                cells.append(f"{np.median(taken):.2f} ({min(taken):.2f}-{max(taken):.2f})")
+                cells.append(spread(taken, 2))
             else:
                 cells.append("-")
         for side in ("chunked", "auto"):
-            if "dense" in sides:
-                ratios = np.divide(times[kind, side], times[kind, "dense"])
-                cells.append(f"{np.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+            if "dense" in sides and side in sides:
+                pairs = zip(times[kind, side], times[kind, "dense"], strict=True)
+                cells.append(spread([taken / dense for taken, dense in pairs], 2))
             else:
                 cells.append("-")
         cells += [f"{megabytes[kind, s]:.1f}" if s in sides else "-" for s in ("dense", "auto")]
@@ -86,6 +96,12 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 16])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--dense-gib", type=float, default=2.0, help="the most of dense scores")
+    parser.add_argument(
+        "--sides", nargs="+", choices=SIDES, default=list(SIDES), help="default: all"
+    )
+    parser.add_argument(
+        "--passes", nargs="+", choices=PASSES, default=list(PASSES), help="default: both"
+    )
     args = parser.parse_args()
     print(f"jax {jax.__version__}, {platform.processor() or platform.machine()}, {jax.devices()}")
     print("Milliseconds, ratios to dense in the same round: median (range); planned megabytes\n")
@@ -95,8 +111,8 @@ def main() -> None:
     for size in args.sizes:
         for batch in args.batches:
             fits = batch * size**4 // 4 * 4 <= args.dense_gib * 2**30
-            sides = [side for side in SIDES if side != "dense" or fits]
-            for line in measure(size, batch, sides, args.rounds):
+            sides = [side for side in args.sides if side != "dense" or fits]
+            for line in measure(size, batch, sides, args.passes, args.rounds):
                 print(line, flush=True)
 
 

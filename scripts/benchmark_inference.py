@@ -14,16 +14,15 @@ import argparse
 import functools
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
+from timing import in_turns, spread
 
 from lnln_jax import inference
 from lnln_jax.image_encoders import Header
@@ -42,18 +41,6 @@ def make_resolver(model: str, options: list[str]) -> Resolver:
     numbers = {name: int(value) for name, value in (option.split("=") for option in options)}
     module = create_model(model, 2, **numbers)
     return SuperResolver(model, 2, module, initialize(module, 0))
-
-
-def in_turns(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each task in each round, after one that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for number in range(rounds + 1):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def tiles(args: argparse.Namespace) -> None:
@@ -79,7 +66,7 @@ def tiles(args: argparse.Namespace) -> None:
         row = f"| {side} | {batch} | {compiled[name][0]:.1f} | {compiled[name][1]:.0f} |"
         for overlap in args.overlaps:
             micro = [1e6 * value / batch / (side - overlap) ** 2 for value in seconds]
-            row += f" {statistics.median(micro):.1f} ({min(micro):.1f}-{max(micro):.1f}) |"
+            row += f" {spread(micro, 1)} |"
         print(row)
 
 
@@ -134,8 +121,7 @@ def folder(args: argparse.Namespace) -> None:
             "one thread": functools.partial(serially, Path(second)),
         }
         for name, seconds in in_turns(tasks, args.rounds).items():
-            median, low, high = statistics.median(seconds), min(seconds), max(seconds)
-            print(f"{name}: {median:.2f} s ({low:.2f}-{high:.2f})")
+            print(f"{name}: {spread(seconds, 2)} s")
     sizes = sorted({read_photo(path).samples.shape[:2] for path in paths})
     programs = inference._compile.cache_info().misses
     print(f"{len(paths)} photos of {len(sizes)} sizes, {programs} compilations")

@@ -13,7 +13,6 @@ import datetime
 import json
 import math
 import os
-import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from skimage.color import rgb2ycbcr  # noqa: E402
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
+from timing import in_turns, spread  # noqa: E402
 
 from lnln_jax.evaluate import _compiled_metrics  # noqa: E402
 from lnln_jax.metrics import psnr, ssim  # noqa: E402
@@ -80,16 +80,8 @@ def gather_resize(image: np.ndarray, scale: float) -> np.ndarray:
     return image
 
 
-def take_turns(sides: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each side in each round, after a round that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds + 1):
-        for name, function in sides.items():
-            start = time.perf_counter()
-            function()
-            if number:
-                times[name].append(1000 * (time.perf_counter() - start))
-    return times
+def milliseconds(sides: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    return {name: [1000 * t for t in taken] for name, taken in in_turns(sides, rounds).items()}
 
 
 def measure_metrics(size: int, rounds: int) -> list[dict[str, Any]]:
@@ -104,14 +96,14 @@ def measure_metrics(size: int, rounds: int) -> list[dict[str, Any]]:
             "scikit-image": lambda pair=pair: scikit_image(*pair),
         }
         title = f"PSNR and SSIM, {size}x{size}, {name}"
-        rows.append({"what": title, "ms": take_turns(sides, rounds)})
+        rows.append({"what": title, "ms": milliseconds(sides, rounds)})
     shapes = iter(range(rounds + 1))
 
     def compile_anew() -> None:
         _compiled_metrics((size, size - next(shapes), 3), "uint8", 0, "y")
 
     title = f"compilation of both, {size}x{size}"
-    rows.append({"what": title, "ms": take_turns({"ours": compile_anew}, rounds)})
+    rows.append({"what": title, "ms": milliseconds({"ours": compile_anew}, rounds)})
     return rows
 
 
@@ -134,7 +126,7 @@ def measure_resizing(width: int, height: int, rounds: int) -> list[dict[str, Any
             "Pillow": pillow,
         }
         title = f"imresize x{name}, {width}x{height}"
-        rows.append({"what": title, "ms": take_turns(sides, rounds)})
+        rows.append({"what": title, "ms": milliseconds(sides, rounds)})
     return rows
 
 
@@ -147,16 +139,12 @@ def to_markdown(results: dict[str, Any]) -> str:
     for row in results["rows"]:
         own, *others = row["ms"]
         for other in others or [None]:
-            cells = [row["what"], summary(row["ms"][own]), "", "", ""]
+            cells = [row["what"], spread(row["ms"][own], 1), "", "", ""]
             if other is not None:
                 ratio = np.median(row["ms"][other]) / np.median(row["ms"][own])
-                cells[2:] = [other, summary(row["ms"][other]), f"{ratio:.2f}x"]
+                cells[2:] = [other, spread(row["ms"][other], 1), f"{ratio:.2f}x"]
             text += f"| {' | '.join(cells)} |\n"
     return text + NOTES
-
-
-def summary(times: list[float]) -> str:
-    return f"{np.median(times):.1f} ({min(times):.1f}-{max(times):.1f})"
 
 
 def processor() -> str:

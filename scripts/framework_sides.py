@@ -5,6 +5,7 @@ no framework's threads wait beside the other's. PyTorch's networks and training 
 the tests compare with (tests/torch_reference).
 """
 
+import abc
 import contextlib
 import ctypes
 import gc
@@ -58,20 +59,20 @@ class Variant:
     huge_pages: bool = True  # what `lnln` asks of glibc, for PyTorch too
 
 
-class Side:
+class Side(abc.ABC):
     """A network with its training state and batches on the device; `run` is all that differs."""
 
+    @abc.abstractmethod
     def run(self, kind: Kind, calls: int, batch: int = 0) -> Any:
         """Calls and waits for the last result: the framework's own output, or loss."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def output(self) -> np.ndarray:
         """What the forward pass makes of the first batch, float32 `B H W C`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def parameters(self) -> dict[str, np.ndarray]:
         """Arrays by PyTorch's keys; PyTorch gives the trainable ones alone."""
-        raise NotImplementedError
 
     def peak_memory(self, kind: Kind) -> float | None:
         """MiB; on a CPU how far the resident memory rises in a warm call.
