@@ -3,15 +3,18 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from lnln_jax import export_command, prepare_command
+from lnln_jax import export_command, prepare_command, replay_command
 from lnln_jax.cli_options import (
     MODEL_HELP,
     NETWORK_HELP,
     add_degradation,
+    add_distributed,
     add_target_options,
+    connect,
     degradation,
     natural,
     positive,
@@ -21,11 +24,15 @@ from lnln_jax.huge_pages import restart_with_huge_pages
 from lnln_jax.version import __version__
 
 
+STOPPED = 75  # EX_TEMPFAIL: try again
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-      The exit status: 0, 1 for a failure, 130 for Ctrl-C. A wrong call exits with 2.
+      The exit status: 0, 1 for a failure, 75 for a training that a signal has stopped and that the
+      same command goes on with, 130 for Ctrl-C elsewhere. A wrong call exits with 2.
     """
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
@@ -35,6 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if arguments is None and args.run in (_train, _evaluate, _upscale):
         restart_with_huge_pages()
+    if not getattr(args, "distributed", False):
+        return _run(args)
+    try:
+        status = _run(args)
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    if status not in (0, STOPPED):
+        from lnln_jax.distributed import leave
+
+        leave(status)
+    return status
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Runs the command of parsed arguments; what it fails with becomes a line."""
     try:
         status = args.run(args)
         sys.stdout.flush()
@@ -70,8 +93,24 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--output", type=Path, help="folder of the run (default: runs/ and the config's name)"
     )
+    train.add_argument(
+        "--allow-config-change",
+        action="store_true",
+        help="go on with a run under settings that change its results",
+    )
+    train.add_argument(
+        "--profile",
+        type=positive,
+        nargs="?",
+        const=10,
+        default=0,
+        metavar="steps",
+        help="trace so many steps (default: 10) into profile/, for TensorBoard, XProf or Perfetto",
+    )
+    add_distributed(train)
     train.set_defaults(run=_train)
 
+    replay_command.add_parser(commands)
     prepare_command.add_parser(commands)
 
     evaluate = commands.add_parser(
@@ -140,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         help="compare this image in figure.png and figure.html there; may be repeated, and "
         "Set14/barbara tells sets apart",
     )
+    add_distributed(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     models = commands.add_parser(
@@ -186,17 +226,25 @@ def _parser() -> argparse.ArgumentParser:
 def _train(args: argparse.Namespace) -> int:
     from lnln_jax.compilation_cache import enable_compilation_cache
     from lnln_jax.config import load_config
+    from lnln_jax.distributed import is_primary
     from lnln_jax.train import train
 
-    enable_compilation_cache()
     config = load_config(args.config, args.overrides)
+    connect(args)
+    enable_compilation_cache()
     folder = args.output or Path("runs") / args.config.stem
-    outcome = train(config, folder)
-    if outcome.stopped:
-        print(f"stopped at step {outcome.step}; the same command goes on from there")
-    else:
-        print(f"trained {outcome.step} steps; the run is in {folder}")
-    return 0
+    outcome = train(
+        config,
+        folder,
+        allow_config_change=args.allow_config_change,
+        profile_steps=args.profile,
+    )
+    if is_primary():
+        if outcome.stopped:
+            print(f"stopped at step {outcome.step}; the same command goes on from there")
+        else:
+            print(f"trained {outcome.step} steps; the run is in {folder}")
+    return STOPPED if outcome.stopped else 0
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -204,6 +252,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from lnln_jax.evaluate_command import run
     from lnln_jax.protocol import Protocol
 
+    connect(args)
     enable_compilation_cache()
     run(
         args.models,

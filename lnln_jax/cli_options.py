@@ -19,6 +19,42 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
 
 
+def add_distributed(parser: argparse.ArgumentParser) -> None:
+    """Adds what joins several processes; see `lnln_jax.distributed.connect`."""
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="work with the other processes of this job (Slurm, Open MPI, Kubernetes, Cloud TPU, "
+        "or the next three)",
+    )
+    parser.add_argument(
+        "--coordinator", metavar="host:port", help="of process 0 (or JAX_COORDINATOR_ADDRESS)"
+    )
+    parser.add_argument(
+        "--num-processes", type=positive, metavar="N", help="of all (or JAX_NUM_PROCESSES)"
+    )
+    parser.add_argument(
+        "--process-id", type=natural, metavar="N", help="of this one, from 0 (or JAX_PROCESS_ID)"
+    )
+
+
+def connect(args: argparse.Namespace) -> None:
+    """Does what the options of `add_distributed` say.
+
+    Raises:
+      ValueError: some of them are given without `--distributed`; or as `distributed.connect`.
+    """
+    numbers = (args.coordinator, args.num_processes, args.process_id)
+    if args.distributed:
+        from lnln_jax.distributed import connect
+
+        connect(*numbers)
+    elif numbers != (None, None, None):
+        raise ValueError(
+            "--coordinator, --num-processes and --process-id belong to --distributed; add it"
+        )
+
+
 def natural(text: str) -> int:
     """A whole number of at least 0."""
     if not text.isdecimal():

@@ -19,6 +19,7 @@ from lnln_jax.config_values import check_types, parse
 from lnln_jax.models import MODELS, create_model, model_options, resolve
 
 Placement = Literal["auto", "host", "device"]
+Parallel = Literal["auto", "fsdp", "pmap"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class OptimizerConfig:
     decay_every_epochs: int = 200
     steps_per_epoch: int = 1000
     clip_norm: float = 0.0  # global norm to which gradients are clipped; 0: they are not
+    skip_nonfinite: int = 0  # steps in a row that may be skipped for NaN or infinite gradients
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ class TrainConfig:
     loss: Literal["l1", "l2"] = "l1"  # see state.training_loss
     steps: int = 1_000_000
     steps_per_call: int = 100  # at most, where images are on the device
+    parallel: Parallel = "auto"  # how several devices train together; see lnln_jax.parallel
+    devices: int = 0  # how many of this machine's train; 0: all, of all processes
+    batch_norm: Literal["global", "local"] = "global"  # statistics of the batch, or of a device's
+    accumulate: int = 1  # parts of the batch that each device goes through one after the other
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters: float32
     ema_decay: float = 0.0  # of the averaged weights that are evaluated; 0: no averaging
@@ -101,6 +107,7 @@ class TrainConfig:
     keep_checkpoints: int = 3  # the latest ones; the best is kept besides
     validate_every: int = 1000
     sample_every: int = 10_000  # a picture of a validation image; 0: none
+    spike_factor: float = 10.0  # a loss so many times the median of those before is told; 0: none
 
     def __post_init__(self) -> None:
         """Checks what can be known before any data is read.
@@ -122,6 +129,7 @@ class TrainConfig:
             "checkpoint_every": self.checkpoint_every,
             "keep_checkpoints": self.keep_checkpoints,
             "steps_per_call": self.steps_per_call,
+            "accumulate": self.accumulate,
             "validate_every": self.validate_every,
             "data.lr_patch_size": self.data.lr_patch_size,
             "data.batch_size": self.data.batch_size,
@@ -138,6 +146,8 @@ class TrainConfig:
             "data.num_workers": self.data.num_workers,
             "data.dead_leaves": self.data.dead_leaves,
             "data.validation_images": self.data.validation_images,
+            "optimizer.skip_nonfinite": self.optimizer.skip_nonfinite,
+            "devices": self.devices,
             "seed": self.seed,
         }
         for key, value in whole.items():
@@ -151,6 +161,15 @@ class TrainConfig:
         for key in ("b1", "b2", "momentum", "weight_decay"):
             if not 0 <= (value := getattr(self.optimizer, key)) < 1:
                 raise ValueError(f"optimizer.{key} is {value}; it must be at least 0 and below 1")
+        if self.spike_factor and not self.spike_factor > 1:
+            raise ValueError(
+                f"spike_factor is {self.spike_factor}; it must be larger than 1, or 0 for none"
+            )
+        if self.parallel == "pmap" and self.data.placement == "device":
+            raise ValueError(
+                "data.placement is device, which parallel=pmap does not know; set "
+                "data.placement=host, or parallel=auto"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
         if self.optimizer.weight_decay and self.optimizer.name != "sgd":

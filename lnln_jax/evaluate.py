@@ -8,6 +8,7 @@ The bicubic rows of published tables follow another convention, that of SRCNN's 
 Manga109: `published_bicubic`.
 """
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ import jax
 import numpy as np
 
 from lnln_jax.benchmarks import Benchmark, BenchmarkImage
+from lnln_jax.distributed import gather
 from lnln_jax.image import rgb_to_y, to_uint8
 from lnln_jax.inference import Resolver
 from lnln_jax.metrics import psnr, ssim
@@ -111,12 +113,15 @@ def evaluate(
 ) -> list[Result]:
     """Runs models over a benchmark, whose images are all read before and held meanwhile.
 
+    Several processes (`lnln_jax.distributed`) share the images, and all of them get the results.
+
     Args:
       models: of the benchmark's scale. Where two have one name, the second is called `name#2`.
       benchmark: from `open_benchmark`.
       protocol: how to measure; None for the published protocol.
       self_ensemble: average each result over the eight symmetries.
-      done: called with the model's name, the image and its SR (uint8 `H W 3`) after each.
+      done: called with the model's name, the image and its SR (uint8 `H W 3`) after each that this
+        process enlarges.
       progress: called with what is going to be done; what it returns is called with how many of
         how many images are done (`reporting.progress_of`).
 
@@ -135,20 +140,22 @@ def evaluate(
                 f"open it with scale={model.scale}"
             )
     images = list(benchmark.images(protocol.border))
+    mine = images[jax.process_index() :: jax.process_count()]
     results = []
     names = distinct_names([model.name for model in models])
     for model, name in zip(models, names, strict=True):
         show = progress(f"{benchmark.name} x{benchmark.scale}, {name}") if progress else None
         scores: list[Score] = []
         peak = 0
-        for image in images:
+        for image in mine:
             score, sr, memory = _score(model, image, protocol, self_ensemble, first=not scores)
             scores.append(score)
             peak = max(peak, memory)
             if done is not None:
                 done(name, image, sr)
             if show is not None:
-                show(len(scores), len(benchmark))
+                show(len(scores), len(mine))
+        scores, peak = _of_all_processes(scores, peak, [image.name for image in images])
         results.append(
             Result(
                 model=name,
@@ -256,6 +263,23 @@ def _score(
     values, metrics_seconds = _measure(image.name, sr, image.hr, shave, protocol.channel)
     score = Score(image.name, *values, end - compiled, compiled - start, metrics_seconds)
     return score, to_uint8(sr), memory
+
+
+def _of_all_processes(
+    scores: list[Score], peak: int, names: Sequence[str]
+) -> tuple[list[Score], int]:
+    """The scores of all images in their order, and the largest peak, from all processes."""
+    count = jax.process_count()
+    if count == 1:
+        return scores, peak
+    most = -(-len(names) // count)
+    rows = np.zeros((most, 5))
+    for row, score in zip(rows, scores, strict=False):
+        row[:] = dataclasses.astuple(score)[1:]
+    gathered = gather([peak, *rows.ravel()])
+    table = gathered[:, 1:].reshape(count, most, 5)
+    everyone = [Score(name, *table[i % count, i // count].tolist()) for i, name in enumerate(names)]
+    return everyone, int(gathered[:, 0].max())
 
 
 def _measure(

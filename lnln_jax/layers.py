@@ -159,11 +159,13 @@ class BatchNorm(nn.Module):
 
     `momentum` is the share that a running statistic keeps, so 0.9 is PyTorch's 0.1. The running
     variance is the unbiased one, as in PyTorch and unlike `flax.linen.BatchNorm`: weights that go
-    from one framework to the other mean the same.
+    from one framework to the other mean the same. `axis_name` names the devices over whose parts of
+    the batch the statistics are taken; None: each device has a batch of its own.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(
@@ -185,10 +187,10 @@ class BatchNorm(nn.Module):
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
             image_means = x.astype(jnp.float32).mean((1, 2))
             return Normalization(running_mean.value - offset, factor, bias, image_means)
-        image_means, var = moments(x)
-        mean = image_means.mean(0)
+        axis_name = None if self.is_initializing() else self.axis_name
+        image_means, mean, var = moments(x, axis_name)
         if not self.is_initializing():
-            count = x.size // x.shape[-1]
+            count = x.size // x.shape[-1] * (lax.axis_size(axis_name) if axis_name else 1)
             unbiased = var * (count / max(count - 1, 1))
             for running, new in ((running_mean, mean + offset), (running_var, unbiased)):
                 new = lax.stop_gradient(new)

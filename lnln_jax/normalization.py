@@ -5,6 +5,9 @@ feature map once, and `normalize`, a multiply-add per pixel. What lies between t
 as long as the channels are many, and is left to JAX's own gradients.
 """
 
+from functools import partial
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -13,23 +16,35 @@ from jax.ad_checkpoint import checkpoint_name
 from lnln_jax.ops import ROWS, materialize, sums_over_pixels, sums_over_rows
 
 
-@jax.custom_vjp
-def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mean of each image and the variance of the whole batch, for each channel.
+class Moments(NamedTuple):
+    """What batch normalisation needs to know of a feature map `B H W C`; all float32.
+
+    Attributes:
+      image_means: `B C`, the mean of each image.
+      mean: `C`, of the whole batch.
+      var: `C`, biased, of the whole batch.
+    """
+
+    image_means: jax.Array
+    mean: jax.Array
+    var: jax.Array
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
+    """The means of each image, and the mean and variance of the whole batch, for each channel.
 
     Args:
       x: `B H W C`, float32 or bfloat16.
-
-    Returns:
-      The means `B C` and the biased variance `C`, which lies around the mean of the means; float32.
+      axis_name: of the devices (under `jax.shard_map` or `jax.pmap`) that have the parts of the
+        batch, all of one size; None: `x` is all of it.
     """
-    return _moments_forward(x)[0]
+    return _moments_forward(x, axis_name)[0]
 
 
-_Moments = tuple[jax.Array, jax.Array]
-
-
-def _moments_forward(x: jax.Array) -> tuple[_Moments, tuple[jax.Array, jax.Array]]:
+def _moments_forward(
+    x: jax.Array, axis_name: str | None
+) -> tuple[Moments, tuple[jax.Array, jax.Array]]:
     """By the law of total variance over groups of rows: squares are of small numbers alone.
 
     One pass over the image adds up, for each column of a group, the differences from its first row
@@ -45,19 +60,30 @@ def _moments_forward(x: jax.Array) -> tuple[_Moments, tuple[jax.Array, jax.Array
     inside = (square - mean * mean).mean((0, 1, 2))
     mean = lax.optimization_barrier(first + mean)
     means = checkpoint_name(mean.mean((1, 2)), "batch_statistics")
-    centre = means.mean(0)
-    var = inside + jnp.square(mean - centre).mean((0, 1, 2))
-    return (means, checkpoint_name(var, "batch_statistics")), (x, centre)
+    centre = _mean_over(axis_name, means.mean(0))
+    if axis_name is not None:
+        centre = checkpoint_name(centre, "batch_statistics")
+    var = _mean_over(axis_name, inside + jnp.square(mean - centre).mean((0, 1, 2)))
+    return Moments(means, centre, checkpoint_name(var, "batch_statistics")), (x, centre)
 
 
-def _moments_backward(saved: tuple[jax.Array, jax.Array], grads: _Moments) -> tuple[jax.Array]:
+def _moments_backward(
+    axis_name: str | None, saved: tuple[jax.Array, jax.Array], grads: Moments
+) -> tuple[jax.Array]:
     x, centre = saved
-    grad_means, grad_var = grads
-    pixels = x.shape[1] * x.shape[2]
-    slope = grad_var * (2 / (len(x) * pixels))
-    rows = materialize(jnp.concatenate([slope[None], grad_means / pixels - slope * centre]))
+    batch, pixels = len(x), x.shape[1] * x.shape[2]
+    # Every device's loss depends on the statistics of all: their gradients are summed, and the
+    # share of one of n devices in a mean is 1 / n.
+    grad_mean, grad_var = _mean_over(axis_name, jnp.stack([grads.mean, grads.var]))
+    slope = grad_var * (2 / (batch * pixels))
+    shift = (grads.image_means + grad_mean / batch) / pixels - slope * centre
+    rows = materialize(jnp.concatenate([slope[None], shift]))
     grad_x = x.astype(jnp.float32) * rows[0] + rows[1:, None, None]
     return (grad_x.astype(x.dtype),)
+
+
+def _mean_over(axis_name: str | None, x: jax.Array) -> jax.Array:
+    return x if axis_name is None else lax.pmean(x, axis_name)
 
 
 moments.defvjp(_moments_forward, _moments_backward)

@@ -22,7 +22,8 @@ def halving_schedule(config: OptimizerConfig) -> optax.Schedule:
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """Adam or SGD on the halving schedule, after clipping to `clip_norm` where that is not 0.
 
-    SGD is PyTorch's: the weight decay is added to the clipped gradient, before the momentum.
+    SGD is PyTorch's: the weight decay is added to the clipped gradient, before the momentum. Where
+    `skip_nonfinite` is not 0, steps whose gradients are not finite are rejected and counted.
     """
     rate = halving_schedule(config)
     if config.name == "adam":
@@ -33,4 +34,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
             steps.insert(0, optax.add_decayed_weights(config.weight_decay))
     if config.clip_norm:
         steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    return optax.chain(*steps)
+    optimizer = optax.chain(*steps)
+    if config.skip_nonfinite:
+        return optax.apply_if_finite(optimizer, config.skip_nonfinite)
+    return optimizer

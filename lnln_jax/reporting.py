@@ -10,16 +10,22 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from lnln_jax.distributed import is_primary
+
 
 class RunReport:
     """Writes a run's metrics to `metrics.jsonl`, `tensorboard/` and the terminal.
 
     A run that resumes at `step` drops what was written of later steps, so that each step
-    is written once. A stop between two reports adds one, and parts their average in two.
+    is written once. A stop between two reports adds one, and parts their average in two. Of several
+    processes, only the first writes.
     """
 
     def __init__(self, folder: Path, *, step: int, total_steps: int) -> None:
         """Opens the files of the run in `folder`."""
+        self._writes = is_primary()
+        if not self._writes:
+            return
         self._lines = (folder / "metrics.jsonl").open("a+", buffering=1)
         _drop_later_lines(self._lines, step)
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
@@ -31,13 +37,16 @@ class RunReport:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._writes:
+            return
         self._bar.close()
         self._lines.close()
         self._events.close()
 
     def advance(self, steps: int) -> None:
         """Counts steps on the progress bar."""
-        self._bar.update(steps)
+        if self._writes:
+            self._bar.update(steps)
 
     def write(self, step: int, metrics: dict[str, float], *, prefix: str) -> None:
         """Records scalars, as `prefix/name` in TensorBoard.
@@ -47,6 +56,8 @@ class RunReport:
           metrics: finite numbers.
           prefix: "train" or "validation".
         """
+        if not self._writes:
+            return
         line = {"step": step, **{f"{prefix}/{key}": value for key, value in metrics.items()}}
         self._lines.write(json.dumps(line) + "\n")
         for key, value in metrics.items():
@@ -57,9 +68,16 @@ class RunReport:
         else:
             self._bar.set_postfix_str(text)
 
+    def event(self, step: int, kind: str, text: str) -> None:
+        """Records something out of the ordinary at a step, as `{"step", kind: text}`."""
+        if self._writes:
+            self._lines.write(json.dumps({"step": step, kind: text}) + "\n")
+            tqdm.write(f"step {step:>7}  {kind}: {text}", file=sys.stderr)
+
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
         """Records a uint8 `H W 3` picture in TensorBoard."""
-        self._events.add_image(name, image, step, dataformats="HWC")
+        if self._writes:
+            self._events.add_image(name, image, step, dataformats="HWC")
 
 
 def progress_of(what: str) -> Callable[[int, int], None]:

@@ -1,7 +1,7 @@
 """The state of a training and the step that advances it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -78,40 +78,102 @@ def training_loss(
     return loss, dict(changed)
 
 
-def make_update(
-    module: nn.Module,
-    optimizer: optax.GradientTransformation,
-    *,
-    schedule: optax.Schedule,
-    ema_decay: float = 0.0,
-    loss: Literal["l1", "l2"] = "l1",
-) -> TrainStep:
-    """What a training step does; to be jitted, alone or among others.
+class Gradients(NamedTuple):
+    """What a batch says.
 
-    Returns:
-      A function of a state and a batch that returns the next state and the metrics `loss`
-      (before the update), `grad_norm` and `learning_rate`, float32 scalars on the device.
+    Attributes:
+      loss: float32 scalar.
+      statistics: the changed `{"batch_stats": ...}`, or `{}`.
+      params: the gradient of the loss, shaped as the parameters.
     """
 
-    def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        params = state.variables["params"]
-        rest = {key: value for key, value in state.variables.items() if key != "params"}
+    loss: jax.Array
+    statistics: Variables
+    params: Any
+
+
+GradientFunction = Callable[[Variables, Batch], Gradients]
+
+
+def make_gradients(
+    module: nn.Module, loss: Literal["l1", "l2"] = "l1", accumulate: int = 1
+) -> GradientFunction:
+    """What computes gradients; `loss` as in `training_loss`.
+
+    With `accumulate`, the batch is cut in so many equal parts that are gone through one after the
+    other, in the memory that one needs. The results are the means over the parts. So the gradients
+    are those of the whole batch but for batch normalisation, which takes its statistics over each
+    part; the running ones take in the mean of the parts' statistics.
+    """
+
+    def of_batch(variables: Variables, batch: Batch) -> Gradients:
+        rest = {key: value for key, value in variables.items() if key != "params"}
 
         def loss_of(params: Any) -> tuple[jax.Array, Variables]:
             return training_loss(module, {"params": params, **rest}, batch, loss)
 
-        (value, changed), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        (value, changed), grads = jax.value_and_grad(loss_of, has_aux=True)(variables["params"])
+        return Gradients(value, changed, grads)
+
+    def of_parts(variables: Variables, batch: Batch) -> Gradients:
+        parts = {key: x.reshape(accumulate, -1, *x.shape[1:]) for key, x in batch.items()}
+
+        def add(total: Gradients, part: Batch) -> tuple[Gradients, None]:
+            return jax.tree.map(jnp.add, total, of_batch(variables, part)), None
+
+        shapes = jax.eval_shape(of_batch, variables, {key: x[0] for key, x in parts.items()})
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        total, _ = jax.lax.scan(add, zeros, parts)
+        return jax.tree.map(lambda x: x / accumulate, total)
+
+    return of_batch if accumulate == 1 else of_parts
+
+
+def make_update(
+    gradients: GradientFunction,
+    optimizer: optax.GradientTransformation,
+    *,
+    schedule: optax.Schedule,
+    ema_decay: float = 0.0,
+) -> TrainStep:
+    """What a training step does; to be jitted, alone or among others.
+
+    With an optimizer of `optax.apply_if_finite`, a step whose gradients are not finite changes
+    neither parameters nor batch statistics nor the moving average.
+
+    Returns:
+      A function of a state and a batch that returns the next state and the metrics `loss`
+      (before the update), `grad_norm`, `learning_rate` and `skipped` (1 for such a step),
+      float32 scalars on the device.
+    """
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        params = state.variables["params"]
+        loss, statistics, grads = gradients(state.variables, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
-        variables = {**rest, **changed, "params": optax.apply_updates(params, updates)}
+        variables = {
+            **state.variables,
+            **statistics,
+            "params": optax.apply_updates(params, updates),
+        }
         ema = state.ema
         if ema is not None:
             # The decay grows to its value, so that the average soon forgets the first weights.
             decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
             ema = optax.incremental_update(variables, ema, 1 - decay)
+        skipped = jnp.zeros((), bool)
+        if isinstance(opt_state, optax.ApplyIfFiniteState):
+            skipped = ~opt_state.last_finite
+            variables, ema = jax.tree.map(
+                lambda old, new: jnp.where(skipped, old, new),
+                (state.variables, state.ema),
+                (variables, ema),
+            )
         metrics = {
-            "loss": value,
+            "loss": loss,
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            "skipped": skipped.astype(jnp.float32),
         }
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
 
@@ -119,10 +181,15 @@ def make_update(
 
 
 def make_train_step(
-    module: nn.Module, optimizer: optax.GradientTransformation, **options: Any
+    module: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    loss: Literal["l1", "l2"] = "l1",
+    **options: Any,
 ) -> TrainStep:
     """`make_update`, jitted; the step takes over (donates) the state that it is given."""
-    return jax.jit(make_update(module, optimizer, **options), donate_argnums=0)
+    update = make_update(make_gradients(module, loss), optimizer, **options)
+    return jax.jit(update, donate_argnums=0)
 
 
 def make_train_steps(

@@ -8,48 +8,30 @@ and arrives, bit for bit, where it would have arrived without the interruption.
 import json
 import sys
 import time
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 from lnln_jax.benchmarks import Benchmark
 from lnln_jax.checkpoint import RunCheckpoints, saved_config
-from lnln_jax.config import Placement, TrainConfig, build_module, differences, to_dict
+from lnln_jax.config import TrainConfig, to_dict
+from lnln_jax.distributed import is_primary
 from lnln_jax.evaluate import evaluate
+from lnln_jax.experiment import Experiment, open_experiment, placed
 from lnln_jax.inference import Bicubic, SuperResolver
-from lnln_jax.loading import load_weights
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.monitor import Monitor
 from lnln_jax.pace import Pace
-from lnln_jax.process import exclusive, stop_signals
+from lnln_jax.process import Stop, exclusive, stop_signals
+from lnln_jax.profiling import Profile, memory_in_use
 from lnln_jax.reporting import RunReport
 from lnln_jax.resize import imresize
-from lnln_jax.state import Metrics, Variables, create_state, initialize, make_update
-from lnln_jax.training_data import Feed, open_feed, open_sources, open_validation
-
-# Fields that a resumed run may change, since no step depends on them.
-FREE_FIELDS = frozenset(
-    {
-        "steps",
-        "log_every",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "validate_every",
-        "sample_every",
-        "steps_per_call",
-        "data.num_threads",
-        "data.num_workers",
-        "data.cache_share",
-        "data.data_dir",
-    }
-)
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient became NaN or infinite."""
+from lnln_jax.resuming import check_changes
+from lnln_jax.state import Metrics, TrainState
+from lnln_jax.training_data import open_validation
 
 
 @dataclass(frozen=True)
@@ -60,119 +42,123 @@ class Outcome:
     stopped: bool
 
 
-def train(config: TrainConfig, folder: Path) -> Outcome:
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    allow_config_change: bool = False,
+    profile_steps: int = 0,
+) -> Outcome:
     """Trains, or goes on training, in `folder`.
 
-    SIGTERM and SIGINT end the run after the current step, with a checkpoint.
+    SIGTERM and SIGINT end the run after the current step, with a checkpoint. Under
+    `lnln_jax.distributed` all processes call this together, with a folder that all of them see.
+
+    Args:
+      config: what to train.
+      folder: of the run.
+      allow_config_change: go on with settings under which it is another run.
+      profile_steps: how many steps to trace, at least, into `profile/`; 0: none.
 
     Raises:
-      ValueError: data or configuration that can't be used; nothing has been written then.
+      ValueError: data, configuration or a folder that can't be used; nothing has been written then.
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
-    if jax.process_count() > 1:
-        raise ValueError(
-            f"jax.distributed has {jax.process_count()} processes, but training runs in one; start "
-            "it without jax.distributed"
-        )
     saved = saved_config(folder / "checkpoints")
     if saved is not None:
         if config.data.placement == "auto":  # decided when the run began
-            config = _placed(config, saved.data.placement)
-        _check_same(saved, config, folder)
-
-    # Model, optimizer
-    module = build_module(config)
-    optimizer = make_optimizer(config.optimizer)
-    variables = initialize(module, config.seed)
-    if config.init_from and saved is None:
-        variables = _transfer(variables, Path(config.init_from), config)
-    update = make_update(
-        module,
-        optimizer,
-        schedule=halving_schedule(config.optimizer),
-        ema_decay=config.ema_decay,
-        loss=config.loss,
-    )
-
-    # Data
+            config = placed(config, saved.data.placement)
+        check_changes(saved, config, folder, allow=allow_config_change)
     benchmark = open_validation(config)
     if benchmark is not None:
         evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
-    sources = open_sources(config)
-    images, identity = sum(map(len, sources)), [source.identity for source in sources]
-    feed = open_feed(config, sources, update)
-    del sources  # on the device there may be a copy
-    config = _placed(config, feed.placement)
-
-    # State
-    state = create_state(variables, optimizer, ema=config.ema_decay > 0)
-    # Bound to its devices, as a restored state is: the step is then compiled to the same program.
-    state = jax.device_put(state, feed.sharding)
-
-    # Restore
+    experiment = open_experiment(config, resumed=saved is not None)
+    primary = is_primary()
     with (
-        exclusive(folder, "training"),
+        exclusive(folder, "training") if primary else nullcontext(),
         stop_signals("stopping after this step") as stop,
-        RunCheckpoints(folder / "checkpoints", config, images=identity) as checkpoints,
-        feed,
+        RunCheckpoints(
+            folder / "checkpoints", experiment.config, images=experiment.identity
+        ) as checkpoints,
+        experiment.feed as feed,
     ):
+        state = experiment.state
         if checkpoints.latest_step() is not None:
             state = checkpoints.restore(state, feed.stream)
-        (folder / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
-
-        # Loop
-        step = start = int(state.step)
-        _announce(config, state.variables["params"], images, feed, start)
-        pending: list[tuple[Metrics, int]] = []
-        pace = Pace(feed.most)
-        with RunReport(folder, step=start, total_steps=config.steps) as report:
-            while step < config.steps:
-                n = min(pace.steps, _to_next_event(step, config))
-                state, metrics = feed.run(state, n)
-                pending.append((metrics, n))
-                pace.sent(metrics, n)
-                if step == start:  # it was compiled before it ran
-                    jax.block_until_ready(metrics)
-                    clock, timed_from = time.perf_counter(), step + n
-                step += n
-                report.advance(n)
-                last = step == config.steps or stop.requested
-                validates = step % config.validate_every == 0 or step == config.steps
-                pictures = config.sample_every > 0 and step % config.sample_every == 0
-                saves = step % config.checkpoint_every == 0 or validates or last
-                if step % config.log_every == 0 or saves or pictures:
-                    pace.land()
-                    summary = _summarize(pending, step, checkpoints)
-                    elapsed = time.perf_counter() - clock
-                    if step > timed_from:
-                        patches = (step - timed_from) * config.data.batch_size
-                        summary["images_per_second"] = patches / elapsed
-                    report.write(step, summary, prefix="train")
-                    pending = []
-                scores: dict[str, float] = {}
-                if benchmark is not None and (validates or pictures):
-                    network = SuperResolver(
-                        config.model.name, config.model.scale, module, state.averaged
-                    )
-                    try:
-                        if validates:
-                            scores = _validate(network, benchmark, report, step)
-                        if pictures:
-                            _picture(network, benchmark, report, step, folder / "samples")
-                    except ValueError as error:  # the images are sound, so it is the weights
-                        raise _divergence(f"step {step}: {error}", checkpoints) from error
-                if saves:
-                    checkpoints.save(state, feed.stream, scores)
-                if not pending:
-                    clock, timed_from = time.perf_counter(), step
-                if last:
-                    break
-    return Outcome(int(state.step), stopped=int(state.step) < config.steps)
+        if primary:
+            text = json.dumps(to_dict(experiment.config), indent=2) + "\n"
+            (folder / "config.json").write_text(text)
+        return _loop(experiment, state, benchmark, checkpoints, stop, profile_steps)
 
 
-def _placed(config: TrainConfig, placement: Placement) -> TrainConfig:
-    """The configuration with the placement that "auto" stands for."""
-    return replace(config, data=replace(config.data, placement=placement))
+def _loop(
+    experiment: Experiment,
+    state: TrainState,
+    benchmark: Benchmark | None,
+    checkpoints: RunCheckpoints,
+    stop: Stop,
+    profile_steps: int,
+) -> Outcome:
+    """Takes the steps from a state to the last, or until a signal."""
+    config, feed, folder = experiment.config, experiment.feed, checkpoints.folder.parent
+    step = start = int(state.step)
+    _announce(experiment, state, start)
+    pending: list[tuple[Metrics, int]] = []
+    pace = Pace(feed.most)
+    profile = Profile(folder / "profile", profile_steps)
+    monitor = Monitor(
+        folder,
+        spike_factor=config.spike_factor,
+        skip_nonfinite=config.optimizer.skip_nonfinite,
+    )
+    with RunReport(folder, step=start, total_steps=config.steps) as report, profile:
+        while step < config.steps:
+            n = min(pace.steps, _to_next_event(step, config))
+            profile.before_call()
+            state, metrics = feed.run(state, n)
+            profile.after_call(metrics, n)
+            pending.append((metrics, n))
+            pace.sent(metrics, n)
+            if step == start:  # it was compiled before it ran
+                jax.block_until_ready(metrics)
+                clock, timed_from = time.perf_counter(), step + n
+            step += n
+            report.advance(n)
+            last = pace.stops(stop.requested) or step == config.steps
+            validates = step % config.validate_every == 0 or step == config.steps
+            pictures = config.sample_every > 0 and step % config.sample_every == 0
+            saves = step % config.checkpoint_every == 0 or validates or last
+            if step % config.log_every == 0 or saves or pictures:
+                pace.land()
+                summary = monitor.summarize(pending, step, report)
+                elapsed = time.perf_counter() - clock
+                if step > timed_from:
+                    patches = (step - timed_from) * config.data.batch_size
+                    summary["images_per_second"] = patches / elapsed
+                report.write(step, summary | memory_in_use(), prefix="train")
+                pending = []
+            scores: dict[str, float] = {}
+            if benchmark is not None and (validates or pictures):
+                network = SuperResolver(
+                    config.model.name,
+                    config.model.scale,
+                    experiment.module,
+                    experiment.layout.local(state.averaged),
+                )
+                try:
+                    if validates:
+                        scores = _validate(network, benchmark, report, step)
+                    if pictures and is_primary():
+                        _picture(network, benchmark, report, step, folder / "samples")
+                except ValueError as error:  # the images are sound, so it is the weights
+                    raise monitor.divergence(step, str(error)) from error
+            if saves:
+                checkpoints.save(state, feed.stream, scores)
+            if not pending:
+                clock, timed_from = time.perf_counter(), step
+            if last:
+                break
+    return Outcome(step, stopped=step < config.steps)
 
 
 def _to_next_event(step: int, config: TrainConfig) -> int:
@@ -182,83 +168,21 @@ def _to_next_event(step: int, config: TrainConfig) -> int:
     return min(config.steps - step, *(interval - step % interval for interval in intervals))
 
 
-def _announce(config: TrainConfig, params: Variables, images: int, feed: Feed, start: int) -> None:
+def _announce(experiment: Experiment, state: TrainState, start: int) -> None:
     """Says what is going to be trained, before the first step is compiled."""
-    size = sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6
+    if not is_primary():
+        return
+    config, devices = experiment.config, experiment.layout.devices
+    size = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"])) / 1e6
+    several = f"{len(devices)} x " if len(devices) > 1 else ""
+    processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     print(
-        f"{config.model.name} x{config.model.scale}, {size:.2f} M parameters; {images} images on "
-        f"the {feed.placement}; {jax.local_devices()[0].device_kind}; "
+        f"{config.model.name} x{config.model.scale}, {size:.2f} M parameters; "
+        f"{sum(n for _, n in experiment.sources)} images on the {experiment.feed.placement}; "
+        f"{several}{devices[0].device_kind}{processes}; "
         + (f"going on from step {start}" if start else f"{config.steps} steps"),
         file=sys.stderr,
     )
-
-
-def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variables:
-    """Fresh variables with those of a run or a file; of another scale, all but its tail."""
-    try:
-        other, trained, *_ = load_weights(source, default_scale=config.model.scale)
-    except ValueError as error:
-        raise ValueError(f"init_from: {error}; init_from= starts from random weights") from error
-    fresh = ("upsampler", "tail") if other.scale != config.model.scale else ()
-    merged = {
-        collection: {
-            name: new if name in fresh else trained.get(collection, {}).get(name)
-            for name, new in tree.items()
-        }
-        for collection, tree in variables.items()
-    }
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (variables, merged)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"init_from is {source}, a {other.name} with {other.options}; its "
-            f"parameters do not fit {config.model.name} with {dict(config.model.options)}"
-        )
-    return jax.tree.map(jnp.asarray, merged)
-
-
-def _check_same(saved: TrainConfig, config: TrainConfig, folder: Path) -> None:
-    """Refuses to go on with settings under which the run would not be the same run."""
-    changed = {k: v for k, v in differences(saved, config).items() if k not in FREE_FIELDS}
-    if changed:
-        listing = "; ".join(f"{key} was {old} and is {new}" for key, (old, new) in changed.items())
-        raise ValueError(
-            f"{folder} holds a run with another configuration: {listing}. Train in another folder, "
-            "or give the settings that it was started with"
-        )
-
-
-def _summarize(
-    pending: list[tuple[Metrics, int]], step: int, checkpoints: RunCheckpoints
-) -> dict[str, float]:
-    """The metrics since the last report: the mean loss, the rest of the last step.
-
-    Raises:
-      NonFiniteLossError: a loss or gradient is NaN or infinite.
-    """
-    calls = jax.device_get(pending)
-    rows = {key: np.concatenate([row[key][:n] for row, n in calls]) for key in calls[0][0]}
-    bad = ~(np.isfinite(rows["loss"]) & np.isfinite(rows["grad_norm"]))
-    if bad.any():
-        first = int(bad.argmax())
-        raise _divergence(
-            f"step {step - len(bad) + 1 + first}: the loss is {rows['loss'][first]} and the norm "
-            f"of its gradient {rows['grad_norm'][first]}",
-            checkpoints,
-        )
-    summary = {key: float(values[-1]) for key, values in rows.items()}
-    summary["loss"] = float(np.mean(rows["loss"]))
-    return summary
-
-
-def _divergence(problem: str, checkpoints: RunCheckpoints) -> NonFiniteLossError:
-    """What is wrong, and what to do about it."""
-    remedy = (
-        "Lower optimizer.learning_rate, set optimizer.clip_norm, or look for damaged training "
-        "images, and start again in another folder"
-    )
-    if checkpoints.latest_step() is not None:
-        remedy += f", from the best checkpoint of this one: init_from={checkpoints.folder}"
-    return NonFiniteLossError(f"{problem}. {remedy}")
 
 
 def _validate(

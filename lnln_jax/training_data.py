@@ -1,13 +1,13 @@
 """From a configuration to training: which images, where they lie, and how steps get batches."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from lnln_jax.benchmarks import Benchmark, open_benchmark
 from lnln_jax.config import DataConfig, Placement, TrainConfig
@@ -24,6 +24,8 @@ from lnln_jax.data import (
 from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.prepare import default_data_dir
 from lnln_jax.data.resident import Planner, ResidentImages, cut_patches, put_images, resident_bytes
+from lnln_jax.distributed import gather
+from lnln_jax.parallel import Layout, place
 from lnln_jax.reporting import progress_of
 from lnln_jax.state import Batch, Metrics, TrainState, TrainStep, make_train_steps
 
@@ -123,34 +125,38 @@ def open_sources(config: TrainConfig) -> list[Source]:
     return sources
 
 
-def choose_devices(
-    placement: Placement, needed: int, devices: list[jax.Device]
-) -> list[jax.Device]:
-    """The devices that are to hold the training images; none: they stay on the host.
+Residence = Literal["host", "each", "shared"]
+
+
+def choose_residence(placement: Placement, needed: int, devices: Sequence[jax.Device]) -> Residence:
+    """Where training images are held: on the host, whole on each device, or in shares.
 
     Args:
       placement: as the configuration has it.
-      needed: bytes of the images on the device.
-      devices: of this process.
+      needed: bytes of the images on a device.
+      devices: that train, of all processes.
 
     Raises:
       ValueError: placement is "device", and all devices together haven't the memory.
     """
     if placement == "host":
-        return []
-    room = [_memory(device) for device in devices]
+        return "host"
+    room = min(_memory(d) for d in devices if d.process_index == jax.process_index())
+    if jax.process_count() > 1:
+        room = min(gather([room]))[0]
     share = _SHARE if placement == "auto" else 1.0
-    if needed <= share * room[0]:
-        return devices[:1]
-    if len(devices) > 1 and needed <= share * min(room) * len(devices):
-        return devices
+    if needed <= share * room:
+        return "each"
+    if needed <= share * room * len(devices):
+        return "shared"
     if placement == "device":
         raise ValueError(
             f"data.placement is device, but the images take {needed / 2**30:.1f} GiB and "
-            f"{len(devices)} x {devices[0].device_kind} have {sum(room) / 2**30:.1f} GiB; set "
-            "data.placement=host, or build a data set with smaller or fewer sub-images"
+            f"{len(devices)} x {devices[0].device_kind} have "
+            f"{room * len(devices) / 2**30:.1f} GiB; set data.placement=host, or build a data set "
+            "with smaller or fewer sub-images"
         )
-    return []
+    return "host"
 
 
 def _memory(device: jax.Device) -> int:
@@ -192,13 +198,11 @@ class Feed(AbstractContextManager):
 
     Attributes:
       placement: where patches are cut.
-      sharding: of the training state.
       most: steps that one call can take.
       stream: what makes batches, or plans of them; its state is that of the data.
     """
 
     placement: Placement
-    sharding: Sharding
     most: int
     stream: Stream
 
@@ -220,24 +224,24 @@ class HostFeed(Feed):
     placement: Placement = "host"
     most = 1
 
-    def __init__(self, stream: Stream, update: TrainStep) -> None:
-        """Takes the stream of batches and what a step does."""
+    def __init__(self, stream: Stream, update: TrainStep, layout: Layout) -> None:
+        """Takes the stream of this process's rows of batches and what a step does."""
         self.stream = stream
-        self.sharding = SingleDeviceSharding(jax.local_devices()[0])
+        self._put = layout.put_rows
 
         def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
             state, metrics = update(state, batch)
             return state, {key: value[None] for key, value in metrics.items()}
 
-        self._step = jax.jit(step, donate_argnums=0)
+        self._step = layout.compile(step)
 
     def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
         """Takes the one step."""
-        return self._step(state, jax.device_put(next(self.stream), self.sharding))
+        return self._step(state, self._put(next(self.stream)))
 
 
 class DeviceFeed(Feed):
-    """Batches that are cut on the device, in a loop of steps."""
+    """Batches that are cut on the devices, in a loop of steps."""
 
     placement: Placement = "device"
 
@@ -246,6 +250,7 @@ class DeviceFeed(Feed):
         stream: Stream,
         images: ResidentImages,
         update: TrainStep,
+        layout: Layout,
         *,
         lr_patch_size: int,
         most: int,
@@ -254,22 +259,21 @@ class DeviceFeed(Feed):
         self.stream = stream
         self.most = most
         self._images = images
-        if images.mesh is None:
-            self.sharding = SingleDeviceSharding(next(iter(images.lr.devices())))
-        else:
-            self.sharding = NamedSharding(images.mesh, PartitionSpec())
+        self._sharding = layout.replicated
         self._steps = make_train_steps(
-            update, lambda images, plan: cut_patches(images, plan, lr_patch_size)
+            layout.keeping(update), lambda images, plan: cut_patches(images, plan, lr_patch_size)
         )
 
     def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
         """Takes n steps."""
         plans = [next(self.stream) for _ in range(n)]
         padded = np.stack(plans + plans[-1:] * (self.most - n))  # one shape, one program
-        return self._steps(state, self._images, jax.device_put(padded, self.sharding), np.int32(n))
+        return self._steps(state, self._images, place(padded, self._sharding), np.int32(n))
 
 
-def open_feed(config: TrainConfig, sources: list[Source], update: TrainStep) -> Feed:
+def open_feed(
+    config: TrainConfig, sources: list[Source], update: TrainStep, layout: Layout
+) -> Feed:
     """Puts training images where the configuration, or their size, wants them.
 
     Raises:
@@ -282,18 +286,26 @@ def open_feed(config: TrainConfig, sources: list[Source], update: TrainStep) -> 
         "seed": config.seed,
         "weights": data.weights or None,
     }
-    devices = choose_devices(data.placement, resident_bytes(sources), jax.local_devices())
-    if not devices:
+    placement = "host" if layout.kind == "pmap" else data.placement
+    residence = choose_residence(placement, resident_bytes(sources), layout.devices)
+    if residence == "host":
         stream = make_train_iterator(
-            sources, **options, num_threads=data.num_threads, num_workers=data.num_workers
+            sources,
+            **options,
+            num_threads=data.num_threads,
+            num_workers=data.num_workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
         )
-        return HostFeed(stream, update)
+        return HostFeed(stream, update, layout)
     sampler = make_sampler(sources, **options)  # before gigabytes are sent
-    images, shapes = put_images(sources, devices, progress_of("sending images to the device"))
+    progress = progress_of("sending images to the device")
+    images, shapes = put_images(sources, layout.devices, progress, shared=residence == "shared")
     return DeviceFeed(
         Stream(Planner(sampler, shapes, data.lr_patch_size)),
         images,
         update,
+        layout,
         lr_patch_size=data.lr_patch_size,
         most=config.steps_per_call,
     )

@@ -27,6 +27,7 @@ from jax.ad_checkpoint import checkpoint_name
 import lnln_jax.layers
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.models import create_model
+from lnln_jax.normalization import Moments
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.state import create_state, initialize, make_train_step
 
@@ -55,11 +56,10 @@ def shifted_depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.A
     return bias + sum(v * k for v, k in zip(views, kernel.reshape(9, -1), strict=True))
 
 
-def plain_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    means, var = (
-        checkpoint_name(v, "batch_statistics") for v in (x.mean((1, 2)), x.var((0, 1, 2)))
-    )
-    return means, var
+def plain_moments(x: jax.Array, axis_name: str | None = None) -> Moments:
+    assert axis_name is None
+    values = (x.mean((1, 2)), x.mean((0, 1, 2)), x.var((0, 1, 2)))
+    return Moments(*(checkpoint_name(value, "batch_statistics") for value in values))
 
 
 def plain_normalize(

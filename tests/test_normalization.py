@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lnln_jax.normalization import moments, normalize
+from lnln_jax.normalization import Moments, moments, normalize
 
 # Sums of some hundred float32 numbers: relative to the largest value, a few units of 2**-23.
 TOLERANCE = 2e-6
@@ -26,14 +26,13 @@ def assert_close(actual, expected, tolerance=TOLERANCE):
         assert difference <= tolerance * max(np.abs(b).max(), 1e-30)
 
 
-def in_both(function, plain, args, *cotangents):
+def in_both(function, plain, args, cotangent):
     """Values and gradients of `function` in float32 and of `plain` in float64."""
-    cotangents = cotangents if len(cotangents) > 1 else cotangents[0]
 
     def run(function, dtype):
-        args_, cotangents_ = jax.tree.map(lambda x: jnp.asarray(x, dtype), (args, cotangents))
+        args_, cotangent_ = jax.tree.map(lambda x: jnp.asarray(x, dtype), (args, cotangent))
         value, pullback = jax.vjp(function, *args_)
-        return jax.device_get((value, pullback(cotangents_)))
+        return jax.device_get((value, pullback(cotangent_)))
 
     with jax.numpy_dtype_promotion("strict"):
         ours = run(function, jnp.float32)
@@ -42,7 +41,7 @@ def in_both(function, plain, args, *cotangents):
 
 
 def plain_moments(x):
-    return x.mean((1, 2)), x.var((0, 1, 2))
+    return Moments(x.mean((1, 2)), x.mean((0, 1, 2)), x.var((0, 1, 2)))
 
 
 def plain_normalize(x, centre, scale, shift):
@@ -54,9 +53,9 @@ def plain_normalize(x, centre, scale, shift):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_moments(shape):
     batch, channels = shape[0], shape[-1]
-    x, grad_means, grad_var = draw(shape, (batch, channels), (channels,))
+    x, *grads = draw(shape, (batch, channels), (channels,), (channels,))
     x = 3 + 2 * x
-    ours, truth = in_both(moments, plain_moments, (x,), grad_means, grad_var)
+    ours, truth = in_both(moments, plain_moments, (x,), Moments(*grads))
     # The gradient is a difference of terms some ten times as large as itself.
     assert_close(ours[0], truth[0])
     assert_close(ours[1], truth[1], tolerance=1e-5)
@@ -68,9 +67,10 @@ def test_moments_do_not_cancel(slope):
     (x,) = draw((4, 48, 8, 2))
     x = 1000 + x + slope * np.arange(48)[:, None, None]
     x = x.astype(np.float32)
-    means, var = jax.jit(moments)(x)
-    np.testing.assert_allclose(means, x.astype(np.float64).mean((1, 2)), rtol=2e-7)
-    np.testing.assert_allclose(var, x.astype(np.float64).var((0, 1, 2)), rtol=2e-6)
+    actual, exact = jax.jit(moments)(x), plain_moments(x.astype(np.float64))
+    np.testing.assert_allclose(actual.image_means, exact.image_means, rtol=2e-7)
+    np.testing.assert_allclose(actual.mean, exact.mean, rtol=2e-7)
+    np.testing.assert_allclose(actual.var, exact.var, rtol=2e-6)
 
 
 @pytest.mark.parametrize("by_image", [False, True])
@@ -89,8 +89,8 @@ def test_batch_norm(shape):
     x, scale, bias, cotangent = draw(shape, (channels,), (channels,), shape)
 
     def ours(x, scale, bias):
-        means, var = moments(x)
-        return normalize(x, means.mean(0), scale * jax.lax.rsqrt(var + 1e-5), bias)
+        _, mean, var = moments(x)
+        return normalize(x, mean, scale * jax.lax.rsqrt(var + 1e-5), bias)
 
     def plain(x, scale, bias):
         var = x.var((0, 1, 2))

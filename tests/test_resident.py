@@ -15,7 +15,7 @@ from lnln_jax.data import PairSource, dead_leaves_pairs, make_train_iterator
 from lnln_jax.data.pipeline import Stream, make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images, resident_bytes
 from lnln_jax.models import create_model
-from lnln_jax.state import create_state, initialize, make_train_steps, make_update
+from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
 
 OPTIONS = {"lr_patch_size": 6, "batch_size": 8, "seed": 3}
 
@@ -68,7 +68,7 @@ def training():
     """What a step does, and a fresh state."""
     module = create_model("edsr", 2, n_resblocks=1, n_feats=8, res_scale=1.0)
     optimizer = optax.adam(1e-3)
-    update = make_update(module, optimizer, schedule=optax.constant_schedule(1e-3))
+    update = make_update(make_gradients(module), optimizer, schedule=optax.constant_schedule(1e-3))
 
     def fresh():
         state = create_state(initialize(module, 0), optimizer, ema=False)
@@ -131,7 +131,7 @@ from lnln_jax.data import dead_leaves_pairs, make_train_iterator
 from lnln_jax.data.pipeline import Stream, make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images
 from lnln_jax.models import create_model
-from lnln_jax.state import create_state, initialize, make_train_steps, make_update
+from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
 from jax.sharding import NamedSharding, PartitionSpec
 
 sources = [dead_leaves_pairs(5, size=(24, 40), scale=2, seed=0)]
@@ -140,10 +140,10 @@ host = make_train_iterator(sources, **options)
 expected = [next(host) for _ in range(3)]
 module = create_model("lnln", 2, n_resgroups=1, n_resblocks=1, n_feats=8, reduction=4)
 optimizer = optax.adam(1e-3)
-update = make_update(module, optimizer, schedule=optax.constant_schedule(1e-3))
+update = make_update(make_gradients(module), optimizer, schedule=optax.constant_schedule(1e-3))
 
-for count in (1, 3, 4):
-    images, shapes = put_images(sources, jax.devices()[:count])
+for count, shared in ((1, False), (2, False), (4, True)):
+    images, shapes = put_images(sources, jax.devices()[:count], shared=shared)
     stream = Stream(Planner(make_sampler(sources, **options), shapes, 6))
     plans = np.stack([next(stream) for _ in range(3)])
     cut = jax.jit(lambda images, plan: cut_patches(images, plan, 6))
@@ -160,7 +160,7 @@ for count in (1, 3, 4):
 """
 
 
-def test_images_shared_by_several_devices(tmp_path):
+def test_images_on_several_devices_whole_and_in_shares(tmp_path):
     script = tmp_path / "sharded.py"
     script.write_text(SHARDED)
     result = subprocess.run(
@@ -173,7 +173,7 @@ def test_images_shared_by_several_devices(tmp_path):
     assert result.returncode == 0, result.stderr
     one, *others = map(json.loads, result.stdout.splitlines())
     assert one["shares"] == [5 * 24 * 40 * 3]
-    for count, several in zip((3, 4), others, strict=True):  # three divide no batch of eight
-        assert several["shares"] == [2 * 24 * 40 * 3] * count
+    for several, images in zip(others, ([5, 5], [2, 2, 2, 2]), strict=True):
+        assert several["shares"] == [count * 24 * 40 * 3 for count in images]
         # The batch is divided among the devices, so sums have another order.
         np.testing.assert_allclose(several["loss"], one["loss"], rtol=1e-5)

@@ -34,12 +34,14 @@ class ResidentImages(struct.PyTreeNode):
     Attributes:
       lr: uint8 `N H W 3`.
       hr: uint8 `N H*scale W*scale 3`.
-      mesh: of the devices that share them along N; None: one device has them all.
+      mesh: of the devices that train; None: one.
+      shared: whether each of them has a share of the images, along N, and not all.
     """
 
     lr: jax.Array
     hr: jax.Array
     mesh: Mesh | None = struct.field(pytree_node=False)
+    shared: bool = struct.field(pytree_node=False, default=False)
 
 
 class Planner:
@@ -68,53 +70,65 @@ def put_images(
     sources: Sequence[Source],
     devices: Sequence[jax.Device],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    shared: bool = False,
 ) -> tuple[ResidentImages, np.ndarray]:
-    """Sends all images to a device, or an equal share of them to each of several.
+    """Sends all images to each device, or an equal share of them.
 
     Args:
       sources: of one scale.
-      devices: one or more of this process.
+      devices: one or more, of all processes; a process sends to its own.
       progress: called with (images sent, images in all).
+      shared: whether to send shares.
 
     Returns:
       The images, and the shapes of the LR images, int `N 2`.
     """
     count, (height, width) = sum(map(len, sources)), _largest(sources)
-    share = math.ceil(count / len(devices))
-    shapes = np.zeros((count, 2), np.int64)
-    pairs = _pairs(sources)
-    parts: list[tuple[jax.Array, ...]] = []
-    for number, device in enumerate(devices):
-        stacks = tuple(
+    share = math.ceil(count / len(devices)) if shared else count
+    local = [device for device in devices if device.process_index == jax.process_index()]
+    stacks = {
+        device: tuple(
             jnp.zeros((share, factor * height, factor * width, 3), jnp.uint8, device=device)
             for factor in (1, sources[0].scale)
         )
-        first, last = number * share, min(count, (number + 1) * share)
-        for start in range(first, last, chunk := max(1, _CHUNK // stacks[1][0].size)):
-            buffers = [np.zeros((chunk, *stack.shape[1:]), np.uint8) for stack in stacks]
-            for i in range(min(chunk, last - start)):
+        for device in local
+    }
+    shapes = np.zeros((count, 2), np.int64)
+    pairs = _pairs(sources)
+    chunk = max(1, _CHUNK // (3 * height * width * sources[0].scale ** 2))
+    for first in range(0, count, share):
+        owners = [devices[first // share]] if shared else local
+        last = min(count, first + share)
+        for start in range(first, last, chunk):
+            sent = min(chunk, last - start)
+            buffers = [
+                np.zeros((sent, factor * height, factor * width, 3), np.uint8)
+                for factor in (1, sources[0].scale)
+            ]
+            for i in range(sent):
                 pair = next(pairs)
                 shapes[start + i] = pair[0].shape[:2]
                 for buffer, image in zip(buffers, pair, strict=True):
                     buffer[i, : image.shape[0], : image.shape[1]] = image
-            sent = min(chunk, last - start)
-            stacks = tuple(
-                _fill(stack, jax.device_put(buffer[:sent], device), start - first)
-                for stack, buffer in zip(stacks, buffers, strict=True)
-            )
+            for device in owners:
+                if device in stacks:
+                    stacks[device] = tuple(
+                        _fill(stack, jax.device_put(buffer, device), start - first)
+                        for stack, buffer in zip(stacks[device], buffers, strict=True)
+                    )
             progress(start + sent, count)
-        parts.append(stacks)
     if len(devices) == 1:
-        return ResidentImages(lr=parts[0][0], hr=parts[0][1], mesh=None), shapes
+        lr, hr = stacks[devices[0]]
+        return ResidentImages(lr=lr, hr=hr, mesh=None), shapes
     mesh = Mesh(np.array(devices), (AXIS,))
-    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    sharding = NamedSharding(mesh, PartitionSpec(AXIS) if shared else PartitionSpec())
+    rows = share * len(devices) if shared else count
     lr, hr = (
-        jax.make_array_from_single_device_arrays(
-            (share * len(devices), *stacks[0].shape[1:]), sharding, list(stacks)
-        )
-        for stacks in zip(*parts, strict=True)
+        jax.make_array_from_single_device_arrays((rows, *parts[0].shape[1:]), sharding, list(parts))
+        for parts in zip(*stacks.values(), strict=True)
     )
-    return ResidentImages(lr=lr, hr=hr, mesh=mesh), shapes
+    return ResidentImages(lr=lr, hr=hr, mesh=mesh, shared=shared), shapes
 
 
 def cut_patches(images: ResidentImages, plan: jax.Array, lr_patch_size: int) -> dict[str, Any]:
@@ -122,40 +136,36 @@ def cut_patches(images: ResidentImages, plan: jax.Array, lr_patch_size: int) -> 
 
     Args:
       images: as `put_images` made them.
-      plan: integers `B 4`, of a `Planner`.
+      plan: integers `B 4`, of a `Planner`; B is a multiple of the number of devices.
       lr_patch_size: side p of the LR patches.
 
     Returns:
-      "lr", uint8 `B p p 3`, and "hr", uint8 `B p*scale p*scale 3`; divided among the devices that
-      share the images, where their number divides B.
+      "lr", uint8 `B p p 3`, and "hr", uint8 `B p*scale p*scale 3`, divided among the devices.
     """
+    cut = partial(_cut, size=lr_patch_size)
     if images.mesh is None:
-        return _cut(images.lr, images.hr, plan.astype(jnp.int32), lr_patch_size)
-    devices = images.mesh.size
-    divides = plan.shape[0] % devices == 0
+        return cut(images.lr, images.hr, plan.astype(jnp.int32))
+    by_rows, whole = PartitionSpec(AXIS), PartitionSpec()
+    if not images.shared:
+        return jax.shard_map(
+            cut, mesh=images.mesh, in_specs=(whole, whole, by_rows), out_specs=by_rows
+        )(images.lr, images.hr, plan.astype(jnp.int32))
 
     def cut_shared(lr: jax.Array, hr: jax.Array, plan: jax.Array) -> dict[str, jax.Array]:
-        plan = plan.astype(jnp.int32)
         local = plan[:, 0] - lax.axis_index(AXIS) * lr.shape[0]
         here = (local >= 0) & (local < lr.shape[0])
         plan = plan.at[:, 0].set(jnp.where(here, local, 0))
-        batch = _cut(lr, hr, plan, lr_patch_size)
-        batch = {key: patch * here[:, None, None, None] for key, patch in batch.items()}
         # One device has each patch, the others zeros: the sum is the patch.
-        if divides:
-            return {
-                key: lax.psum_scatter(patch, AXIS, scatter_dimension=0, tiled=True)
-                for key, patch in batch.items()
-            }
-        return lax.psum(batch, AXIS)
+        return {
+            key: lax.psum_scatter(
+                patch * here[:, None, None, None], AXIS, scatter_dimension=0, tiled=True
+            )
+            for key, patch in cut(lr, hr, plan).items()
+        }
 
-    shared = PartitionSpec(AXIS)
     return jax.shard_map(
-        cut_shared,
-        mesh=images.mesh,
-        in_specs=(shared, shared, PartitionSpec()),
-        out_specs=shared if divides else PartitionSpec(),
-    )(images.lr, images.hr, plan)
+        cut_shared, mesh=images.mesh, in_specs=(by_rows, by_rows, whole), out_specs=by_rows
+    )(images.lr, images.hr, plan.astype(jnp.int32))
 
 
 def _cut(lr: jax.Array, hr: jax.Array, plan: jax.Array, size: int) -> dict[str, jax.Array]:

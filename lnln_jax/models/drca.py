@@ -20,6 +20,7 @@ class DRCA(nn.Module):
       reduction: squeeze factor of the channel attention.
       unroll: blocks that the compiler lays out side by side; changes no result.
       normalize: False for a network whose batch normalisation `lnln_jax.folding` has folded away.
+      axis_name: of the devices that share a batch and its statistics (`layers.BatchNorm`).
       dtype: of the computation; parameters are float32.
     """
 
@@ -30,6 +31,7 @@ class DRCA(nn.Module):
     reduction: int = 16
     unroll: int = 1
     normalize: bool = True
+    axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -52,6 +54,7 @@ class DRCA(nn.Module):
             self.reduction,
             normalize=self.normalize,
             unroll=self.unroll,
+            axis_name=self.axis_name,
             dtype=self.dtype,
             name="body",
         )(head, train=train)

@@ -29,6 +29,7 @@ class LNLN(nn.Module):
       attention: implementation of the non-local module: "auto", "dense", "chunked" or "cudnn"
         (`lnln_jax.attention`); changes no result beyond rounding.
       normalize: False for a network whose batch normalisation `lnln_jax.folding` has folded away.
+      axis_name: of the devices that share a batch and its statistics (`layers.BatchNorm`).
       dtype: of the computation; parameters are float32.
     """
 
@@ -40,6 +41,7 @@ class LNLN(nn.Module):
     unroll: int = 1
     attention: str = "auto"
     normalize: bool = True
+    axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -68,6 +70,7 @@ class LNLN(nn.Module):
             separable=True,
             normalize=self.normalize,
             unroll=self.unroll,
+            axis_name=self.axis_name,
             dtype=self.dtype,
             name="body",
         )(non_local(head), train=train)

@@ -1,7 +1,8 @@
 """The densely connected residual groups of DRCA (Jang and Park, CVPRW 2019), which LNLN compresses.
 
 With `separable` the 3x3 convolutions are depthwise separable and a group is the paper's LRG.
-Without `normalize` there is no batch normalisation (`lnln_jax.folding`).
+Without `normalize` there is no batch normalisation (`lnln_jax.folding`); `axis_name` is that of
+`layers.BatchNorm`.
 
 All blocks of a group but the first are identical. Their parameters are stacked along a leading
 axis and a `lax.scan` runs over them, which compiles one block instead of 35. `unroll` only tells
@@ -31,6 +32,7 @@ class ResidualBlock(nn.Module):
     separable: bool = False
     project_skip: bool = False
     normalize: bool = True
+    axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -41,9 +43,10 @@ class ResidualBlock(nn.Module):
         if self.normalize:
             # The biases of the convolutions are left to the normalisations.
             y, bias = conv(self.features, split=True, dtype=self.dtype, name="conv_1")(x)
-            y = nn.relu(BatchNorm(name="norm_1")(y, bias, train=train).apply(y))
+            norm = BatchNorm(axis_name=self.axis_name, name="norm_1")(y, bias, train=train)
+            y = nn.relu(norm.apply(y))
             y, bias = conv(self.features, split=True, dtype=self.dtype, name="conv_2")(y)
-            norm = BatchNorm(name="norm_2")(y, bias, train=train)
+            norm = BatchNorm(axis_name=self.axis_name, name="norm_2")(y, bias, train=train)
             y = norm.apply(y, gate(norm.pooled))
         elif train:
             raise ValueError(
@@ -67,6 +70,7 @@ class ResidualGroup(nn.Module):
     separable: bool = False
     normalize: bool = True
     unroll: int = 1
+    axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -83,6 +87,7 @@ class ResidualGroup(nn.Module):
                 self.separable,
                 project_skip=project_skip,
                 normalize=self.normalize,
+                axis_name=self.axis_name,
                 dtype=self.dtype,
                 name=name,
             )
@@ -111,6 +116,7 @@ class DenseResidualGroups(nn.Module):
     separable: bool = False
     normalize: bool = True
     unroll: int = 1
+    axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -125,6 +131,7 @@ class DenseResidualGroups(nn.Module):
                 self.separable,
                 self.normalize,
                 self.unroll,
+                self.axis_name,
                 self.dtype,
                 name=f"group_{i}",
             )

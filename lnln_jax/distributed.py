@@ -1,0 +1,79 @@
+"""Several processes, on one machine or many, that work as one."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+HEARTBEAT_SECONDS = 30  # without a sign of life, a process counts as dead, and all others end
+
+
+def connect(
+    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Joins the other processes; before anything else that uses JAX's devices.
+
+    What is None comes from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`,
+    else from Slurm, Open MPI, Kubernetes (with the package `kubernetes`) or Cloud TPUs.
+
+    Args:
+      coordinator: "host:port" of process 0, the port free.
+      num_processes: of all.
+      process_id: of this one, from 0.
+
+    Raises:
+      ValueError: nothing says who the others are, or numbers that cannot be.
+      RuntimeError: they can't be reached.
+    """
+    if num_processes is None:
+        num_processes = _number("JAX_NUM_PROCESSES")
+    if process_id is None:
+        process_id = _number("JAX_PROCESS_ID")
+    try:
+        jax.distributed.initialize(
+            coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"--distributed finds no other processes ({str(error).rstrip('.')}); give "
+            "--coordinator, --num-processes and --process-id, or set JAX_COORDINATOR_ADDRESS, "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID; Slurm, Open MPI, Kubernetes and Cloud TPUs are "
+            "recognised by themselves"
+        ) from error
+
+
+def _number(variable: str) -> int | None:
+    text = os.environ.get(variable)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise ValueError(f"{variable} is {text!r}; it must be a whole number")
+    return int(text)
+
+
+def is_primary() -> bool:
+    """Whether this is the process that writes what is written once: number 0."""
+    return jax.process_index() == 0
+
+
+def gather(values: Sequence[float]) -> np.ndarray:
+    """The same numbers of all processes, float64 `P K`, bit for bit; all must call it together."""
+    mine = np.asarray(values, np.float64)
+    if jax.process_count() == 1:
+        return mine[None]
+    words = multihost_utils.process_allgather(mine.view(np.uint32))  # JAX would round float64
+    return np.ascontiguousarray(words).view(np.float64)
+
+
+def leave(status: int) -> None:
+    """Ends a process that failed, at once, so that the others notice and end too.
+
+    A normal exit would wait for them, and they for this one.
+    """
+    if jax.process_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

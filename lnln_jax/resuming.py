@@ -1,0 +1,57 @@
+"""Whether a training may go on with settings other than those that it was started with."""
+
+import sys
+from pathlib import Path
+
+from lnln_jax.config import TrainConfig, differences
+
+# Fields that a resumed run may change, since no step depends on them.
+FREE_FIELDS = frozenset(
+    {
+        "steps",
+        "log_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "validate_every",
+        "sample_every",
+        "spike_factor",
+        "steps_per_call",
+        "data.num_threads",
+        "data.num_workers",
+        "data.cache_share",
+        "data.data_dir",
+    }
+)
+# Those on which a step depends in rounding alone.
+ROUNDING_FIELDS = frozenset({"parallel", "devices"})
+
+
+def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allow: bool) -> None:
+    """Says what has changed since a run's newest checkpoint; refuses what makes it another run.
+
+    Args:
+      saved: the configuration of the checkpoint.
+      config: the one to go on with.
+      folder: of the run.
+      allow: to let everything pass (`--allow-config-change`).
+
+    Raises:
+      ValueError: results would differ, and `allow` is False.
+    """
+    changed = differences(saved, config)
+    listing = {key: f"{key} was {old} and is {new}" for key, (old, new) in changed.items()}
+    other = [text for key, text in listing.items() if key not in FREE_FIELDS | ROUNDING_FIELDS]
+    if other and not allow:
+        raise ValueError(
+            f"{folder} holds a run with another configuration: {'; '.join(other)}. Train in "
+            "another folder, give the settings that it was started with, or go on as another run "
+            "from here (--allow-config-change)"
+        )
+    for key, text in listing.items():
+        if key in FREE_FIELDS:
+            text += ", which changes no step"
+        elif key in ROUNDING_FIELDS:
+            text += ", which changes steps in rounding alone"
+        else:
+            text = f"warning: {text}; the run is another one from here on"
+        print(text, file=sys.stderr)
