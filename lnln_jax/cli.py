@@ -23,7 +23,6 @@ from lnln_jax.cli_options import (
 from lnln_jax.huge_pages import restart_with_huge_pages
 from lnln_jax.version import __version__
 
-
 STOPPED = 75  # EX_TEMPFAIL: try again
 
 
@@ -72,8 +71,18 @@ def _run(args: argparse.Namespace) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("LNLN_TRACEBACK"):
             raise
-        print(f"lnln: error: {error}", file=sys.stderr)
+        print(f"lnln: error: {_explained(error, args)}", file=sys.stderr)
         return 1
+
+
+def _explained(error: Exception, args: argparse.Namespace) -> str:
+    """The error, and what it means where it comes from what joins processes."""
+    if getattr(args, "distributed", False) and type(error).__name__ == "JaxRuntimeError":
+        return (
+            f"this process lost the others ({error}); one of them has most likely died, and its "
+            "own messages say why. Start all of them again: they go on from the newest checkpoint"
+        )
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
