@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import jax
 import numpy as np
 
 from lnln_jax.benchmarks import Benchmark, BenchmarkImage, open_benchmark
+from lnln_jax.distributed import is_primary
 from lnln_jax.evaluate import (
     SRCNN_BICUBIC,
     Result,
@@ -46,6 +48,8 @@ def run(
 ) -> list[Result]:
     """Evaluates models, prints a table for each benchmark and writes a report.
 
+    Several processes (`lnln_jax.distributed`) share the images; the first prints and writes.
+
     Args:
       sources: of models, for `load_model`; bicubic is always among them.
       folders: of benchmarks, for `open_benchmark`.
@@ -66,6 +70,12 @@ def run(
     """
     if output is None and (save_images or figures):
         raise ValueError("pictures need a folder; give --output")
+    if figures and jax.process_count() > 1:
+        raise ValueError(
+            f"figures compare results of one process, and there are {jax.process_count()}; leave "
+            "out --figure or --distributed"
+        )
+    say = print if is_primary() else _say_nothing
     protocol = protocol or Protocol()
     models = _load(sources, scale, res_scale)
     names = distinct_names([model.name for model in models])
@@ -76,7 +86,7 @@ def run(
         baselines = [_baseline(benchmark, protocol) for benchmark in benchmarks]
         for name, model in zip(names, models, strict=True):
             if name != model.name:
-                print(f"{name}: {named_sources[name]}")
+                say(f"{name}: {named_sources[name]}")
         results = []
         images = output / "images" if output is not None and save_images else None
         for benchmark, baseline in zip(benchmarks, baselines, strict=True):
@@ -89,15 +99,19 @@ def run(
                 progress=progress_of,
             )
             of_benchmark = [bicubic, *baseline, *networks]
-            print(format_table(of_benchmark), end="\n\n", flush=True)
+            say(format_table(of_benchmark), end="\n\n", flush=True)
             results += of_benchmark
         if protocol.is_published(models[0].scale):
-            print(CONVENTIONS)
+            say(CONVENTIONS)
 
-        if output is not None:
+        if output is not None and is_primary():
             _write_report(output, results, named_sources, panels)
             print(f"written to {output}")
     return results
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    pass
 
 
 def _load(sources: Sequence[str], scale: int | None, res_scale: float | None) -> list[Resolver]:

@@ -138,16 +138,14 @@ def _origin(
     samples: Samples, sources: list[tuple[str, int]], row: int, error: float
 ) -> dict[str, Any]:
     """Where a patch of a batch comes from."""
-    image = int(samples.image[row])
-    for name, count in sources:
-        if image < count:
-            break
-        image -= count
+    number = int(samples.image[row])
+    ends = np.cumsum([count for _, count in sources])
+    source = int(np.searchsorted(ends, number, side="right"))
     return {
         "row": row,
         "mean_absolute_error": float(error),
-        "source": name,
-        "image": image,
+        "source": sources[source][0],
+        "image": number - int(ends[source]) + sources[source][1],
         "symmetry": int(samples.symmetry[row]),
     }
 

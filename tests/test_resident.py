@@ -1,14 +1,12 @@
 """Tests of images on the device: the batches are the host's, bit for bit."""
 
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import optax
 import pytest
+from devices import run_on_devices
 from test_pipeline import coded_source
 
 from lnln_jax.data import PairSource, dead_leaves_pairs, make_train_iterator
@@ -161,17 +159,8 @@ for count, shared in ((1, False), (2, False), (4, True)):
 
 
 def test_images_on_several_devices_whole_and_in_shares(tmp_path):
-    script = tmp_path / "sharded.py"
-    script.write_text(SHARDED)
-    result = subprocess.run(
-        [sys.executable, "-W", "error", script],
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    one, *others = map(json.loads, result.stdout.splitlines())
+    output = run_on_devices(SHARDED, 4, tmp_path)
+    one, *others = map(json.loads, output.splitlines())
     assert one["shares"] == [5 * 24 * 40 * 3]
     for several, images in zip(others, ([5, 5], [2, 2, 2, 2]), strict=True):
         assert several["shares"] == [count * 24 * 40 * 3 for count in images]

@@ -26,15 +26,18 @@ from lnln_jax.data import Degradation, degrade
 from lnln_jax.data.prepare import prepare_folder
 from lnln_jax.data.sub_images import Cut
 from lnln_jax.image_files import read_rgb
+from lnln_jax.parallel import Layout
 from lnln_jax.train import Outcome, train
 from lnln_jax.training_data import (
     DeviceFeed,
     HostFeed,
-    choose_devices,
+    choose_residence,
     open_feed,
     open_sources,
     open_validation,
 )
+
+LAYOUT = Layout((jax.devices()[0],))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -83,7 +86,7 @@ def test_data_sets_folders_and_dead_leaves_in_one_training(data_sets, data_dir):
         "set5",
         "dead leaves",
     ]
-    with open_feed(config, sources, lambda state, batch: (state, {})) as feed:
+    with open_feed(config, sources, lambda state, batch: (state, {}), LAYOUT) as feed:
         images = feed.stream._make._sampler(0).image
     first = np.cumsum([0, *map(len, sources)])
     shares = np.histogram(images, first)[0] / 1000
@@ -161,28 +164,29 @@ class Memory:
 
     free: int
     device_kind: str = "accelerator"
+    process_index: int = 0
 
     def memory_stats(self):
         return {"bytes_limit": self.free + 100, "bytes_in_use": 100}
 
 
-def test_the_placement_by_size():
+def test_the_residence_by_size():
     one, four = [Memory(1000)], [Memory(1000)] * 4
-    assert choose_devices("auto", 500, four) == four[:1]
-    assert choose_devices("auto", 501, one) == []
-    assert choose_devices("auto", 501, four) == four
-    assert choose_devices("auto", 2001, four) == []
-    assert choose_devices("host", 1, four) == []
-    assert choose_devices("device", 1000, one) == one
-    assert choose_devices("device", 4000, four) == four
+    assert choose_residence("auto", 500, four) == "each"
+    assert choose_residence("auto", 501, one) == "host"
+    assert choose_residence("auto", 501, four) == "shared"
+    assert choose_residence("auto", 2001, four) == "host"
+    assert choose_residence("host", 1, four) == "host"
+    assert choose_residence("device", 1000, one) == "each"
+    assert choose_residence("device", 4000, four) == "shared"
     with pytest.raises(ValueError, match=r"data.placement is device, .* 4 x accelerator have"):
-        choose_devices("device", 4001, four)
+        choose_residence("device", 4001, four)
 
 
 def test_the_placement_of_a_configuration(data_sets):
     for placement, kind in (("auto", DeviceFeed), ("device", DeviceFeed), ("host", HostFeed)):
         config = configure(data_sets, f"data.placement={placement}")
-        feed = open_feed(config, open_sources(config), lambda state, batch: (state, {}))
+        feed = open_feed(config, open_sources(config), lambda state, batch: (state, {}), LAYOUT)
         assert type(feed) is kind
 
 
@@ -237,7 +241,7 @@ def test_ctrl_c_reaches_worker_processes_and_they_say_nothing(data_sets, tmp_pat
     for process in [*processes, run]:  # as a terminal sends it
         (process.send if process is run else process.send_signal)(signal.SIGINT)
     status, out, err = run.end()
-    assert status == 0, err
+    assert status == 75, err
     assert out.startswith("stopped at step ")
     assert "Traceback" not in err
     assert not psutil.wait_procs(processes, timeout=30)[1]
