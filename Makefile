@@ -23,7 +23,7 @@ demo: $(ready)
 
 test: lint $(ready_to_test)
 	@test "$(TORCH)" != 0 || echo "TORCH=0: the cross-checks against PyTorch are left out"
-	.venv/bin/python -m pytest $(PYTEST_OPTIONS)
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_OPTIONS)
 
 setup: $(ready_to_test)
 

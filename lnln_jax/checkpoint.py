@@ -6,12 +6,13 @@ optimizer   the optimizer's state
 data        the position of the data stream, as JSON
 config      the configuration, as JSON
 images      what identifies the training images, as JSON
+checksums   of the arrays, as JSON
 metrics     the validation's scores, as JSON; empty for a step without validation
 """
 
-import contextlib
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,22 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from lnln_jax.checkpoint_checks import (
+    DamagedCheckpointError,
+    check_fit,
+    check_space,
+    checksums,
+    damage_named,
+    verify,
+    writing,
+)
 from lnln_jax.config import TrainConfig, build_module, from_dict, to_dict
 from lnln_jax.data.pipeline import Stream
+from lnln_jax.distributed import gather, is_primary
 from lnln_jax.state import TrainState, Variables, initialize
 
 BEST_METRIC = "psnr_y"
+_ARRAYS = ("variables", "ema", "optimizer")
 
 
 def _score(metrics: Mapping[str, float] | None) -> float:
@@ -64,8 +76,18 @@ class RunCheckpoints:
       folder: where they lie.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, *, images: list[str]) -> None:
-        """Opens (and makes) the folder of a run on training images with the identities `images`."""
+    def __init__(
+        self, folder: Path, config: TrainConfig, *, images: list[str], other_images: bool = False
+    ) -> None:
+        """Opens (and makes) the folder of a run.
+
+        Args:
+          folder: see the class.
+          config: of the run.
+          images: the identities of its training images.
+          other_images: whether a checkpoint may come from other images.
+        """
+        self._other_images = other_images
         self.folder = folder
         self._images = images
         self._config = config
@@ -87,45 +109,133 @@ class RunCheckpoints:
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.ema)
-        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+        sums = {name: checksums(items[name].item) for name in _ARRAYS if name in items}
+        items["checksums"] = ocp.args.JsonSave(sums)
+        with writing(self.folder):
+            check_space(self.folder, [items[name].item for name in sums])
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
     def restore(self, state: TrainState, stream: Stream) -> TrainState:
         """Reads the newest checkpoint into a state like `state`, and moves the stream there.
 
+        One that is damaged is moved to `damaged_checkpoints/`, with a warning, and the one before
+        it is taken.
+
         Raises:
-          ValueError: it is damaged, or its run saw other images.
+          ValueError: all are damaged, or the newest is of another network or of other images.
         """
-        step = self._manager.latest_step()
-        items: dict[str, Any] = {
-            "images": ocp.args.JsonRestore(),
-            "variables": ocp.args.StandardRestore(_abstract(state.variables)),
-            "optimizer": ocp.args.StandardRestore(_abstract(state.opt_state)),
-            "data": ocp.args.JsonRestore(),
-        }
-        if state.ema is not None:
-            items["ema"] = ocp.args.StandardRestore(_abstract(state.ema))
-        with _damage_named(self.folder / str(step)):
-            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        if restored["images"] != {"identities": self._images}:
-            raise ValueError(
-                f"the training images are not those that the run in {self.folder.parent} was "
-                "started with; put them back, or train in another folder"
-            )
-        stream.set_state(restored["data"])
-        return TrainState(
-            step=jax.device_put(np.int32(step), state.step.sharding),
-            variables=restored["variables"],
-            opt_state=restored["optimizer"],
-            ema=restored["ema"] if state.ema is not None else None,
-        )
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            try:
+                restored = restore_step(
+                    self._manager, step, state, stream, self._images, self._other_images
+                )
+            except DamagedCheckpointError as error:
+                if following is None:
+                    raise
+                aside = self.folder.parent / "damaged_checkpoints"
+                print(
+                    f"warning: {error}. It has been moved to {aside}, and the run goes on from "
+                    f"step {following}",
+                    file=sys.stderr,
+                )
+                self._move(step, aside)
+                continue
+            return restored
+        raise ValueError(f"{self.folder} holds no checkpoint")
+
+    def _move(self, step: int, aside: Path) -> None:
+        """Puts a checkpoint out of Orbax's sight."""
+        if is_primary():
+            aside.mkdir(exist_ok=True)
+            number = sum(1 for _ in aside.glob(f"{step}*"))
+            (self.folder / str(step)).rename(aside / (f"{step}_{number}" if number else str(step)))
+        gather([step])  # all processes wait for it
+        self._manager.reload()
 
     def __enter__(self) -> "RunCheckpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
         """Waits until everything is written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            with writing(self.folder):
+                self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
+
+
+def restore_step(
+    manager: ocp.CheckpointManager,
+    step: int,
+    state: TrainState,
+    stream: Stream,
+    images: list[str],
+    other_images: bool = False,
+) -> TrainState:
+    """Reads one checkpoint; arguments and errors are those of `RunCheckpoints`."""
+    expected = {"variables": state.variables, "optimizer": state.opt_state}
+    if state.ema is not None:
+        expected["ema"] = state.ema
+    checkpoint = Path(manager.directory) / str(step)
+    for name in ("variables", "ema"):
+        if name in expected:
+            with damage_named(checkpoint):
+                saved = _shapes(checkpoint / name)
+            check_fit(saved, expected[name], checkpoint)
+    items: dict[str, Any] = {
+        name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in expected.items()
+    }
+    items |= {"images": ocp.args.JsonRestore(), "data": ocp.args.JsonRestore()}
+    with damage_named(checkpoint):
+        _read_config(manager, step)  # what is not whole in one part is not to be trusted
+        restored = manager.restore(step, args=ocp.args.Composite(**items))
+        _verify(manager, step, {name: restored[name] for name in expected})
+        stream_state = restored["data"]
+    if restored["images"] != {"identities": images}:
+        problem = f"the training images are not those that the run in {checkpoint.parents[1]} was "
+        if not other_images:
+            raise ValueError(
+                f"{problem}started with; put them back, train in another folder, or go on as "
+                "another run from here (--allow-config-change)"
+            )
+        print(f"warning: {problem}started with", file=sys.stderr)
+    stream.set_state(stream_state)
+    return TrainState(
+        step=jax.device_put(np.int32(step), state.step.sharding),
+        variables=restored["variables"],
+        opt_state=restored["optimizer"],
+        ema=restored["ema"] if state.ema is not None else None,
+    )
+
+
+def restore_before(
+    folder: Path, limit: int, state: TrainState, stream: Stream, images: list[str]
+) -> TrainState:
+    """Reads the newest checkpoint of a step below `limit`; nothing in the folder changes.
+
+    Where there is none, the state is returned as it is. Errors are those of `RunCheckpoints`.
+    """
+    steps = [step for step in saved_steps(folder) if step < limit]
+    if not steps:
+        return state
+    with _manager(folder, create=False) as manager:
+        return restore_step(manager, steps[-1], state, stream, images)
+
+
+def _shapes(item: Path) -> Any:
+    """The tree of shapes that the metadata of a saved tree have."""
+    return ocp.StandardCheckpointHandler().metadata(item.resolve()).tree
+
+
+def _verify(manager: ocp.CheckpointManager, step: int, trees: dict[str, Any]) -> None:
+    """Compares arrays with the checksums in their checkpoint; older ones have none."""
+    if not (Path(manager.directory) / str(step) / "checksums").is_dir():
+        return
+    args = ocp.args.Composite(checksums=ocp.args.JsonRestore())
+    sums = manager.restore(step, args=args)["checksums"]
+    for name, tree in trees.items():
+        verify(tree, sums.get(name, {}))
 
 
 def _read_config(manager: ocp.CheckpointManager, step: int | None) -> TrainConfig:
@@ -147,8 +257,15 @@ def saved_config(folder: Path) -> TrainConfig | None:
     steps = saved_steps(folder)
     if not steps:
         return None
-    with _damage_named(folder / str(steps[-1])), _manager(folder, create=False) as manager:
-        return _read_config(manager, steps[-1])
+    with _manager(folder, create=False) as manager:
+        for step in reversed(steps):
+            try:
+                with damage_named(folder / str(step)):
+                    return _read_config(manager, step)
+            except DamagedCheckpointError:
+                if step == steps[0]:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
@@ -172,27 +289,42 @@ def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
     steps = saved_steps(folder)
     if not steps or wanted not in (None, *steps):
         raise ValueError(f"{path} holds no checkpoint; give the folder of a training run")
-    with _damage_named(folder), _manager(folder, create=False) as manager:
-        step = wanted
-        if step is None:
-            step = max(steps, key=lambda step: (_score(manager.metrics(step)), step))
-        with _damage_named(folder / str(step)):
-            config = _read_config(manager, step)
-            item = "ema" if config.ema_decay else "variables"
-            args = ocp.args.Composite(**{item: ocp.args.StandardRestore(_expected(config))})
-            return config, manager.restore(step, args=args)[item], step
+    with _manager(folder, create=False) as manager:
+        if wanted is None:
+            order = sorted(steps, key=lambda step: (_score(_metrics(manager, step)), step))
+        else:
+            order = [wanted]
+        while order:
+            step = order.pop()
+            try:
+                return *_read_network(manager, step), step
+            except DamagedCheckpointError as error:
+                if not order:
+                    raise
+                print(f"warning: {error}. Step {order[-1]} is used", file=sys.stderr)
+    raise AssertionError("unreachable")
 
 
-@contextlib.contextmanager
-def _damage_named(checkpoint: Path) -> Iterator[None]:
-    """Turns the errors of a checkpoint that cannot be read into one that says which and why."""
+def _metrics(manager: ocp.CheckpointManager, step: int) -> Mapping[str, float] | None:
     try:
-        yield
-    except (KeyError, OSError, ValueError) as error:
-        raise ValueError(
-            f"the checkpoint {checkpoint} is damaged, or another version wrote it "
-            f"({str(error)[:200]}); remove it to use the one before it"
-        ) from error
+        return manager.metrics(step)
+    except (OSError, ValueError, KeyError):  # damaged: never the best
+        return None
+
+
+def _read_network(manager: ocp.CheckpointManager, step: int) -> tuple[TrainConfig, Variables]:
+    """The configuration and the variables to evaluate."""
+    checkpoint = Path(manager.directory) / str(step)
+    with damage_named(checkpoint):
+        config = _read_config(manager, step)
+        item = "ema" if config.ema_decay else "variables"
+        expected, saved = _expected(config), _shapes(checkpoint / item)
+    check_fit(saved, expected, checkpoint)
+    with damage_named(checkpoint):
+        args = ocp.args.Composite(**{item: ocp.args.StandardRestore(expected)})
+        variables = manager.restore(step, args=args)[item]
+        _verify(manager, step, {item: variables})
+    return config, variables
 
 
 def _expected(config: TrainConfig) -> Any:

@@ -80,6 +80,24 @@ def make_folder(folder: Path) -> None:
         pass  # only a trial tells: permission bits say nothing of read-only disks
 
 
+def check_folder(folder: Path) -> None:
+    """Checks, before anything is computed, that files may be written to a folder, made or not.
+
+    Raises:
+      ValueError: it is a file, or its disk or permissions forbid it.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        if not there.is_dir():
+            raise NotADirectoryError(0, "Not a directory")
+        with tempfile.TemporaryFile(dir=there):
+            pass  # only a trial tells: permission bits say nothing of read-only disks
+    except OSError as error:
+        raise ValueError(
+            f"{folder} cannot be written to ({error.strerror}); choose another --output"
+        ) from error
+
+
 def free_space(folder: Path) -> int:
     """Bytes that are free where a folder is, or is to be made."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

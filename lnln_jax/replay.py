@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lnln_jax.checkpoint import RunCheckpoints, saved_steps
+from lnln_jax.checkpoint import restore_before, saved_steps
+from lnln_jax.checkpoint_checks import named_arrays
 from lnln_jax.config import TrainConfig, from_dict
 from lnln_jax.data import make_train_iterator
 from lnln_jax.data.pipeline import make_sampler
@@ -49,15 +50,13 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
             f"{folder} is no training run ({error}); give a folder that `lnln train` made"
         ) from error
     output = output or folder / "replay" / f"{step:07d}"
-    earlier = [saved for saved in saved_steps(folder / "checkpoints") if saved < step]
-    experiment = open_experiment(config, resumed=bool(earlier))
+    checkpoints = folder / "checkpoints"
+    resumed = any(saved < step for saved in saved_steps(checkpoints))
+    experiment = open_experiment(config, resumed=resumed)
     with experiment.feed as feed:
-        state = experiment.state
-        if earlier:
-            with RunCheckpoints(
-                folder / "checkpoints", config, images=experiment.identity, writes=False
-            ) as checkpoints:
-                state = checkpoints.restore(state, feed.stream, step=earlier[-1])
+        state = restore_before(
+            checkpoints, step, experiment.state, feed.stream, experiment.identity
+        )
         before = start = int(state.step)
         while before < step - 1:
             n = min(feed.most, step - 1 - before)
@@ -90,7 +89,7 @@ def _look(
     samples = make_sampler(sources, **options)(step - 1)
 
     gradients = jax.jit(experiment.gradients)(state.variables, experiment.layout.put_rows(batch))
-    named = _named(gradients.params)
+    named = named_arrays(gradients.params)
     norms = {name: float(jnp.linalg.norm(grad.astype(jnp.float32))) for name, grad in named.items()}
     sr, losses = _apply(experiment, state, batch, config)
     order = np.argsort(-np.where(np.isfinite(losses), losses, np.inf), kind="stable")
@@ -123,15 +122,8 @@ def _apply(
     return sr, np.abs(sr - hr).mean((1, 2, 3), dtype=np.float64)
 
 
-def _named(tree: Any) -> dict[str, jax.Array]:
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
 def _not_finite(tree: Any) -> list[str]:
-    return [name for name, leaf in _named(tree).items() if not bool(jnp.isfinite(leaf).all())]
+    return [name for name, leaf in named_arrays(tree).items() if not bool(jnp.isfinite(leaf).all())]
 
 
 def _origin(

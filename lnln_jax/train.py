@@ -22,6 +22,7 @@ from lnln_jax.config import TrainConfig, to_dict
 from lnln_jax.distributed import is_primary
 from lnln_jax.evaluate import evaluate
 from lnln_jax.experiment import Experiment, open_experiment, placed
+from lnln_jax.files import check_folder
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.monitor import Monitor
 from lnln_jax.pace import Pace
@@ -64,6 +65,7 @@ def train(
       ValueError: data, configuration or a folder that can't be used; nothing has been written then.
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
+    check_folder(folder)
     saved = saved_config(folder / "checkpoints")
     if saved is not None:
         if config.data.placement == "auto":  # decided when the run began
@@ -78,7 +80,10 @@ def train(
         exclusive(folder, "training") if primary else nullcontext(),
         stop_signals("stopping after this step") as stop,
         RunCheckpoints(
-            folder / "checkpoints", experiment.config, images=experiment.identity
+            folder / "checkpoints",
+            experiment.config,
+            images=experiment.identity,
+            other_images=allow_config_change,
         ) as checkpoints,
         experiment.feed as feed,
     ):

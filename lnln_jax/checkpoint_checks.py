@@ -1,0 +1,132 @@
+"""Whether what a checkpoint holds is whole, and whether it fits."""
+
+import contextlib
+import errno
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lnln_jax.files import free_space
+
+_METADATA_BYTES = 2**20  # what a checkpoint has besides its arrays
+_LISTED = 5  # arrays that an error names
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint that cannot be read."""
+
+
+def named_arrays(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree by their places in it, such as "body/group_1/first/norm_1/scale"."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def checksums(tree: Any) -> dict[str, int]:
+    """CRC-32 of the values of each array that this process sees whole.
+
+    Orbax's files have none: a flipped bit among the weights would come back as a wrong weight.
+    """
+    return {
+        name: zlib.crc32(np.asarray(x).tobytes())
+        for name, x in named_arrays(tree).items()
+        if x.is_fully_addressable or x.is_fully_replicated
+    }
+
+
+def verify(tree: Any, expected: Mapping[str, int]) -> None:
+    """Raises ValueError where an array is not what `checksums` saw; those it did not see pass."""
+    actual = checksums(tree)
+    wrong = [name for name in actual.keys() & expected.keys() if actual[name] != expected[name]]
+    if wrong:
+        raise ValueError(f"other values than were saved in {_list(sorted(wrong))}")
+
+
+def check_fit(saved: Any, expected: Any, checkpoint: Path) -> None:
+    """Compares what a checkpoint holds with what a network needs, before anything is read.
+
+    Args:
+      saved: the tree of shapes in the checkpoint's own metadata.
+      expected: a tree of shapes.
+      checkpoint: for the error.
+
+    Raises:
+      ValueError: they differ; the message lists where.
+    """
+    there, here = (
+        {name: tuple(leaf.shape) for name, leaf in named_arrays(tree).items()}
+        for tree in (saved, expected)
+    )
+    problems = [
+        f"{name} is {_size(there[name])} in the checkpoint and {_size(here[name])} in the network"
+        for name in sorted(there.keys() & here.keys())
+        if there[name] != here[name]
+    ]
+    text = _list(problems, "; ")
+    extra, missing = there.keys() - here.keys(), here.keys() - there.keys()
+    for names, where in ((extra, "checkpoint"), (missing, "network")):
+        if names:
+            text += f"{'; ' if text else ''}only in the {where}: {_list(sorted(names))}"
+    if text:
+        raise ValueError(
+            f"the checkpoint {checkpoint} is of another network: {text}. Train in another folder "
+            "(init_from takes over what fits), or give the network that it is of"
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a number"
+
+
+def _list(items: list[str], separator: str = ", ") -> str:
+    more = len(items) - _LISTED
+    return separator.join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+@contextlib.contextmanager
+def damage_named(checkpoint: Path) -> Iterator[None]:
+    """Turns the errors of a checkpoint that cannot be read into one that says which and why."""
+    try:
+        yield
+    except DamagedCheckpointError:
+        raise
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DamagedCheckpointError(
+            f"the checkpoint {checkpoint} is damaged, or another version wrote it ({reason}); "
+            "remove it to use the one before it"
+        ) from error
+
+
+def check_space(folder: Path, trees: Iterable[Any]) -> None:
+    """Raises OSError where the disk has no room for these arrays; Orbax would fail half-way."""
+    needed = sum(leaf.nbytes for tree in trees for leaf in jax.tree.leaves(tree))
+    if (free := free_space(folder)) < needed + _METADATA_BYTES:
+        raise OSError(
+            errno.ENOSPC,
+            f"No space left on device: {free / 2**20:.1f} MiB are free, and it takes "
+            f"{(needed + _METADATA_BYTES) / 2**20:.1f}",
+        )
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns the errors of a checkpoint that cannot be written into one that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        known = ("File too large", "Read-only file system")
+        reason = next((each for each in known if each in text), text[:200])
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            reason = str(error.strerror)
+        raise OSError(
+            f"a checkpoint cannot be written to {folder} ({reason}); free some space or mend the "
+            "folder, and the same command goes on from the checkpoint before"
+        ) from error
