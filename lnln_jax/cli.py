@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from lnln_jax import export_command, prepare_command, replay_command
+from lnln_jax import export_command, prepare_command, replay_command, train_command
 from lnln_jax.cli_options import (
     MODEL_HELP,
     NETWORK_HELP,
@@ -23,8 +23,6 @@ from lnln_jax.cli_options import (
 from lnln_jax.huge_pages import restart_with_huge_pages
 from lnln_jax.version import __version__
 
-STOPPED = 75  # EX_TEMPFAIL: try again
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -35,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
-    if args.run is _train:
+    if args.run is train_command.run:
         args.overrides += rest  # argparse leaves those that follow an option
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if arguments is None and args.run in (_train, _evaluate, _upscale):
+    if arguments is None and args.run in (train_command.run, _evaluate, _upscale):
         restart_with_huge_pages()
     if not getattr(args, "distributed", False):
         return _run(args)
@@ -48,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         status = 1
-    if status not in (0, STOPPED):
+    if status not in (0, train_command.STOPPED):
         from lnln_jax.distributed import leave
 
         leave(status)
@@ -94,31 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lnln {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    train = commands.add_parser("train", help="train a network, or go on with a stopped training")
-    train.add_argument("config", type=Path, help="a file such as configs/lnln_x2.py")
-    train.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="fields of the config, by dotted name"
-    )
-    train.add_argument(
-        "--output", type=Path, help="folder of the run (default: runs/ and the config's name)"
-    )
-    train.add_argument(
-        "--allow-config-change",
-        action="store_true",
-        help="go on with a run under settings that change its results",
-    )
-    train.add_argument(
-        "--profile",
-        type=positive,
-        nargs="?",
-        const=10,
-        default=0,
-        metavar="steps",
-        help="trace so many steps (default: 10) into profile/, for TensorBoard, XProf or Perfetto",
-    )
-    add_distributed(train)
-    train.set_defaults(run=_train)
-
+    train_command.add_parser(commands)
     replay_command.add_parser(commands)
     prepare_command.add_parser(commands)
 
@@ -230,30 +204,6 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--overwrite", action="store_true", help="replace existing results")
     upscale.set_defaults(run=_upscale)
     return parser
-
-
-def _train(args: argparse.Namespace) -> int:
-    from lnln_jax.compilation_cache import enable_compilation_cache
-    from lnln_jax.config import load_config
-    from lnln_jax.distributed import is_primary
-    from lnln_jax.train import train
-
-    config = load_config(args.config, args.overrides)
-    connect(args)
-    enable_compilation_cache()
-    folder = args.output or Path("runs") / args.config.stem
-    outcome = train(
-        config,
-        folder,
-        allow_config_change=args.allow_config_change,
-        profile_steps=args.profile,
-    )
-    if is_primary():
-        if outcome.stopped:
-            print(f"stopped at step {outcome.step}; the same command goes on from there")
-        else:
-            print(f"trained {outcome.step} steps; the run is in {folder}")
-    return STOPPED if outcome.stopped else 0
 
 
 def _evaluate(args: argparse.Namespace) -> int:
