@@ -26,12 +26,16 @@ class Profile(AbstractContextManager):
         self._traced = 0
         self._running = False
 
-    def before_call(self) -> None:
-        """Starts the trace if it is time."""
+    def call(self, step: int) -> AbstractContextManager:
+        """To be entered around what sends the steps that follow `step`; starts the trace in time.
+
+        The trace calls it "train", which TensorBoard's profiler divides time by.
+        """
         if self._steps and self._calls == _WARM_UP:
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
             self._running = True
         self._calls += 1
+        return jax.profiler.StepTraceAnnotation("train", step_num=step)
 
     def after_call(self, metrics: Metrics, n: int) -> None:
         """Ends the trace when it has seen enough of what was sent."""

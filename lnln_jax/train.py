@@ -119,8 +119,8 @@ def _loop(
     with RunReport(folder, step=start, total_steps=config.steps) as report, profile:
         while step < config.steps:
             n = min(pace.steps, _to_next_event(step, config))
-            profile.before_call()
-            state, metrics = feed.run(state, n)
+            with profile.call(step):
+                state, metrics = feed.run(state, n)
             profile.after_call(metrics, n)
             pending.append((metrics, n))
             pace.sent(metrics, n)

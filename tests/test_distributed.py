@@ -130,7 +130,7 @@ def test_going_on_with_another_number_of_devices(experiment, run, tmp_path, caps
 
 def test_a_signal_to_one_process_stops_both_at_one_step(experiment, tmp_path):
     config, cache = experiment
-    items = ["steps=1000000", "validate_every=1000000", "data.validation="]
+    items = ["steps=1000000", "validate_every=1000000", "data.validation=", "data.placement=host"]
     job = Job("train", config, *items, "--output", tmp_path / "run", environment=cache)
     job.until(r"step +20 ").worker(1).send_signal(signal.SIGTERM)
     status, output = job.end()
