@@ -10,6 +10,7 @@ checksums   of the arrays, as JSON
 metrics     the validation's scores, as JSON; empty for a step without validation
 """
 
+import itertools
 import math
 import sys
 from collections.abc import Mapping
@@ -148,8 +149,9 @@ class RunCheckpoints:
         """Puts a checkpoint out of Orbax's sight."""
         if is_primary():
             aside.mkdir(exist_ok=True)
-            number = sum(1 for _ in aside.glob(f"{step}*"))
-            (self.folder / str(step)).rename(aside / (f"{step}_{number}" if number else str(step)))
+            names = itertools.chain([str(step)], (f"{step}_{n}" for n in itertools.count(2)))
+            free = next(name for name in names if not (aside / name).exists())
+            (self.folder / str(step)).rename(aside / free)
         gather([step])  # all processes wait for it
         self._manager.reload()
 

@@ -36,7 +36,7 @@ def checksums(tree: Any) -> dict[str, int]:
     return {
         name: zlib.crc32(np.asarray(x).tobytes())
         for name, x in named_arrays(tree).items()
-        if x.is_fully_addressable or x.is_fully_replicated
+        if not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
     }
 
 
@@ -96,6 +96,8 @@ def damage_named(checkpoint: Path) -> Iterator[None]:
         yield
     except DamagedCheckpointError:
         raise
+    except PermissionError:  # which says nothing of what is in the file
+        raise
     except (KeyError, OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DamagedCheckpointError(
@@ -120,6 +122,8 @@ def writing(folder: Path) -> Iterator[None]:
     """Turns the errors of a checkpoint that cannot be written into one that says what to do."""
     try:
         yield
+    except jax.errors.JaxRuntimeError:  # it is the other processes that are lost, not the disk
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())
         known = ("File too large", "Read-only file system")

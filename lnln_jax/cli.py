@@ -75,7 +75,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _explained(error: Exception, args: argparse.Namespace) -> str:
     """The error, and what it means where it comes from what joins processes."""
-    if getattr(args, "distributed", False) and type(error).__name__ == "JaxRuntimeError":
+    lost = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" not in str(error)
+    if getattr(args, "distributed", False) and lost:
         return (
             f"this process lost the others ({error}); one of them has most likely died, and its "
             "own messages say why. Start all of them again: they go on from the newest checkpoint"

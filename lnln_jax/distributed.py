@@ -32,6 +32,12 @@ def connect(
         num_processes = _number("JAX_NUM_PROCESSES")
     if process_id is None:
         process_id = _number("JAX_PROCESS_ID")
+    address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if address and not address.rpartition(":")[2].isdecimal():
+        raise ValueError(
+            f"the coordinator is {address!r}, without a port; write it as host:port "
+            "(--coordinator or JAX_COORDINATOR_ADDRESS)"
+        )
     try:
         jax.distributed.initialize(
             coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS

@@ -21,18 +21,21 @@ class NonFiniteLossError(RuntimeError):
 class Monitor:
     """Looks at the metrics of every step."""
 
-    def __init__(self, run: Path, *, spike_factor: float, skip_nonfinite: int) -> None:
+    def __init__(
+        self, run: Path, *, spike_factor: float, skip_nonfinite: int, skipped: int = 0
+    ) -> None:
         """Starts without a past.
 
         Args:
           run: the folder of the run.
           spike_factor: a loss so many times the median of the last 100 is reported; 0: none.
-          skip_nonfinite: how many steps in a row may have been skipped.
+          skip_nonfinite: how many steps in a row may be skipped.
+          skipped: how many were, right before a run goes on.
         """
         self._run = run
         self._factor = spike_factor
         self._allowed = skip_nonfinite
-        self._in_a_row = 0
+        self._in_a_row = skipped
         self._past: collections.deque[float] = collections.deque(maxlen=_WINDOW)
 
     def summarize(

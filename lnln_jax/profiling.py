@@ -14,8 +14,8 @@ _WARM_UP = 2  # calls before the trace: the first compiles
 class Profile(AbstractContextManager):
     """Writes a trace of some steps, for TensorBoard's profiler, XProf and Perfetto.
 
-    The files of all processes lie in `plugins/profile/<time>/`: `*.xplane.pb` for TensorBoard and
-    XProf, `perfetto_trace.json.gz` for ui.perfetto.dev.
+    The files lie in `plugins/profile/<time>/`: `*.xplane.pb` for TensorBoard and XProf,
+    `perfetto_trace.json.gz` for ui.perfetto.dev. Of several processes the first is traced.
     """
 
     def __init__(self, folder: Path, steps: int) -> None:
@@ -59,7 +59,7 @@ class Profile(AbstractContextManager):
 
 
 def memory_in_use() -> dict[str, float]:
-    """GiB: the peak of each process's busiest device, where it tells (CPUs don't), and the host."""
+    """GiB: the peak of the busiest device, where it tells (CPUs don't), and of this process."""
     import psutil
 
     peaks = [

@@ -1,6 +1,8 @@
 """One step of a training again, to see which patches made its loss leap, or what became NaN."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,8 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
         raise ValueError(
             f"{folder} is no training run ({error}); give a folder that `lnln train` made"
         ) from error
+    if config.parallel == "pmap":  # which maps whole steps; the same but for rounding
+        config = replace(config, parallel="auto")
     output = output or folder / "replay" / f"{step:07d}"
     checkpoints = folder / "checkpoints"
     resumed = any(saved < step for saved in saved_steps(checkpoints))
@@ -65,7 +69,7 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
     report, pictures = _look(experiment, state, step)
     report = {"step": step, "replayed_from": start, **report}
     make_folder(output)
-    write_file(output / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+    write_file(output / "report.json", (json.dumps(_for_json(report), indent=2) + "\n").encode())
     write_photo(Photo(pictures), output / "batch.png")
     return _text(report, output)
 
@@ -120,6 +124,15 @@ def _apply(
 
     sr = np.asarray(jax.jit(run)(experiment.layout.local(state.variables), lr))
     return sr, np.abs(sr - hr).mean((1, 2, 3), dtype=np.float64)
+
+
+def _for_json(value: Any) -> Any:
+    """NaN and infinity as text: JSON has no numbers for them."""
+    if isinstance(value, dict):
+        return {key: _for_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_for_json(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _not_finite(tree: Any) -> list[str]:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from lnln_jax.config import TrainConfig, differences
+from lnln_jax.distributed import is_primary
 
 # Fields that a resumed run may change, since no step depends on them.
 FREE_FIELDS = frozenset(
@@ -39,8 +40,11 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
       ValueError: results would differ, and `allow` is False.
     """
     changed = differences(saved, config)
+    rounding = ROUNDING_FIELDS
+    if config.batch_norm == "local" or config.accumulate > 1:
+        rounding -= {"devices"}  # statistics are those of other parts of the batch
     listing = {key: f"{key} was {old} and is {new}" for key, (old, new) in changed.items()}
-    other = [text for key, text in listing.items() if key not in FREE_FIELDS | ROUNDING_FIELDS]
+    other = [text for key, text in listing.items() if key not in FREE_FIELDS | rounding]
     if other and not allow:
         raise ValueError(
             f"{folder} holds a run with another configuration: {'; '.join(other)}. Train in "
@@ -50,8 +54,9 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
     for key, text in listing.items():
         if key in FREE_FIELDS:
             text += ", which changes no step"
-        elif key in ROUNDING_FIELDS:
+        elif key in rounding:
             text += ", which changes steps in rounding alone"
         else:
             text = f"warning: {text}; the run is another one from here on"
-        print(text, file=sys.stderr)
+        if is_primary():
+            print(text, file=sys.stderr)

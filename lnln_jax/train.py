@@ -110,11 +110,12 @@ def _loop(
     _announce(experiment, state, start)
     pending: list[tuple[Metrics, int]] = []
     pace = Pace(feed.most)
-    profile = Profile(folder / "profile", profile_steps)
+    profile = Profile(folder / "profile", profile_steps if is_primary() else 0)
     monitor = Monitor(
         folder,
         spike_factor=config.spike_factor,
         skip_nonfinite=config.optimizer.skip_nonfinite,
+        skipped=int(getattr(state.opt_state, "notfinite_count", 0)),
     )
     with RunReport(folder, step=start, total_steps=config.steps) as report, profile:
         while step < config.steps:

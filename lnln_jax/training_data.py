@@ -133,7 +133,7 @@ def choose_residence(placement: Placement, needed: int, devices: Sequence[jax.De
 
     Args:
       placement: as the configuration has it.
-      needed: bytes of the images on a device.
+      needed: bytes of one copy of all images.
       devices: that train, of all processes.
 
     Raises:

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 import psutil
 import pytest
-from test_train import CONFIG, read_metrics, restore_everything, save_pictures, write_config
+from test_train import CONFIG, read_metrics, save_pictures, write_config
 
-from lnln_jax.checkpoint import saved_steps
+from lnln_jax.checkpoint import load_run, saved_steps
 from lnln_jax.cli import main
 from lnln_jax.config import OptimizerConfig
 
@@ -99,11 +99,8 @@ def test_two_processes_train_as_one_does(experiment, run, tmp_path):
         assert a.keys() == b.keys()
         for key in a.keys() & {"train/loss", "train/grad_norm", "validation/psnr_y"}:
             assert a[key] == pytest.approx(b[key], rel=1e-6)
-    checkpoints = [restore_everything(folder, 10) for folder in (run[0], tmp_path / "run")]
-    flat = [
-        np.concatenate([np.ravel(x) for x in jax.tree.leaves(checkpoint["variables"])])
-        for checkpoint in checkpoints
-    ]
+    networks = [load_run(folder)[1] for folder in (run[0], tmp_path / "run")]
+    flat = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(net)]) for net in networks]
     assert np.linalg.norm(flat[0] - flat[1]) <= 1e-6 * np.linalg.norm(flat[1])
 
 
@@ -179,6 +176,8 @@ def test_wrong_calls(tmp_path, capsys):
     config = write_config(tmp_path, CONFIG)
     assert main(["train", str(config), "--process-id", "1"]) == 1
     assert "belong to --distributed; add it" in capsys.readouterr().err
+    assert main(["train", str(config), "--distributed", "--coordinator", "10.0.0.1"]) == 1
+    assert "'10.0.0.1', without a port; write it as host:port" in capsys.readouterr().err
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_COOR", "SLURM_"))}
     program = "import sys; from lnln_jax.cli import main; sys.exit(main())"
     result = subprocess.run(

@@ -61,7 +61,7 @@ class Planner:
 
 
 def resident_bytes(sources: Sequence[Source]) -> int:
-    """What `put_images` takes on all devices together."""
+    """What `put_images` takes for one copy of all images."""
     height, width = _largest(sources)
     return sum(map(len, sources)) * 3 * height * width * (1 + sources[0].scale ** 2)
 
