@@ -11,6 +11,7 @@ metrics     the validation's scores, as JSON; empty for a step without validatio
 """
 
 import itertools
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -45,7 +46,21 @@ def _score(metrics: Mapping[str, float] | None) -> float:
     return (metrics or {}).get(BEST_METRIC, -math.inf)
 
 
+def _unreadable_scores(folder: Path) -> list[int]:
+    """The steps whose metrics are damaged, which Orbax reads all together and stumbles over."""
+    steps = []
+    for path in folder.glob("*/metrics/metrics"):
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            steps.append(int(path.parents[1].name))
+    return sorted(steps)
+
+
 def _manager(folder: Path, *, keep: int = 1, create: bool = True) -> ocp.CheckpointManager:
+    for step in _unreadable_scores(folder):
+        with damage_named(folder / str(step)):
+            raise ValueError("its metrics are no JSON")
     policy = checkpoint_managers.AnyPreservationPolicy(
         [
             checkpoint_managers.LatestN(keep),
@@ -92,6 +107,13 @@ class RunCheckpoints:
         self.folder = folder
         self._images = images
         self._config = config
+        for step in _unreadable_scores(folder):
+            print(
+                f"warning: the metrics of the checkpoint {folder / str(step)} are damaged; it has "
+                f"been moved to {self._aside}",
+                file=sys.stderr,
+            )
+            self._move(step)
         self._manager = _manager(folder, keep=config.keep_checkpoints)
 
     def latest_step(self) -> int | None:
@@ -134,26 +156,30 @@ class RunCheckpoints:
             except DamagedCheckpointError as error:
                 if following is None:
                     raise
-                aside = self.folder.parent / "damaged_checkpoints"
                 print(
-                    f"warning: {error}. It has been moved to {aside}, and the run goes on from "
-                    f"step {following}",
+                    f"warning: {error}. It has been moved to {self._aside}, and the run goes on "
+                    f"from step {following}",
                     file=sys.stderr,
                 )
-                self._move(step, aside)
+                self._move(step)
+                self._manager.reload()
                 continue
             return restored
         raise ValueError(f"{self.folder} holds no checkpoint")
 
-    def _move(self, step: int, aside: Path) -> None:
+    @property
+    def _aside(self) -> Path:
+        return self.folder.parent / "damaged_checkpoints"
+
+    def _move(self, step: int) -> None:
         """Puts a checkpoint out of Orbax's sight."""
         if is_primary():
+            aside = self._aside
             aside.mkdir(exist_ok=True)
             names = itertools.chain([str(step)], (f"{step}_{n}" for n in itertools.count(2)))
             free = next(name for name in names if not (aside / name).exists())
             (self.folder / str(step)).rename(aside / free)
         gather([step])  # all processes wait for it
-        self._manager.reload()
 
     def __enter__(self) -> "RunCheckpoints":
         return self
@@ -259,14 +285,14 @@ def saved_config(folder: Path) -> TrainConfig | None:
     steps = saved_steps(folder)
     if not steps:
         return None
-    with _manager(folder, create=False) as manager:
-        for step in reversed(steps):
-            try:
-                with damage_named(folder / str(step)):
-                    return _read_config(manager, step)
-            except DamagedCheckpointError:
-                if step == steps[0]:
-                    raise
+    reader = ocp.Checkpointer(ocp.JsonCheckpointHandler())
+    for step in reversed(steps):
+        try:
+            with damage_named(folder / str(step)):
+                return from_dict(reader.restore((folder / str(step) / "config").resolve()))
+        except DamagedCheckpointError:
+            if step == steps[0]:
+                raise
     raise AssertionError("unreachable")
 
 

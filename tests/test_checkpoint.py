@@ -235,6 +235,22 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert load_run(tmp_path)[2] == 8
 
 
+@pytest.mark.parametrize("step", [4, 8])
+def test_damaged_scores(tmp_path, fresh, iterator, capsys, step):
+    """Orbax reads those of all steps at once."""
+    save(tmp_path, fresh, iterator, {4: 30.0, 8: 29.0})
+    folder = tmp_path / "checkpoints"
+    (folder / str(step) / "metrics" / "metrics").write_text("")
+    assert saved_config(folder) == CONFIG
+    with pytest.raises(ValueError, match=rf"checkpoints/{step} is damaged.*metrics are no JSON"):
+        load_run(tmp_path)
+    with RunCheckpoints(folder, CONFIG, images=IMAGES) as checkpoints:
+        assert checkpoints.latest_step() == 12 - step
+        assert_equal(checkpoints.restore(fresh, iterator), at(fresh, 12 - step))
+    assert f"{folder / str(step)} are damaged; it has been moved to" in capsys.readouterr().err
+    assert (tmp_path / "damaged_checkpoints" / str(step)).is_dir()
+
+
 def test_where_all_are_damaged_nothing_is_moved(tmp_path, fresh, iterator):
     save(tmp_path, fresh, iterator, {4: None})
     remove_an_item(tmp_path / "checkpoints" / "4")
