@@ -6,12 +6,13 @@ optimizer   the optimizer's state
 data        the position of the data stream, as JSON
 config      the configuration, as JSON
 images      what identifies the training images, as JSON
-checksums   of the arrays, as JSON
+checksums   of all others, as JSON
 metrics     the validation's scores, as JSON; empty for a step without validation
 """
 
 import itertools
 import json
+import logging
 import math
 import sys
 from collections.abc import Mapping
@@ -29,16 +30,23 @@ from lnln_jax.checkpoint_checks import (
     check_space,
     checksums,
     damage_named,
+    json_checksum,
     verify,
-    writing,
+    verify_json,
 )
 from lnln_jax.config import TrainConfig, build_module, from_dict, to_dict
 from lnln_jax.data.pipeline import Stream
 from lnln_jax.distributed import gather, is_primary
+from lnln_jax.files import writing
 from lnln_jax.state import TrainState, Variables, initialize
 
 BEST_METRIC = "psnr_y"
 _ARRAYS = ("variables", "ema", "optimizer")
+
+# Orbax's threads log the errors that Orbax raises as well, each with its traceback.
+logging.getLogger("absl").addFilter(
+    lambda record: record.levelno < logging.ERROR or "orbax" not in record.pathname
+)
 
 
 def _score(metrics: Mapping[str, float] | None) -> float:
@@ -58,9 +66,6 @@ def _unreadable_scores(folder: Path) -> list[int]:
 
 
 def _manager(folder: Path, *, keep: int = 1, create: bool = True) -> ocp.CheckpointManager:
-    for step in _unreadable_scores(folder):
-        with damage_named(folder / str(step)):
-            raise ValueError("its metrics are no JSON")
     policy = checkpoint_managers.AnyPreservationPolicy(
         [
             checkpoint_managers.LatestN(keep),
@@ -74,6 +79,7 @@ def _manager(folder: Path, *, keep: int = 1, create: bool = True) -> ocp.Checkpo
         best_fn=_score,  # or Orbax does not write the metrics down
         create=create,
         cleanup_tmp_directories=create,
+        lightweight_initialize=not create,  # leave the metrics of all steps unread
     )
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
@@ -132,10 +138,14 @@ class RunCheckpoints:
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.ema)
-        sums = {name: checksums(items[name].item) for name in _ARRAYS if name in items}
+        arrays = [name for name in _ARRAYS if name in items]
+        sums = {name: checksums(items[name].item) for name in arrays}
+        texts = {name: items[name].item for name in ("data", "config", "images")}
+        texts["metrics"] = metrics
+        sums["json"] = {name: json_checksum(text) for name, text in texts.items()}
         items["checksums"] = ocp.args.JsonSave(sums)
-        with writing(self.folder):
-            check_space(self.folder, [items[name].item for name in sums])
+        with writing("a checkpoint", self.folder):
+            check_space(self.folder, [items[name].item for name in arrays])
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
     def restore(self, state: TrainState, stream: Stream) -> TrainState:
@@ -147,24 +157,31 @@ class RunCheckpoints:
         Raises:
           ValueError: all are damaged, or the newest is of another network or of other images.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step, following in zip(steps, [*steps[1:], None], strict=True):
+        damaged: dict[int, DamagedCheckpointError] = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = restore_step(
                     self._manager, step, state, stream, self._images, self._other_images
                 )
             except DamagedCheckpointError as error:
-                if following is None:
-                    raise
+                damaged[step] = error
+                continue
+            for number, problem in damaged.items():
                 print(
-                    f"warning: {error}. It has been moved to {self._aside}, and the run goes on "
-                    f"from step {following}",
+                    f"warning: {problem}. It has been moved to {self._aside}, and the run goes on "
+                    f"from step {step}",
                     file=sys.stderr,
                 )
-                self._move(step)
+                self._move(number)
+            if damaged:
                 self._manager.reload()
-                continue
             return restored
+        if damaged:
+            raise DamagedCheckpointError(
+                f"none of the checkpoints in {self.folder} can be read: "
+                f"{'; '.join(map(str, damaged.values()))}. Nothing has been moved; put a copy of "
+                "one back, or train in another folder"
+            )
         raise ValueError(f"{self.folder} holds no checkpoint")
 
     @property
@@ -187,7 +204,7 @@ class RunCheckpoints:
     def __exit__(self, *_: object) -> None:
         """Waits until everything is written."""
         try:
-            with writing(self.folder):
+            with writing("a checkpoint", self.folder):
                 self._manager.wait_until_finished()
         finally:
             self._manager.close()
@@ -216,10 +233,12 @@ def restore_step(
     }
     items |= {"images": ocp.args.JsonRestore(), "data": ocp.args.JsonRestore()}
     with damage_named(checkpoint):
+        verify_json(checkpoint, ("data", "config", "images", "metrics"))
         _read_config(manager, step)  # what is not whole in one part is not to be trusted
         restored = manager.restore(step, args=ocp.args.Composite(**items))
         _verify(manager, step, {name: restored[name] for name in expected})
-        stream_state = restored["data"]
+        if restored["images"] == {"identities": images}:
+            stream.set_state(restored["data"])
     if restored["images"] != {"identities": images}:
         problem = f"the training images are not those that the run in {checkpoint.parents[1]} was "
         if not other_images:
@@ -228,7 +247,7 @@ def restore_step(
                 "another run from here (--allow-config-change)"
             )
         print(f"warning: {problem}started with", file=sys.stderr)
-    stream.set_state(stream_state)
+        stream.set_state(restored["data"])
     return TrainState(
         step=jax.device_put(np.int32(step), state.step.sharding),
         variables=restored["variables"],
@@ -289,6 +308,7 @@ def saved_config(folder: Path) -> TrainConfig | None:
     for step in reversed(steps):
         try:
             with damage_named(folder / str(step)):
+                verify_json(folder / str(step), ("config",))
                 return from_dict(reader.restore((folder / str(step) / "config").resolve()))
         except DamagedCheckpointError:
             if step == steps[0]:
@@ -319,6 +339,10 @@ def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
         raise ValueError(f"{path} holds no checkpoint; give the folder of a training run")
     with _manager(folder, create=False) as manager:
         if wanted is None:
+            damaged = _unreadable_scores(folder)
+            steps = [step for step in steps if step not in damaged] or steps
+            for step in damaged:
+                print(f"warning: the metrics of {folder / str(step)} are damaged", file=sys.stderr)
             order = sorted(steps, key=lambda step: (_score(_metrics(manager, step)), step))
         else:
             order = [wanted]
@@ -344,6 +368,7 @@ def _read_network(manager: ocp.CheckpointManager, step: int) -> tuple[TrainConfi
     """The configuration and the variables to evaluate."""
     checkpoint = Path(manager.directory) / str(step)
     with damage_named(checkpoint):
+        verify_json(checkpoint, ("config", "metrics"))
         config = _read_config(manager, step)
         item = "ema" if config.ema_decay else "variables"
         expected, saved = _expected(config), _shapes(checkpoint / item)

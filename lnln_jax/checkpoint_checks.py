@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -46,6 +47,23 @@ def verify(tree: Any, expected: Mapping[str, int]) -> None:
     wrong = [name for name in actual.keys() & expected.keys() if actual[name] != expected[name]]
     if wrong:
         raise ValueError(f"other values than were saved in {_list(sorted(wrong))}")
+
+
+def json_checksum(item: Any) -> int:
+    """CRC-32 of what JSON holds, the same before it was written and after it was read."""
+    return zlib.crc32(json.dumps(item, sort_keys=True).encode())
+
+
+def verify_json(checkpoint: Path, names: Iterable[str]) -> None:
+    """Raises OSError or ValueError where a JSON item is not what was saved; older ones pass."""
+    sums = checkpoint / "checksums"
+    if not sums.is_dir():
+        return
+    expected = json.loads((sums / "metadata").read_text()).get("json", {})
+    for name in expected.keys() & set(names):
+        file = checkpoint / name / ("metrics" if name == "metrics" else "metadata")
+        if json_checksum(json.loads(file.read_text())) != expected[name]:
+            raise ValueError(f"other values than were saved in {name}")
 
 
 def check_fit(saved: Any, expected: Any, checkpoint: Path) -> None:
@@ -98,7 +116,7 @@ def damage_named(checkpoint: Path) -> Iterator[None]:
         raise
     except PermissionError:  # which says nothing of what is in the file
         raise
-    except (KeyError, OSError, ValueError, TypeError) as error:
+    except (AttributeError, LookupError, OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DamagedCheckpointError(
             f"the checkpoint {checkpoint} is damaged, or another version wrote it ({reason}); "
@@ -115,22 +133,3 @@ def check_space(folder: Path, trees: Iterable[Any]) -> None:
             f"No space left on device: {free / 2**20:.1f} MiB are free, and it takes "
             f"{(needed + _METADATA_BYTES) / 2**20:.1f}",
         )
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turns the errors of a checkpoint that cannot be written into one that says what to do."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError:  # it is the other processes that are lost, not the disk
-        raise
-    except (OSError, ValueError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        known = ("File too large", "Read-only file system")
-        reason = next((each for each in known if each in text), text[:200])
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            reason = str(error.strerror)
-        raise OSError(
-            f"a checkpoint cannot be written to {folder} ({reason}); free some space or mend the "
-            "folder, and the same command goes on from the checkpoint before"
-        ) from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -66,6 +67,30 @@ def failure_named(target: Path) -> Iterator[None]:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise ValueError(
             f"target is {target}, which cannot be written ({reason}); name another"
+        ) from error
+
+
+@contextlib.contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """Turns the errors of a run that cannot write into one line that says what to do.
+
+    Raises:
+      OSError: `what` cannot be written to the folder; in place of another OSError or of Orbax's.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        if type(error).__name__ == "JaxRuntimeError":  # other processes are lost, not the disk
+            raise
+        text = " ".join(str(error).split())
+        reason = text[:200]
+        if code := re.search(r"os_error_code='(\d+)'", text):  # TensorStore's
+            reason = os.strerror(int(code[1]))
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        raise OSError(
+            f"{what} cannot be written to {folder} ({reason}); free some space or mend the folder, "
+            "and the same command goes on from the newest checkpoint"
         ) from error
 
 

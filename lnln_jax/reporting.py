@@ -1,5 +1,6 @@
 """What a training run writes down as it goes: JSON lines, TensorBoard events, a progress bar."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -7,10 +8,11 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from lnln_jax.distributed import is_primary
+from lnln_jax.events import Events
+from lnln_jax.files import writing
 
 
 class RunReport:
@@ -26,9 +28,11 @@ class RunReport:
         self._writes = is_primary()
         if not self._writes:
             return
-        self._lines = (folder / "metrics.jsonl").open("a+", buffering=1)
-        _drop_later_lines(self._lines, step)
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._folder = folder
+        with writing("metrics", folder):
+            self._lines = (folder / "metrics.jsonl").open("a+", buffering=1, errors="replace")
+            _drop_later_lines(self._lines, step)
+            self._events = Events(folder / "tensorboard", purge_step=step + 1)
         self._bar = tqdm(
             total=total_steps, initial=step, unit="step", disable=not sys.stderr.isatty()
         )
@@ -36,12 +40,16 @@ class RunReport:
     def __enter__(self) -> "RunReport":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._writes:
             return
         self._bar.close()
-        self._lines.close()
-        self._events.close()
+        # What has gone wrong before tells more than that the files then can't be closed either.
+        with contextlib.suppress(OSError) if kind else writing("metrics", self._folder):
+            try:
+                self._lines.close()
+            finally:
+                self._events.close()
 
     def advance(self, steps: int) -> None:
         """Counts steps on the progress bar."""
@@ -59,9 +67,9 @@ class RunReport:
         if not self._writes:
             return
         line = {"step": step, **{f"{prefix}/{key}": value for key, value in metrics.items()}}
-        self._lines.write(json.dumps(line) + "\n")
-        for key, value in metrics.items():
-            self._events.add_scalar(f"{prefix}/{key}", value, step)
+        with writing("metrics", self._folder):
+            self._lines.write(json.dumps(line) + "\n")
+            self._events.scalars(step, {key: line[key] for key in line if key != "step"})
         text = "  ".join(f"{key} {value:.6g}" for key, value in metrics.items())
         if self._bar.disable or prefix != "train":
             tqdm.write(f"step {step:>7}  {prefix}  {text}", file=sys.stderr)
@@ -71,13 +79,15 @@ class RunReport:
     def event(self, step: int, kind: str, text: str) -> None:
         """Records something out of the ordinary at a step, as `{"step", kind: text}`."""
         if self._writes:
-            self._lines.write(json.dumps({"step": step, kind: text}) + "\n")
+            with writing("metrics", self._folder):
+                self._lines.write(json.dumps({"step": step, kind: text}) + "\n")
             tqdm.write(f"step {step:>7}  {kind}: {text}", file=sys.stderr)
 
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
         """Records a uint8 `H W 3` picture in TensorBoard."""
         if self._writes:
-            self._events.add_image(name, image, step, dataformats="HWC")
+            with writing("metrics", self._folder):
+                self._events.picture(step, name, image)
 
 
 def progress_of(what: str) -> Callable[[int, int], None]:

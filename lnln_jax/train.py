@@ -22,7 +22,7 @@ from lnln_jax.config import TrainConfig, to_dict
 from lnln_jax.distributed import is_primary
 from lnln_jax.evaluate import evaluate
 from lnln_jax.experiment import Experiment, open_experiment, placed
-from lnln_jax.files import check_folder
+from lnln_jax.files import check_folder, write_file, writing
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.monitor import Monitor
 from lnln_jax.pace import Pace
@@ -92,7 +92,8 @@ def train(
             state = checkpoints.restore(state, feed.stream)
         if primary:
             text = json.dumps(to_dict(experiment.config), indent=2) + "\n"
-            (folder / "config.json").write_text(text)
+            with writing("config.json", folder):
+                write_file(folder / "config.json", text.encode())
         return _loop(experiment, state, benchmark, checkpoints, stop, profile_steps)
 
 
@@ -209,5 +210,6 @@ def _picture(
     bicubic, sr = imresize(image.lr, benchmark.scale), network.upscale(image.lr)
     row = np.concatenate([bicubic, sr, image.hr], axis=1)
     report.picture(step, "bicubic_network_original", row)
-    folder.mkdir(exist_ok=True)
-    Image.fromarray(row).save(folder / f"{step:07d}_{image.name}.png")
+    with writing("a sample", folder):
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(row).save(folder / f"{step:07d}_{image.name}.png")

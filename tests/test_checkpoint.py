@@ -203,6 +203,20 @@ def change_checksums(checkpoint):
     path.write_text(json.dumps(sums))
 
 
+def move_the_data(checkpoint):
+    """As if the position of the data stream were another, which is as good a number."""
+    path = checkpoint / "data" / "metadata"
+    path.write_text(json.dumps({"next_step": json.loads(path.read_text())["next_step"] + 4}))
+
+
+def garble_the_metrics(checkpoint):
+    (checkpoint / "metrics" / "metrics").write_text("{")
+
+
+def lose_the_configuration(checkpoint):
+    shutil.rmtree(checkpoint / "config")
+
+
 DAMAGES = [remove_an_item, garble_the_configuration, cut_arrays, change_checksums]
 
 
@@ -242,8 +256,10 @@ def test_damaged_scores(tmp_path, fresh, iterator, capsys, step):
     folder = tmp_path / "checkpoints"
     (folder / str(step) / "metrics" / "metrics").write_text("")
     assert saved_config(folder) == CONFIG
-    with pytest.raises(ValueError, match=rf"checkpoints/{step} is damaged.*metrics are no JSON"):
-        load_run(tmp_path)
+    assert load_run(tmp_path)[2] == 12 - step
+    said = capsys.readouterr().err
+    assert said == f"warning: the metrics of {folder / str(step)} are damaged\n"
+    assert saved_steps(folder) == [4, 8]
     with RunCheckpoints(folder, CONFIG, images=IMAGES) as checkpoints:
         assert checkpoints.latest_step() == 12 - step
         assert_equal(checkpoints.restore(fresh, iterator), at(fresh, 12 - step))
@@ -251,15 +267,30 @@ def test_damaged_scores(tmp_path, fresh, iterator, capsys, step):
     assert (tmp_path / "damaged_checkpoints" / str(step)).is_dir()
 
 
+@pytest.mark.parametrize("damage", [move_the_data, garble_the_metrics, lose_the_configuration])
+def test_a_run_goes_on_before_damage_that_arrays_do_not_show(
+    tmp_path, fresh, iterator, capsys, damage
+):
+    save(tmp_path, fresh, iterator, {4: None, 8: None})
+    folder = tmp_path / "checkpoints"
+    damage(folder / "8")
+    with RunCheckpoints(folder, CONFIG, images=IMAGES) as checkpoints:
+        assert_equal(checkpoints.restore(fresh, iterator), at(fresh, 4))
+    assert re.search(r"warning: .*checkpoints/8 .* damaged", capsys.readouterr().err)
+    assert saved_steps(folder) == [4]
+    assert (tmp_path / "damaged_checkpoints" / "8").is_dir()
+
+
 def test_where_all_are_damaged_nothing_is_moved(tmp_path, fresh, iterator):
-    save(tmp_path, fresh, iterator, {4: None})
-    remove_an_item(tmp_path / "checkpoints" / "4")
+    save(tmp_path, fresh, iterator, {4: None, 8: None})
+    for step in (4, 8):
+        remove_an_item(tmp_path / "checkpoints" / str(step))
     with (
-        pytest.raises(ValueError, match="checkpoints/4 is damaged"),
+        pytest.raises(ValueError, match=r"can be read: .*checkpoints/8 .*checkpoints/4 is damaged"),
         RunCheckpoints(tmp_path / "checkpoints", CONFIG, images=IMAGES) as checkpoints,
     ):
         checkpoints.restore(fresh, iterator)
-    assert saved_steps(tmp_path / "checkpoints") == [4]
+    assert saved_steps(tmp_path / "checkpoints") == [4, 8]
     assert not (tmp_path / "damaged_checkpoints").exists()
 
 
@@ -291,6 +322,7 @@ def test_another_network_is_named_parameter_by_parameter(tmp_path, fresh, iterat
         checkpoints.restore(state, iterator)
     assert saved_steps(folder) == [4, 8]  # it is no damage
     for step in (4, 8):
+        shutil.rmtree(folder / str(step) / "checksums")  # or it would be damage
         config = folder / str(step) / "config" / "metadata"
         config.write_text(config.read_text().replace('"n_feats": 8', '"n_feats": 12'))
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import select
 import signal
 import subprocess
@@ -135,6 +136,47 @@ def test_the_second_run_in_a_folder_is_refused(tmp_path, environment):
     assert status == 75, err
     (step,) = saved_steps(tmp_path / "run" / "checkpoints")
     assert out == f"stopped at step {step}; the same command goes on from there\n"
+
+
+def limit_files(training, size):
+    """No file of a process may grow beyond `size`, which it is told as of a full disk."""
+    resource.prlimit(training._process.pid, resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_metrics_that_cannot_be_written_end_the_run(tmp_path, environment):
+    items = ["steps=1000000", "log_every=1", "checkpoint_every=1000000", "validate_every=1000000"]
+    config, run = write_config(tmp_path, override(CONFIG, items)), tmp_path / "run"
+    training = Training(config, run, environment).at(3)
+    limit_files(training, (run / "metrics.jsonl").stat().st_size + 1000)
+    status, out, err = training.end()
+    *steps, last = err.splitlines()
+    assert (status, out) == (1, "")
+    assert last.startswith(f"lnln: error: metrics cannot be written to {run} (File too large); ")
+    assert all(line.startswith("step ") for line in steps)
+
+
+def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environment):
+    items = ["log_every=5", "checkpoint_every=5", "keep_checkpoints=100", "validate_every=1000000"]
+    config, run = (
+        write_config(tmp_path, override(CONFIG, [*items, "steps=1000000"])),
+        tmp_path / "r",
+    )
+    training = Training(config, run, environment).at(20)
+    limit_files(training, 30_000)  # more than metrics have, and less than a checkpoint's metadata
+    status, out, err = training.end()
+    *steps, error = err.splitlines()
+    assert (status, out) == (1, "")
+    message = f"lnln: error: a checkpoint cannot be written to {run / 'checkpoints'} (File too"
+    assert error.startswith(message)
+    assert all(line.startswith("step ") for line in steps)
+    last = saved_steps(run / "checkpoints")[-1]
+    assert being_saved(run / "checkpoints")
+    assert load_run(run)[2] == last
+
+    goes_on = Training(config, run, environment).at(last + 10).send(signal.SIGTERM)
+    assert goes_on.end()[0] == 75
+    assert saved_steps(run / "checkpoints")[-1] >= last + 10
+    assert not being_saved(run / "checkpoints")
 
 
 class Disk:
