@@ -14,11 +14,22 @@ import numpy as np
 from lnln_jax.files import free_space
 
 _METADATA_BYTES = 2**20  # what a checkpoint has besides its arrays
+# Errors that say nothing of what is in a file.
+_OF_THE_SYSTEM = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
 _LISTED = 5  # arrays that an error names
 
 
 class DamagedCheckpointError(ValueError):
     """A checkpoint that cannot be read."""
+
+
+def none_readable(folder: Path, problems: list[DamagedCheckpointError]) -> DamagedCheckpointError:
+    """What to raise where every checkpoint that was tried is damaged."""
+    listing = "; ".join(map(str, problems)) or "it holds none"
+    return DamagedCheckpointError(
+        f"no checkpoint in {folder} can be read: {listing}. Nothing has been changed; put a copy "
+        "back, give another checkpoint, or train in another folder"
+    )
 
 
 def named_arrays(tree: Any) -> dict[str, Any]:
@@ -64,6 +75,17 @@ def verify_json(checkpoint: Path, names: Iterable[str]) -> None:
         file = checkpoint / name / ("metrics" if name == "metrics" else "metadata")
         if json_checksum(json.loads(file.read_text())) != expected[name]:
             raise ValueError(f"other values than were saved in {name}")
+
+
+def unreadable_scores(folder: Path) -> list[int]:
+    """The steps whose metrics are damaged, which Orbax reads all together and stumbles over."""
+    steps = []
+    for path in folder.glob("*/metrics/metrics"):
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            steps.append(int(path.parents[1].name))
+    return sorted(steps)
 
 
 def check_fit(saved: Any, expected: Any, checkpoint: Path) -> None:
@@ -114,13 +136,12 @@ def damage_named(checkpoint: Path) -> Iterator[None]:
         yield
     except DamagedCheckpointError:
         raise
-    except PermissionError:  # which says nothing of what is in the file
-        raise
     except (AttributeError, LookupError, OSError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            raise
         reason = " ".join(str(error).split())[:200]
         raise DamagedCheckpointError(
-            f"the checkpoint {checkpoint} is damaged, or another version wrote it ({reason}); "
-            "remove it to use the one before it"
+            f"the checkpoint {checkpoint} is damaged ({reason})"
         ) from error
 
 

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(args)
     try:
         status = _run(args)
-    except Exception:
+    except Exception:  # a bug; to end as usual would be to wait for the other processes
         traceback.print_exc()
         status = 1
     if status not in (0, train_command.STOPPED):

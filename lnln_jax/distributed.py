@@ -1,7 +1,9 @@
 """Several processes, on one machine or many, that work as one."""
 
 import os
+import socket
 import sys
+import zlib
 from collections.abc import Sequence
 
 import jax
@@ -72,6 +74,33 @@ def gather(values: Sequence[float]) -> np.ndarray:
         return mine[None]
     words = multihost_utils.process_allgather(mine.view(np.uint32))  # JAX would round float64
     return np.ascontiguousarray(words).view(np.float64)
+
+
+def say(text: str) -> None:
+    """Prints a line to stderr, once for all processes."""
+    if is_primary():
+        print(text, file=sys.stderr)
+
+
+def processes_here() -> int:
+    """How many of the processes run on this machine; all must call it together."""
+    host = zlib.crc32(socket.gethostname().encode())
+    return int((gather([host]) == host).sum())
+
+
+def check_same(what: str, text: str) -> None:
+    """Compares a text of all processes; all must call it together.
+
+    Raises:
+      ValueError: one has another text than process 0.
+    """
+    sums = gather([zlib.crc32(text.encode())])[:, 0]
+    others = np.flatnonzero(sums != sums[0])
+    if len(others):
+        raise ValueError(
+            f"{what} of process {', '.join(map(str, others))} differ from those of process 0; "
+            "start all processes with the same command, on the same files"
+        )
 
 
 def leave(status: int) -> None:

@@ -1,5 +1,6 @@
 """A configuration made real: network, optimizer, images and the state before the first step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from lnln_jax.config import Placement, TrainConfig, build_module
+from lnln_jax.distributed import check_same
+from lnln_jax.feeds import Feed, open_feed
 from lnln_jax.loading import load_weights
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.parallel import Layout, choose_layout
@@ -19,7 +22,7 @@ from lnln_jax.state import (
     initialize,
     make_update,
 )
-from lnln_jax.training_data import Feed, open_feed, open_sources
+from lnln_jax.training_data import open_sources
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,13 @@ class Experiment:
     """What a training consists of.
 
     Attributes:
-      config: with the placement that "auto" came to.
+      config: with what "auto" came to.
       module: the network.
       layout: of state and batch on the devices.
       gradients: of a batch on the devices.
       feed: what takes steps.
-      state: before the first step, on the devices.
+      start: makes the state before the first step.
+      shapes: of a state, with their shardings.
       identity: what identifies the training images, for each source.
       sources: name and number of images of each source.
     """
@@ -42,26 +46,20 @@ class Experiment:
     layout: Layout
     gradients: GradientFunction
     feed: Feed
-    state: TrainState
+    start: Callable[[], TrainState]
+    shapes: TrainState
     identity: list[str]
     sources: list[tuple[str, int]]
 
 
-def open_experiment(config: TrainConfig, *, resumed: bool) -> Experiment:
-    """Reads the training images and prepares the first step; nothing is compiled but the weights.
-
-    Args:
-      config: what to train.
-      resumed: whether a checkpoint will replace the state, so that `init_from` is not needed.
+def open_experiment(config: TrainConfig) -> Experiment:
+    """Reads the training images and prepares the first step; nothing is compiled yet.
 
     Raises:
-      ValueError: devices, images or weights that can't be used.
+      ValueError: devices or images that can't be used, or that differ between processes.
     """
     module, layout = build_module(config), choose_layout(config)
     optimizer = make_optimizer(config.optimizer)
-    variables = initialize(module, config.seed)
-    if config.init_from and not resumed:
-        variables = _transfer(variables, Path(config.init_from), config)
     gradients = layout.gradients(config, module)
     update = make_update(
         gradients,
@@ -70,24 +68,36 @@ def open_experiment(config: TrainConfig, *, resumed: bool) -> Experiment:
         ema_decay=config.ema_decay,
     )
     sources = open_sources(config)
+    identity = [source.identity for source in sources]
+    check_same("the training images", repr(identity))
     feed = open_feed(config, sources, update, layout)
-    state = create_state(variables, optimizer, ema=config.ema_decay > 0)
+
+    def create(variables: Variables) -> TrainState:
+        return create_state(variables, optimizer, ema=config.ema_decay > 0)
+
+    def start() -> TrainState:
+        variables = initialize(module, config.seed)
+        if config.init_from:
+            variables = _transfer(variables, Path(config.init_from), config)
+        return layout.make(create, variables)
+
     return Experiment(
-        config=placed(config, feed.placement),
+        config=settled(config, feed.placement, layout),
         module=module,
         layout=layout,
         gradients=gradients,
         feed=feed,
-        # Bound to its devices, as a restored state is: the step is compiled to the same program.
-        state=layout.put(state),
-        identity=[source.identity for source in sources],
+        start=start,
+        shapes=layout.shapes(create, jax.eval_shape(lambda: initialize(module, config.seed))),
+        identity=identity,
         sources=[(source.name, len(source)) for source in sources],
     )
 
 
-def placed(config: TrainConfig, placement: Placement) -> TrainConfig:
-    """The configuration with the placement that "auto" stands for."""
-    return replace(config, data=replace(config.data, placement=placement))
+def settled(config: TrainConfig, placement: Placement, layout: Layout) -> TrainConfig:
+    """The configuration with what "auto" and 0 stand for: placement and number of devices."""
+    data = replace(config.data, placement=placement)
+    return replace(config, data=data, devices=len(layout.devices))
 
 
 def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variables:

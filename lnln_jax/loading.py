@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from lnln_jax.checkpoint import load_run
+from lnln_jax.checkpoint_reading import load_run
 from lnln_jax.inference import Bicubic, Resolver, SuperResolver
 from lnln_jax.torch_port import read_state_dict
 from lnln_jax.weights import Weights, checked, from_state_dict, load_safetensors

@@ -15,6 +15,7 @@ each normalisation. With "local" each device has its own statistics, only the ru
 averaged, and a step communicates once.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from lnln_jax.config import Parallel, TrainConfig
+from lnln_jax.data.resident import AXIS
 from lnln_jax.state import (
     Batch,
     GradientFunction,
@@ -38,7 +40,6 @@ from lnln_jax.state import (
     make_gradients,
 )
 
-AXIS = "data"
 _LEAST = 1024  # elements of an array that "fsdp" cuts; smaller ones are replicated
 
 
@@ -54,7 +55,7 @@ class Layout:
     devices: tuple[jax.Device, ...]
     kind: Parallel = "auto"
 
-    @property
+    @functools.cached_property
     def mesh(self) -> Mesh:
         """The devices along the axis `data`."""
         return Mesh(np.array(self.devices), (AXIS,))
@@ -89,14 +90,24 @@ class Layout:
         """The shardings of a state, or of shapes like it."""
         return jax.tree.map(lambda x: self._sharding(self.spec(x)), state)
 
-    def put(self, state: TrainState) -> TrainState:
-        """A state, the same in all processes, on the devices."""
-        return jax.tree.map(place, state, self.state_sharding(state))
+    def make(self, create: Callable[[Variables], TrainState], variables: Variables) -> TrainState:
+        """A state, made where it is to lie, of variables that are the same in all processes."""
+        shardings = self.state_sharding(jax.eval_shape(create, variables))
+        return jax.jit(create, out_shardings=shardings)(jax.device_get(variables))
+
+    def shapes(self, create: Callable[[Variables], TrainState], variables: Any) -> TrainState:
+        """What `make` would make of such variables: shapes with their shardings."""
+        shapes = jax.eval_shape(create, variables)
+        return jax.tree.map(
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            shapes,
+            self.state_sharding(shapes),
+        )
 
     def put_rows(self, batch: Any) -> Any:
         """This process's rows of a batch, as a part of the batch of all."""
-        if len(self.devices) == 1 or self.kind == "pmap":
-            return batch if self.kind == "pmap" else jax.device_put(batch, self.by_rows)
+        if self.kind == "pmap":  # which does it itself
+            return batch
         return jax.tree.map(
             lambda rows: jax.make_array_from_process_local_data(self.by_rows, rows), batch
         )
@@ -172,8 +183,11 @@ class Layout:
         """What lies on the devices, whole on the first one of this process."""
         if len(self.devices) == 1:
             return tree
-        whole = jax.jit(lambda tree: tree, out_shardings=self.replicated)(tree)
-        return jax.tree.map(lambda x: x.addressable_data(0), whole)
+        return jax.tree.map(lambda x: x.addressable_data(0), self._gather(tree))
+
+    @functools.cached_property
+    def _gather(self) -> Callable[[Any], Any]:
+        return jax.jit(lambda tree: tree, out_shardings=self.replicated)
 
 
 def mean_over_devices(gradients: Gradients, specs: Any = None) -> Gradients:
@@ -218,7 +232,7 @@ def choose_layout(config: TrainConfig) -> Layout:
         raise ValueError(
             f"devices is {config.devices}, but there are {len(devices)}; devices=0 takes all"
         )
-    if config.devices and processes > 1:
+    if config.devices not in (0, len(devices)) and processes > 1:
         raise ValueError(
             f"devices is {config.devices}, but {processes} processes train with all of theirs; set "
             "devices=0"

@@ -10,19 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lnln_jax.checkpoint import restore_before, saved_steps
 from lnln_jax.checkpoint_checks import named_arrays
+from lnln_jax.checkpoint_reading import restore_before, saved_config
 from lnln_jax.config import TrainConfig, from_dict
-from lnln_jax.data import make_train_iterator
-from lnln_jax.data.pipeline import make_sampler
-from lnln_jax.data.sampling import Samples
+from lnln_jax.data.sampling import Sampler, Samples
 from lnln_jax.experiment import Experiment, open_experiment
 from lnln_jax.files import make_folder, write_file
 from lnln_jax.image import rgb_to_y
 from lnln_jax.image_files import Photo, write_photo
 from lnln_jax.models import input_channels
 from lnln_jax.state import Batch, TrainState
-from lnln_jax.training_data import open_sources
 
 _SHOWN = 5  # patches and parameters in the text
 
@@ -43,30 +40,32 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
       What is most remarkable, in lines.
 
     Raises:
-      ValueError: no run, images that are gone or others, or a folder that can't be written to.
+      ValueError: no run, a step after its last, images that are gone or others, or a folder that
+        can't be written to.
     """
-    try:
-        config = from_dict(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"{folder} is no training run ({error}); give a folder that `lnln train` made"
-        ) from error
-    if config.parallel == "pmap":  # which maps whole steps; the same but for rounding
-        config = replace(config, parallel="auto")
-    output = output or folder / "replay" / f"{step:07d}"
     checkpoints = folder / "checkpoints"
-    resumed = any(saved < step for saved in saved_steps(checkpoints))
-    experiment = open_experiment(config, resumed=resumed)
+    config = saved_config(checkpoints, limit=step)
+    resumed = config is not None
+    if config is None:
+        config = _first_config(folder, step)
+    if step > config.steps:
+        raise ValueError(f"step is {step}, but the run in {folder} has {config.steps} steps")
+    output = output or folder / "replay" / f"{step:07d}"
+    experiment = open_experiment(_here(config))
     with experiment.feed as feed:
-        state = restore_before(
-            checkpoints, step, experiment.state, feed.stream, experiment.identity
-        )
+        if resumed:
+            state = restore_before(
+                checkpoints, step, experiment.shapes, feed.stream, experiment.identity
+            )
+        else:
+            state = experiment.start()
         before = start = int(state.step)
         while before < step - 1:
             n = min(feed.most, step - 1 - before)
             state, _ = feed.run(state, n)
             before += n
-    report, pictures = _look(experiment, state, step)
+        batch = feed.batch()
+    report, pictures = _look(experiment, state, batch, step)
     report = {"step": step, "replayed_from": start, **report}
     make_folder(output)
     write_file(output / "report.json", (json.dumps(_for_json(report), indent=2) + "\n").encode())
@@ -74,28 +73,45 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
     return _text(report, output)
 
 
+def _first_config(folder: Path, step: int) -> TrainConfig:
+    """The configuration that a run began with, if it took the step under it."""
+    until = sorted(folder.glob("config_until_*.json"))
+    if until and step > int(until[0].stem.rpartition("_")[2]):
+        raise ValueError(
+            f"step is {step}, but the settings of the run in {folder} were changed before, and no "
+            "checkpoint between them and the step is left; replay a later step"
+        )
+    try:
+        return from_dict(json.loads((until or [folder / "config.json"])[0].read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{folder} is no training run ({error}); give a folder that `lnln train` made"
+        ) from error
+
+
+def _here(config: TrainConfig) -> TrainConfig:
+    """The same but for rounding where `pmap`, which maps whole steps, or devices are missing."""
+    if config.parallel == "pmap":
+        config = replace(config, parallel="auto")
+    return replace(config, devices=0) if config.devices > len(jax.devices()) else config
+
+
 def _look(
-    experiment: Experiment, state: TrainState, step: int
+    experiment: Experiment, state: TrainState, batch: Batch, step: int
 ) -> tuple[dict[str, Any], np.ndarray]:
     """What the batch of a step does to the state before it."""
     config = experiment.config
-    sources = open_sources(config)
-    options: dict[str, Any] = {
-        "lr_patch_size": config.data.lr_patch_size,
-        "batch_size": config.data.batch_size,
-        "seed": config.seed,
-        "weights": config.data.weights or None,
-    }
-    stream = make_train_iterator(sources, **options, num_threads=0)
-    stream.set_state({"next_step": step - 1})
-    batch = next(stream)
-    stream.close()
-    samples = make_sampler(sources, **options)(step - 1)
-
-    gradients = jax.jit(experiment.gradients)(state.variables, experiment.layout.put_rows(batch))
+    samples = Sampler(
+        [count for _, count in experiment.sources],
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        weights=config.data.weights or None,
+    )(step - 1)
+    gradients = jax.jit(experiment.gradients)(state.variables, batch)
+    images = {key: np.asarray(rows) for key, rows in batch.items()}
     named = named_arrays(gradients.params)
     norms = {name: float(jnp.linalg.norm(grad.astype(jnp.float32))) for name, grad in named.items()}
-    sr, losses = _apply(experiment, state, batch, config)
+    sr, losses = _apply(experiment, state, images)
     order = np.argsort(-np.where(np.isfinite(losses), losses, np.inf), kind="stable")
     report = {
         "loss": float(gradients.loss),
@@ -108,11 +124,11 @@ def _look(
         "patches": [_origin(samples, experiment.sources, i, losses[i]) for i in order.tolist()],
         "gradient_norms": dict(sorted(norms.items(), key=lambda item: -item[1])),
     }
-    return report, _sheet(batch["lr"][order], sr[order], batch["hr"][order])
+    return report, _sheet(images["lr"][order], sr[order], images["hr"][order])
 
 
 def _apply(
-    experiment: Experiment, state: TrainState, batch: Batch, config: TrainConfig
+    experiment: Experiment, state: TrainState, batch: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The network's output in training mode, `B H W C`, and the mean absolute error of each."""
     lr, hr = (np.asarray(batch[key], np.float32) for key in ("lr", "hr"))

@@ -1,10 +1,9 @@
 """Whether a training may go on with settings other than those that it was started with."""
 
-import sys
 from pathlib import Path
 
 from lnln_jax.config import TrainConfig, differences
-from lnln_jax.distributed import is_primary
+from lnln_jax.distributed import say
 
 # Fields that a resumed run may change, since no step depends on them.
 FREE_FIELDS = frozenset(
@@ -24,10 +23,10 @@ FREE_FIELDS = frozenset(
     }
 )
 # Those on which a step depends in rounding alone.
-ROUNDING_FIELDS = frozenset({"parallel", "devices"})
+ROUNDING_FIELDS = frozenset({"parallel", "devices", "data.placement"})
 
 
-def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allow: bool) -> None:
+def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allow: bool) -> bool:
     """Says what has changed since a run's newest checkpoint; refuses what makes it another run.
 
     Args:
@@ -35,6 +34,9 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
       config: the one to go on with.
       folder: of the run.
       allow: to let everything pass (`--allow-config-change`).
+
+    Returns:
+      Whether it is another run from here on.
 
     Raises:
       ValueError: results would differ, and `allow` is False.
@@ -58,5 +60,5 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
             text += ", which changes steps in rounding alone"
         else:
             text = f"warning: {text}; the run is another one from here on"
-        if is_primary():
-            print(text, file=sys.stderr)
+        say(text)
+    return bool(other)

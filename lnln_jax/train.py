@@ -6,7 +6,6 @@ and arrives, bit for bit, where it would have arrived without the interruption.
 """
 
 import json
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,15 +16,17 @@ import numpy as np
 from PIL import Image
 
 from lnln_jax.benchmarks import Benchmark
-from lnln_jax.checkpoint import RunCheckpoints, saved_config
+from lnln_jax.checkpoint import RunCheckpoints
+from lnln_jax.checkpoint_reading import saved_config
 from lnln_jax.config import TrainConfig, to_dict
-from lnln_jax.distributed import is_primary
+from lnln_jax.distributed import check_same, is_primary, say
 from lnln_jax.evaluate import evaluate
-from lnln_jax.experiment import Experiment, open_experiment, placed
+from lnln_jax.experiment import Experiment, open_experiment, settled
 from lnln_jax.files import check_folder, write_file, writing
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.monitor import Monitor
 from lnln_jax.pace import Pace
+from lnln_jax.parallel import choose_layout
 from lnln_jax.process import Stop, exclusive, stop_signals
 from lnln_jax.profiling import Profile, memory_in_use
 from lnln_jax.reporting import RunReport
@@ -62,19 +63,24 @@ def train(
       profile_steps: how many steps to trace, at least, into `profile/`; 0: none.
 
     Raises:
-      ValueError: data, configuration or a folder that can't be used; nothing has been written then.
+      ValueError: data, configuration or a folder that can't be used, or processes that differ;
+        nothing has been written then.
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
+    check_same("the configurations", repr((config, allow_config_change)))
     check_folder(folder)
-    saved = saved_config(folder / "checkpoints")
+    saved, becomes_another = saved_config(folder / "checkpoints"), False
     if saved is not None:
-        if config.data.placement == "auto":  # decided when the run began
-            config = placed(config, saved.data.placement)
-        check_changes(saved, config, folder, allow=allow_config_change)
+        placement = config.data.placement
+        if placement == "auto" and config.parallel != "pmap":  # decided when the run began
+            placement = saved.data.placement
+        config = settled(config, placement, choose_layout(config))
+        becomes_another = check_changes(saved, config, folder, allow=allow_config_change)
     benchmark = open_validation(config)
     if benchmark is not None:
         evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
-    experiment = open_experiment(config, resumed=saved is not None)
+    experiment = open_experiment(config)
+    state = experiment.start() if saved is None else None
     primary = is_primary()
     with (
         exclusive(folder, "training") if primary else nullcontext(),
@@ -87,9 +93,12 @@ def train(
         ) as checkpoints,
         experiment.feed as feed,
     ):
-        state = experiment.state
-        if checkpoints.latest_step() is not None:
-            state = checkpoints.restore(state, feed.stream)
+        if saved_config(folder / "checkpoints") != saved:
+            raise ValueError(f"another process has trained in {folder} meanwhile; start again")
+        if state is None:
+            state = checkpoints.restore(experiment.shapes, feed.stream)
+        if primary and becomes_another:  # for `lnln replay` of the steps until here
+            (folder / "config.json").replace(folder / f"config_until_{int(state.step):07d}.json")
         if primary:
             text = json.dumps(to_dict(experiment.config), indent=2) + "\n"
             with writing("config.json", folder):
@@ -177,18 +186,15 @@ def _to_next_event(step: int, config: TrainConfig) -> int:
 
 def _announce(experiment: Experiment, state: TrainState, start: int) -> None:
     """Says what is going to be trained, before the first step is compiled."""
-    if not is_primary():
-        return
     config, devices = experiment.config, experiment.layout.devices
     size = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"])) / 1e6
     several = f"{len(devices)} x " if len(devices) > 1 else ""
     processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    print(
+    say(
         f"{config.model.name} x{config.model.scale}, {size:.2f} M parameters; "
         f"{sum(n for _, n in experiment.sources)} images on the {experiment.feed.placement}; "
         f"{several}{devices[0].device_kind}{processes}; "
-        + (f"going on from step {start}" if start else f"{config.steps} steps"),
-        file=sys.stderr,
+        + (f"going on from step {start}" if start else f"{config.steps} steps")
     )
 
 

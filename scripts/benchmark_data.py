@@ -40,6 +40,7 @@ from lnln_jax.data import Stream, load_folder
 from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images
 from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.parallel import Layout
 from lnln_jax.process import end_with_parent
 from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
 
@@ -111,7 +112,7 @@ def measure_device(job: Job, config: TrainConfig, args: argparse.Namespace) -> d
     size = args.train_patch or config.data.lr_patch_size
     source = load_folder(job.hr, scale=job.scale, min_lr_size=size)
     sampler = make_sampler([source], lr_patch_size=size, batch_size=batch_size, seed=0)
-    images, shapes = put_images([source], jax.devices()[:1])
+    images, shapes = put_images([source], Layout((jax.devices()[0],)).mesh)
     stream = Stream(Planner(sampler, shapes, size))
     plans = jax.device_put(np.stack([next(stream) for _ in range(MOST)]))
     plan_list = list(plans[:CALLS])

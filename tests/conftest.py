@@ -1,6 +1,7 @@
 """What every test shares: strict dtype promotion, and the folder of real images."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -18,6 +19,13 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images: {folder} is not a folder (set LNLN_TEST_DATA to change it)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def standard_promotion() -> Iterator[None]:
+    """For tests that train: Optax divides the integer count of its schedules."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

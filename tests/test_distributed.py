@@ -14,9 +14,9 @@ import jax
 import numpy as np
 import psutil
 import pytest
-from test_train import CONFIG, read_metrics, save_pictures, write_config
+from runs import CONFIG, read_metrics, save_pictures, write_config
 
-from lnln_jax.checkpoint import load_run, saved_steps
+from lnln_jax.checkpoint_reading import load_run, saved_steps
 from lnln_jax.cli import main
 from lnln_jax.config import OptimizerConfig
 
@@ -54,10 +54,7 @@ class Job:
         return self._process.returncode, "".join(self.lines) + out
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # Optax raises a float to an integer power
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +167,18 @@ def test_evaluation_is_shared_and_the_same(run, experiment, data_dir, tmp_path, 
     assert pictures[0] == pictures[1]
     assert "0: written to " in output
     assert "1: |" not in output
+
+
+def test_processes_that_differ_are_refused(experiment, tmp_path):
+    """A config file is a program, and may come to something else on each machine."""
+    config, cache = experiment
+    number = 'int(__import__("os").environ["JAX_PROCESS_ID"])'
+    path = tmp_path / "changed.py"
+    path.write_text(f"{config.read_text()}config = override(config, [f'seed={{{number}}}'])\n")
+    status, output = Job("train", path, "--output", tmp_path / "run", environment=cache).end()
+    assert status == 1, output
+    assert "the configurations of process 1 differ from those of process 0; start all" in output
+    assert not (tmp_path / "run").exists()
 
 
 def test_wrong_calls(tmp_path, capsys):

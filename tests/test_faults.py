@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from test_train import (
+from runs import (
     CONFIG,
     VARIABLE,
     Training,
@@ -19,7 +19,7 @@ from test_train import (
     write_config,
 )
 
-from lnln_jax.checkpoint import load_run, saved_steps
+from lnln_jax.checkpoint_reading import load_run, saved_steps
 from lnln_jax.config import override
 
 KILLS = 20

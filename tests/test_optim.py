@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -7,12 +6,7 @@ import pytest
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.optim import halving_schedule, make_optimizer
 
-
-@pytest.fixture(autouse=True)
-def _standard_promotion():
-    """Optax divides the integer count of its schedules, which strict promotion forbids."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 def test_the_learning_rate_is_halved_every_200_epochs_of_1000_steps():

@@ -3,16 +3,17 @@ import json
 from dataclasses import replace
 
 import jax
-from test_train import CONFIG, read_metrics
+import pytest
+from runs import CONFIG, read_metrics
 
 from lnln_jax.profiling import memory_in_use
 from lnln_jax.train import train
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_a_trace_for_perfetto_and_tensorboard(tmp_path, capsys):
     config = replace(CONFIG, steps=8, log_every=4, steps_per_call=1)
-    with jax.numpy_dtype_promotion("standard"):  # Optax raises a float to an integer power
-        train(config, tmp_path / "run", profile_steps=3)
+    train(config, tmp_path / "run", profile_steps=3)
     (folder,) = (tmp_path / "run" / "profile" / "plugins" / "profile").iterdir()
     (xplane,) = folder.glob("*.xplane.pb")
     assert xplane.stat().st_size > 10_000

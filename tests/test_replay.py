@@ -1,21 +1,18 @@
 import json
+import os
+import shutil
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
-from test_train import CONFIG, read_metrics
+from runs import CONFIG, read_metrics
 
 from lnln_jax.cli import main
 from lnln_jax.config import override
 from lnln_jax.train import train
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # Optax raises a float to an integer power
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +58,8 @@ def test_a_step_that_became_nan(tmp_path, capsys):
     assert main(["replay", str(tmp_path), "--step", "2"]) == 0
     out = capsys.readouterr().out
     assert "gradients that are not finite: " in out
-    report = json.loads((tmp_path / "replay" / "0000002" / "report.json").read_text())
+    text = (tmp_path / "replay" / "0000002" / "report.json").read_text()
+    report = json.loads(text, parse_constant=pytest.fail)  # JSON knows no NaN
     assert report["not_finite"]["gradients"]
     assert not report["not_finite"]["parameters"]  # 1e30, but numbers
 
@@ -75,6 +73,39 @@ def test_skipped_steps_leave_everything_as_it_was(tmp_path, capsys):
     assert skipped == [2, 3, 4]
     rows = [row for row in read_metrics(tmp_path) if "train/skipped" in row]
     assert [row["train/skipped"] for row in rows] == [0, 1, 1, 1]
+
+
+def test_a_step_that_pmap_took(tmp_path):
+    config = override(CONFIG, ["parallel=pmap", "steps=3", "log_every=1"])
+    train(config, tmp_path / "run")
+    assert main(["replay", str(tmp_path / "run"), "--step", "3"]) == 0
+    report = json.loads((tmp_path / "run" / "replay" / "0000003" / "report.json").read_text())
+    row = read_metrics(tmp_path / "run")[-1]
+    assert report["loss"] == pytest.approx(row["train/loss"], rel=1e-5)
+
+
+def test_the_settings_are_those_of_the_step(run, tmp_path, capsys):
+    """Not those of today: a run may have been changed on its way."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    changed = override(CONFIG, ["steps=20", "log_every=1", "optimizer.b1=0.5"])
+    train(changed, folder, allow_config_change=True)
+    assert sorted(map(int, os.listdir(folder / "checkpoints"))) == [10, 12, 20]
+    for step, start in ((9, 0), (12, 10), (15, 12)):
+        assert main(["replay", str(folder), "--step", str(step)]) == 0
+        report = json.loads((folder / "replay" / f"{step:07d}" / "report.json").read_text())
+        assert report["replayed_from"] == start
+        (row,) = [row for row in read_metrics(folder) if row["step"] == step]
+        assert report["loss"] == pytest.approx(row["train/loss"], rel=1e-6)
+    for checkpoint in ("10", "12"):
+        shutil.rmtree(folder / "checkpoints" / checkpoint)
+    assert main(["replay", str(folder), "--step", "15"]) == 1
+    assert "no checkpoint between them and the step is left" in capsys.readouterr().err
+
+
+def test_a_step_after_the_end(run, capsys):
+    assert main(["replay", str(run), "--step", "13"]) == 1
+    assert f"step is 13, but the run in {run} has 12 steps" in capsys.readouterr().err
 
 
 def test_no_run(tmp_path, capsys):

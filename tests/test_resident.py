@@ -13,8 +13,10 @@ from lnln_jax.data import PairSource, dead_leaves_pairs, make_train_iterator
 from lnln_jax.data.pipeline import Stream, make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images, resident_bytes
 from lnln_jax.models import create_model
+from lnln_jax.parallel import Layout
 from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
 
+ONE = Layout((jax.devices()[0],)).mesh
 OPTIONS = {"lr_patch_size": 6, "batch_size": 8, "seed": 3}
 
 
@@ -38,7 +40,7 @@ def test_patches_are_those_that_the_host_cuts(scale, weights):
             scale=scale,
         ),
     ]
-    images, shapes = put_images(sources, jax.devices()[:1])
+    images, shapes = put_images(sources, ONE)
     assert images.lr.nbytes + images.hr.nbytes == resident_bytes(sources)
     assert shapes.tolist() == [list(lr.shape[:2]) for source in sources for lr, _ in source]
     cut = jax.jit(lambda images, plan: cut_patches(images, plan, 6))
@@ -54,7 +56,7 @@ def test_images_are_sent_in_pieces(monkeypatch):
     source = dead_leaves_pairs(7, size=(24, 40), scale=2, seed=0)
     monkeypatch.setattr("lnln_jax.data.resident._CHUNK", 3 * 24 * 40 * 3)
     calls = []
-    images, _ = put_images([source], jax.devices()[:1], lambda *count: calls.append(count))
+    images, _ = put_images([source], ONE, lambda *count: calls.append(count))
     assert calls == [(3, 7), (6, 7), (7, 7)]
     for i, (lr, hr) in enumerate(source):
         np.testing.assert_array_equal(images.lr[i], lr)
@@ -79,7 +81,7 @@ def training():
 def test_how_steps_are_grouped_changes_no_bit(training):
     update, fresh = training
     source = dead_leaves_pairs(3, size=32, scale=2, seed=0)
-    images, shapes = put_images([source], jax.devices()[:1])
+    images, shapes = put_images([source], ONE)
     steps = make_train_steps(update, lambda images, plan: cut_patches(images, plan, 6))
 
     def run(groups):
@@ -105,7 +107,7 @@ def test_how_steps_are_grouped_changes_no_bit(training):
 def test_steps_on_the_device_are_those_on_the_host(training):
     update, fresh = training
     source = dead_leaves_pairs(3, size=32, scale=2, seed=0)
-    images, shapes = put_images([source], jax.devices()[:1])
+    images, shapes = put_images([source], ONE)
     steps = make_train_steps(update, lambda images, plan: cut_patches(images, plan, 6))
     stream = planned([source], shapes)
     plans = np.stack([next(stream) for _ in range(4)])
@@ -129,6 +131,7 @@ from lnln_jax.data import dead_leaves_pairs, make_train_iterator
 from lnln_jax.data.pipeline import Stream, make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images
 from lnln_jax.models import create_model
+from lnln_jax.parallel import Layout
 from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -141,7 +144,7 @@ optimizer = optax.adam(1e-3)
 update = make_update(make_gradients(module), optimizer, schedule=optax.constant_schedule(1e-3))
 
 for count, shared in ((1, False), (2, False), (4, True)):
-    images, shapes = put_images(sources, jax.devices()[:count], shared=shared)
+    images, shapes = put_images(sources, Layout(jax.devices()[:count]).mesh, shared=shared)
     stream = Stream(Planner(make_sampler(sources, **options), shapes, 6))
     plans = np.stack([next(stream) for _ in range(3)])
     cut = jax.jit(lambda images, plan: cut_patches(images, plan, 6))

@@ -35,3 +35,13 @@ def test_another_run_must_be_asked_for(tmp_path, capsys):
     assert capsys.readouterr().err == ""
     check_changes(CONFIG, changed, tmp_path, allow=True)
     assert "warning: seed was 0 and is 3; the run is another one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("item", ["batch_norm=local", "accumulate=2"])
+def test_devices_count_where_statistics_are_those_of_parts(tmp_path, capsys, item):
+    saved = override(CONFIG, ["devices=8"])
+    check_changes(saved, override(saved, ["devices=4"]), tmp_path, allow=False)
+    assert "devices was 8 and is 4, which changes steps in rounding" in capsys.readouterr().err
+    saved = override(saved, [item])
+    with pytest.raises(ValueError, match=r"devices was 8 and is 4\. "):
+        check_changes(saved, override(saved, ["devices=4"]), tmp_path, allow=False)

@@ -1,4 +1,4 @@
-"""Training from its parts to real processes that are stopped, killed and started again."""
+"""Training from its parts to a real process that is stopped and started again."""
 
 import json
 import os
@@ -6,28 +6,33 @@ import re
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from flax.traverse_util import flatten_dict
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
+from runs import (
+    CONFIG,
+    VARIABLE,
+    Training,
+    assert_equal,
+    read_metrics,
+    restore_everything,
+    save_pictures,
+    write_config,
+)
 from tensorboardX.proto.event_pb2 import Event
 
 from lnln_jax import load_model
-from lnln_jax.checkpoint import load_run, saved_steps
+from lnln_jax.checkpoint_reading import load_run, saved_steps
 from lnln_jax.cli import main
 from lnln_jax.config import (
-    DataConfig,
     ModelConfig,
     OptimizerConfig,
     TrainConfig,
@@ -36,7 +41,6 @@ from lnln_jax.config import (
     override,
     to_dict,
 )
-from lnln_jax.data import dead_leaves_pairs
 from lnln_jax.monitor import NonFiniteLossError
 from lnln_jax.optim import halving_schedule, make_optimizer
 from lnln_jax.resize import imresize
@@ -45,22 +49,9 @@ from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.train import Outcome, train
 from lnln_jax.weights import save_safetensors
 
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
 CONFIGS = Path(__file__).parents[1] / "configs"
-CONFIG = TrainConfig(
-    model=ModelConfig(
-        "lnln", 2, {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
-    ),
-    data=DataConfig(dead_leaves=4, dead_leaves_size=48, lr_patch_size=12, batch_size=2),
-    optimizer=OptimizerConfig(learning_rate=2e-3),
-    ema_decay=0.9,
-)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _standard_promotion():
-    """Optax divides the integer count of its schedules, which strict promotion forbids."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -86,22 +77,6 @@ def _hasty_compiler():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-
-
-def save_pictures(folder: Path, count: int, size: int) -> Path:
-    folder.mkdir(parents=True)
-    for i, (_, hr) in enumerate(dead_leaves_pairs(count, size=size, scale=2, seed=9)):
-        Image.fromarray(hr).save(folder / f"{i}.png")
-    return folder
-
-
-def read_metrics(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def assert_equal(actual: Any, expected: Any) -> None:
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 # ---- one step ----
@@ -208,7 +183,7 @@ def test_metrics_tell_the_course_of_the_run(run):
         assert row["train/images_per_second"] > 0
     assert training[-1]["train/loss"] < 0.7 * training[0]["train/loss"]
     assert [row["step"] for row in rows if "validation/psnr_y" in row] == [20, 40]
-    placed = override(config, ["data.placement=device"])  # what "auto" came to
+    placed = override(config, ["data.placement=device", "devices=1"])  # what "auto" came to
     assert json.loads((folder / "config.json").read_text()) == json.loads(
         json.dumps(to_dict(placed))
     )
@@ -443,56 +418,8 @@ def test_no_images_at_all(tmp_path):
 
 # ---- real processes ----
 
-VARIABLE = ("train/images_per_second", "train/host_memory_gib")  # metrics of no step
 
-
-def write_config(folder: Path, config: TrainConfig) -> Path:
-    path = folder / "experiment.py"
-    path.write_text(f"from lnln_jax.config import *\n\nconfig = {config!r}\n")
-    return path
-
-
-class Training:
-    """A process of `lnln train`, and its progress."""
-
-    def __init__(self, config: Path, output: Path, environment: dict[str, str]) -> None:
-        command = "import sys; from lnln_jax.cli import main; sys.exit(main())"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", command, "train", str(config), "--output", str(output)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def at(self, step: int) -> "Training":
-        """Waits until the step is reported."""
-        for line in self._process.stderr:
-            words = line.split()
-            if words[0] == "step" and int(words[1]) >= step:
-                return self
-        raise AssertionError(f"the process ended before step {step}")
-
-    def send(self, number: signal.Signals) -> "Training":
-        self._process.send_signal(number)
-        return self
-
-    def end(self) -> tuple[int, str, str]:
-        out, err = self._process.communicate(timeout=120)
-        return self._process.returncode, out, err
-
-
-def restore_everything(run: Path, step: int) -> dict[str, Any]:
-    """Every item of a checkpoint, read with Orbax alone."""
-    items = {
-        item: ocp.StandardCheckpointer().restore(run / "checkpoints" / str(step) / item)
-        for item in ("variables", "ema", "optimizer")
-    }
-    data = run / "checkpoints" / str(step) / "data" / "metadata"  # as Orbax calls a JSON item
-    return items | {"data": json.loads(data.read_text())}
-
-
-def test_a_run_that_is_stopped_and_killed_ends_bit_for_bit_where_another_does(tmp_path, compiled):
+def test_a_run_that_is_stopped_ends_bit_for_bit_where_another_does(tmp_path, compiled):
     steps = 100
     items = [f"steps={steps}", "log_every=1", "checkpoint_every=20", "keep_checkpoints=2"]
     config = write_config(tmp_path, override(CONFIG, items))
@@ -507,10 +434,6 @@ def test_a_run_that_is_stopped_and_killed_ends_bit_for_bit_where_another_does(tm
     assert 10 < step < steps
     assert out == f"stopped at step {step}; the same command goes on from there\n"
     assert read_metrics(disturbed)[-1]["step"] == step
-
-    killed = Training(config, disturbed, environment).at(step + 25).send(signal.SIGKILL)
-    assert killed.end()[0] == -signal.SIGKILL
-    assert saved_steps(disturbed / "checkpoints")[-1] < steps
 
     status, out, err = Training(config, disturbed, environment).end()
     assert (status, out) == (0, f"trained {steps} steps; the run is in {disturbed}\n"), err

@@ -68,7 +68,7 @@ def resident_bytes(sources: Sequence[Source]) -> int:
 
 def put_images(
     sources: Sequence[Source],
-    devices: Sequence[jax.Device],
+    mesh: Mesh,
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     shared: bool = False,
@@ -77,13 +77,14 @@ def put_images(
 
     Args:
       sources: of one scale.
-      devices: one or more, of all processes; a process sends to its own.
+      mesh: of the devices of all processes, along one axis; a process sends to its own.
       progress: called with (images sent, images in all).
       shared: whether to send shares.
 
     Returns:
       The images, and the shapes of the LR images, int `N 2`.
     """
+    devices = list(mesh.devices.flat)
     count, (height, width) = sum(map(len, sources)), _largest(sources)
     share = math.ceil(count / len(devices)) if shared else count
     local = [device for device in devices if device.process_index == jax.process_index()]
@@ -121,7 +122,6 @@ def put_images(
     if len(devices) == 1:
         lr, hr = stacks[devices[0]]
         return ResidentImages(lr=lr, hr=hr, mesh=None), shapes
-    mesh = Mesh(np.array(devices), (AXIS,))
     sharding = NamedSharding(mesh, PartitionSpec(AXIS) if shared else PartitionSpec())
     rows = share * len(devices) if shared else count
     lr, hr = (

@@ -39,7 +39,16 @@ def main() -> int:
             "another --processes, or --cpu-devices"
         )
     port = free_port()
-    processes = [start(args, number, port, gpus) for number in range(args.processes)]
+    processes: list[subprocess.Popen] = []
+
+    def forward(number: int, _: object) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, forward)
+    for number in range(args.processes):
+        processes.append(start(args, number, port, gpus))
     printers = [
         threading.Thread(target=repeat, args=(number, stream, target))
         for number, process in enumerate(processes)
@@ -48,12 +57,6 @@ def main() -> int:
     for printer in printers:
         printer.start()
 
-    def forward(number: int, _: object) -> None:
-        for process in processes:
-            process.send_signal(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
     status = wait(processes, args.grace)
     for printer in printers:
         printer.join()
