@@ -48,8 +48,9 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
     resumed = config is not None
     if config is None:
         config = _first_config(folder, step)
-    if step > config.steps:
-        raise ValueError(f"step is {step}, but the run in {folder} has {config.steps} steps")
+    last = _read_config(folder / "config.json").steps
+    if step > last:
+        raise ValueError(f"step is {step}, but the run in {folder} has {last} steps")
     output = output or folder / "replay" / f"{step:07d}"
     experiment = open_experiment(_here(config))
     with experiment.feed as feed:
@@ -81,11 +82,15 @@ def _first_config(folder: Path, step: int) -> TrainConfig:
             f"step is {step}, but the settings of the run in {folder} were changed before, and no "
             "checkpoint between them and the step is left; replay a later step"
         )
+    return _read_config((until or [folder / "config.json"])[0])
+
+
+def _read_config(path: Path) -> TrainConfig:
     try:
-        return from_dict(json.loads((until or [folder / "config.json"])[0].read_text()))
+        return from_dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(
-            f"{folder} is no training run ({error}); give a folder that `lnln train` made"
+            f"{path.parent} is no training run ({error}); give a folder that `lnln train` made"
         ) from error
 
 

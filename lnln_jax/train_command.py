@@ -1,6 +1,7 @@
 """The command `lnln train`."""
 
 import argparse
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         allow_config_change=args.allow_config_change,
         profile_steps=args.profile,
     )
+    if outcome.stopped:  # a scheduler may repeat its signal, and must still see the status
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if is_primary():
         if outcome.stopped:
             print(f"stopped at step {outcome.step}; the same command goes on from there")

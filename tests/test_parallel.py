@@ -12,6 +12,7 @@ from lnln_jax.parallel import Layout, choose_layout
 # Adam's eps is large: gradients that are zero but for rounding (those of biases that a
 # normalisation or the softmax takes away) would otherwise become steps of full size.
 PROGRAM = """
+import functools
 import json
 from dataclasses import replace
 import jax, numpy as np
@@ -41,7 +42,8 @@ def train(**changes):
         ema_decay=here.ema_decay,
     )
     step = layout.compile(update)
-    state = layout.put(create_state(initialize(module, 0), optimizer, ema=True))
+    create = functools.partial(create_state, optimizer=optimizer, ema=True)
+    state = layout.make(create, initialize(module, 0))
     stream = make_train_iterator([source], lr_patch_size=12, batch_size=16, seed=0, num_threads=0)
     losses, norms = [], []
     for _ in range(10):

@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -178,3 +180,22 @@ def test_a_benchmark_of_its_validation_images(folder, data_sets, data_dir, scale
     assert open_benchmark(data_dir / "Set5", scale, first=2).names == ["baby", "bird"]
     with pytest.raises(ValueError, match="are bicubic, not jpeg40"):
         open_benchmark(folder, scale, degradation=Degradation("jpeg"))
+
+
+READING = """
+import sys
+from pathlib import Path
+from lnln_jax.data.records import RecordSource
+source = RecordSource(Path(sys.argv[1]), scale=2, cache_bytes=0)
+before = set(sys.modules)
+source[0]
+print(sorted(name for name in set(sys.modules) - before if "tensorflow_datasets" in name))
+"""
+
+
+def test_reading_imports_nothing_of_tfds(folder):
+    """Imports of TFDS in several threads at a time, those that read, can deadlock."""
+    result = subprocess.run(
+        [sys.executable, "-c", READING, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[]\n"

@@ -49,7 +49,6 @@ class RecordSource:
         """
         self._folder = folder
         self._split = split
-        self._records: Any = None
         metadata, lengths = _describe(folder)
         if scale not in metadata["scales"]:
             made = ", ".join(map(str, metadata["scales"]))
@@ -72,6 +71,9 @@ class RecordSource:
         self._cache = SharedMemory(self._slots * self._slot)
         # Height and width of the LR images that are decoded; written after the pixels.
         self._shapes = SharedMemory(self._slots * 8)
+        # Now, and not where images are read: TFDS replaces `__import__` while it is imported, and
+        # two threads that do so wait for each other forever.
+        self._records = _open(folder, split)
 
     @property
     def cache_bytes(self) -> int:
@@ -117,7 +119,7 @@ class RecordSource:
 
     def image_name(self, index: int) -> str:
         """What the file was called that a pair is of."""
-        return self._opened()[index]["image"].decode()
+        return self._records[index]["image"].decode()
 
     def _kept(self, index: int, height: int, width: int) -> Pair:
         start = index * self._slot
@@ -125,18 +127,12 @@ class RecordSource:
         factor = self.scale
         return lr, self._cache.array(start + lr.size, (factor * height, factor * width, 3))
 
-    def _opened(self) -> Any:
-        if self._records is None:
-            self._records = _open(self._folder, self._split)
-        return self._records
-
     def read(self, index: int) -> Pair:
         """Reads a pair and keeps nothing."""
         import imagecodecs
 
-        records = self._opened()
         try:
-            record = records[index]
+            record = self._records[index]
             lr, hr = (imagecodecs.spng_decode(record[key]) for key in (f"lr_x{self.scale}", "hr"))
         except Exception as error:  # damaged files make readers raise almost anything
             raise ValueError(
@@ -150,7 +146,11 @@ class RecordSource:
         return (self[index] for index in range(len(self)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_records": None}  # opened anew in each process
+        return {key: value for key, value in self.__dict__.items() if key != "_records"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        self._records = _open(self._folder, self._split)  # anew in each process
 
     def __repr__(self) -> str:
         return f"RecordSource(name={self.name!r}, scale={self.scale}, {len(self)} pairs)"
