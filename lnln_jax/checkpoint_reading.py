@@ -161,20 +161,15 @@ def saved_steps(folder: Path) -> list[int]:
     return sorted(int(p.parent.name) for p in folder.glob("*/config") if p.parent.name.isdigit())
 
 
-def saved_config(folder: Path, limit: int | None = None) -> TrainConfig | None:
+def saved_config(folder: Path) -> TrainConfig | None:
     """The configuration in the newest checkpoint of a `checkpoints` folder, or None.
-
-    Args:
-      folder: see above.
-      limit: only checkpoints of steps below it.
 
     Raises:
       ValueError: all checkpoints are damaged, or another version wrote the newest.
     """
-    steps = [step for step in saved_steps(folder) if limit is None or step < limit]
     reader = ocp.Checkpointer(ocp.JsonCheckpointHandler())
     problems = []
-    for step in reversed(steps):
+    for step in reversed(saved_steps(folder)):
         checkpoint = folder / str(step)
         try:
             with damage_named(checkpoint):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax.checkpoint_checks import named_arrays
-from lnln_jax.checkpoint_reading import restore_before, saved_config
+from lnln_jax.checkpoint_reading import restore_before, saved_steps
 from lnln_jax.config import TrainConfig, from_dict
 from lnln_jax.data.sampling import Sampler, Samples
 from lnln_jax.experiment import Experiment, open_experiment
@@ -44,23 +44,25 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
         can't be written to.
     """
     checkpoints = folder / "checkpoints"
-    config = saved_config(checkpoints, limit=step)
-    resumed = config is not None
-    if config is None:
-        config = _first_config(folder, step)
     last = _read_config(folder / "config.json").steps
     if step > last:
         raise ValueError(f"step is {step}, but the run in {folder} has {last} steps")
+    settings = _settings_of(folder, step)
     output = output or folder / "replay" / f"{step:07d}"
-    experiment = open_experiment(_here(config))
+    experiment = open_experiment(_here(_read_config(settings)))
     with experiment.feed as feed:
-        if resumed:
+        if any(saved < step for saved in saved_steps(checkpoints)):
             state = restore_before(
                 checkpoints, step, experiment.shapes, feed.stream, experiment.identity
             )
         else:
             state = experiment.start()
         before = start = int(state.step)
+        if _settings_of(folder, start + 1) != settings:
+            raise ValueError(
+                f"step is {step}, but the settings of the run in {folder} were changed before, and "
+                "no checkpoint between them and the step is left; replay a later step"
+            )
         while before < step - 1:
             n = min(feed.most, step - 1 - before)
             state, _ = feed.run(state, n)
@@ -74,15 +76,12 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
     return _text(report, output)
 
 
-def _first_config(folder: Path, step: int) -> TrainConfig:
-    """The configuration that a run began with, if it took the step under it."""
-    until = sorted(folder.glob("config_until_*.json"))
-    if until and step > int(until[0].stem.rpartition("_")[2]):
-        raise ValueError(
-            f"step is {step}, but the settings of the run in {folder} were changed before, and no "
-            "checkpoint between them and the step is left; replay a later step"
-        )
-    return _read_config((until or [folder / "config.json"])[0])
+def _settings_of(folder: Path, step: int) -> Path:
+    """The file with the configuration under which a run took a step."""
+    for path in sorted(folder.glob("config_until_*.json")):
+        if step <= int(path.stem.rpartition("_")[2]):
+            return path
+    return folder / "config.json"
 
 
 def _read_config(path: Path) -> TrainConfig:

@@ -76,7 +76,7 @@ class Training:
         return self
 
     def end(self) -> tuple[int, str, str]:
-        out, err = self._process.communicate(timeout=120)
+        out, err = self._process.communicate(timeout=300)
         return self._process.returncode, out, err
 
 

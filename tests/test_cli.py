@@ -26,7 +26,7 @@ def lnln(
     """Runs the command as a process of its own."""
     code = "import sys; from lnln_jax.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, stdout=stdout, stderr=stderr, text=True, timeout=120)
+    return subprocess.run(command, stdout=stdout, stderr=stderr, text=True, timeout=300)
 
 
 def fails(capsys, *arguments: object) -> str:

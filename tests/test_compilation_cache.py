@@ -49,7 +49,7 @@ def run(*arguments: str, **environment: str) -> tuple[dict[str, int], str]:
         [sys.executable, "-c", COUNTED, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=kept | environment,
     )
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,7 @@ class Job:
         raise AssertionError(f"there is no process {number}")
 
     def end(self):
-        out, _ = self._process.communicate(timeout=120)
+        out, _ = self._process.communicate(timeout=300)
         return self._process.returncode, "".join(self.lines) + out
 
 

@@ -61,7 +61,7 @@ def folded(model):
 def run_elsewhere(program, lr, folder):
     np.save(folder / "lr.npy", lr)
     command = [sys.executable, "-c", CHILD, program, folder / "lr.npy", folder / "sr.npy"]
-    subprocess.run(command, check=True, cwd=folder, timeout=120)
+    subprocess.run(command, check=True, cwd=folder, timeout=300)
     return np.load(folder / "sr.npy")
 
 

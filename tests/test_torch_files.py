@@ -325,7 +325,7 @@ for call in (load_model, lambda path: convert(path, path.replace("x.pt", "y.pt")
         print(error)
 """
     command = [sys.executable, "-c", code]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.stderr == ""
     name, *errors = process.stdout.splitlines()
     assert name == "x"
