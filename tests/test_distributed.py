@@ -66,7 +66,9 @@ def experiment(tmp_path_factory):
         data=replace(
             CONFIG.data, batch_size=8, validation=str(save_pictures(folder / "validation", 3, 40))
         ),
-        optimizer=OptimizerConfig(learning_rate=1e-3, eps=1e-2),  # see test_parallel.py
+        # See test_parallel.py for both.
+        optimizer=OptimizerConfig(learning_rate=1e-3, eps=1e-2),
+        loss="l2",
         steps=10,
         log_every=1,
         validate_every=10,
