@@ -13,8 +13,8 @@ from lnln_jax.config import ModelConfig, TrainConfig
 from lnln_jax.convert import convert
 from lnln_jax.loading import load_weights
 from lnln_jax.models import create_model
+from lnln_jax.safetensors_files import load_safetensors, save_safetensors
 from lnln_jax.torch_port import to_torch, write_state_dict
-from lnln_jax.weights import load_safetensors, save_safetensors
 
 HINT = {"vdsr": {"scale": 2}}  # what a PyTorch file does not show
 
