@@ -7,7 +7,8 @@ was trained is in its file's metadata (`safetensors_files.read_training`):
     command     that trained it
     data        what it was trained on
     hardware, hours, versions, date
-    scores      mean PSNR (dB) and SSIM on luma by benchmark
+    scores      mean PSNR (dB) and SSIM on luma by benchmark, by the protocol of published tables
+    bicubic     the same of bicubic interpolation
     curve       [[step, validation PSNR], ...]
     licence     of the weights
 

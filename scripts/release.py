@@ -126,6 +126,7 @@ def main() -> None:
         },
         "date": environment()["date"],
         "scores": {key: [own.psnr, own.ssim] for key, (_, own) in results.items()},
+        "bicubic": {key: [one.psnr, one.ssim] for key, (one, _) in results.items()},
         "curve": curve,
         "licence": LICENCE,
     }

@@ -35,7 +35,7 @@ def test_a_rate_that_rises_to_stairs():
 
 def test_a_training_that_goes_on_at_a_rate_of_0_is_refused():
     optimizer = OptimizerConfig(cosine_steps=100)
-    with pytest.raises(ValueError, match="optimizer.cosine_steps is 100, after which"):
+    with pytest.raises(ValueError, match=r"optimizer\.cosine_steps is 100, after which"):
         TrainConfig(optimizer=optimizer, steps=101)
     assert TrainConfig(optimizer=optimizer, steps=100).steps == 100
 
