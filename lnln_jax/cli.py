@@ -168,11 +168,14 @@ def _parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser(
         "models",
-        help="how large each network is, and what an image costs",
-        description="The paper's Table 2, measured: parameters, storage, multiply-adds and "
-        "receptive field of the published networks.",
+        help="the trained networks of this package; how large each network is",
+        description="The trained networks of this package with their scores, and the paper's Table "
+        "2, measured: parameters, storage, multiply-adds and receptive field of the published "
+        "networks.",
     )
-    models.add_argument("names", nargs="*", metavar="network", help="default: the paper's")
+    models.add_argument(
+        "names", nargs="*", metavar="network", help="only these; default: the paper's"
+    )
     models.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default: 2")
     models.set_defaults(run=_models)
 
@@ -185,12 +188,14 @@ def _parser() -> argparse.ArgumentParser:
     export_command.add_parser(commands)
 
     upscale = commands.add_parser("upscale", help="enlarge photos")
-    upscale.add_argument("model", help=MODEL_HELP)
     upscale.add_argument("inputs", nargs="+", type=Path, help="image files and folders of them")
-    upscale.add_argument("--output", type=Path, required=True, help="folder for the results")
     upscale.add_argument(
-        "--scale", type=positive, help="of bicubic (default: 2) or of a VDSR from PyTorch"
+        "--model", help=f"default: the best trained network of the scale; or {MODEL_HELP}"
     )
+    upscale.add_argument(
+        "--output", type=Path, default=Path("upscaled"), help="folder for the results (upscaled)"
+    )
+    upscale.add_argument("--scale", type=positive, help="default: the model's; without one, 2")
     upscale.add_argument(
         "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
     )
@@ -230,8 +235,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _models(args: argparse.Namespace) -> int:
+    from lnln_jax import pretrained
     from lnln_jax.model_table import NAMES, format_models, measure
 
+    if not args.names:
+        print(pretrained.format_table([pretrained.describe(name) for name in pretrained.names()]))
+        print(flush=True)
     print(format_models([measure(name, args.scale) for name in args.names or NAMES], args.scale))
     return 0
 
@@ -254,10 +263,11 @@ def _upscale(args: argparse.Namespace) -> int:
     from lnln_jax.compilation_cache import enable_compilation_cache
     from lnln_jax.loading import load_model
     from lnln_jax.photos import upscale_files
+    from lnln_jax.pretrained import best
 
     enable_compilation_cache()
     files = upscale_files(
-        load_model(args.model, scale=args.scale, res_scale=args.res_scale),
+        load_model(args.model or best(args.scale or 2), scale=args.scale, res_scale=args.res_scale),
         args.inputs,
         args.output,
         self_ensemble=args.self_ensemble,

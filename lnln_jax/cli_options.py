@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from lnln_jax.data.degradations import Degradation
 
-NETWORK_HELP = "the folder of a training run, or a .safetensors, .pt or .pth file"
+NETWORK_HELP = (
+    "a trained network that `lnln models` lists, the folder of a training run, or a .safetensors, "
+    ".pt or .pth file"
+)
 MODEL_HELP = f'"bicubic", or {NETWORK_HELP}'
 
 

@@ -68,16 +68,18 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam, or SGD with momentum, with a learning rate that falls at fixed intervals."""
+    """Adam, LAMB, or SGD with momentum, and how the learning rate rises and falls."""
 
-    name: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = 1e-4
-    b1: float = 0.9  # of Adam, as b2 and eps
+    name: Literal["adam", "lamb", "sgd"] = "adam"
+    learning_rate: float = 1e-4  # the highest
+    warmup_steps: int = 0  # in which the rate rises linearly to it
+    cosine_steps: int = 0  # in which the rate falls to 0 along a cosine; 0: it falls in stairs
+    b1: float = 0.9  # of Adam and LAMB, as b2 and eps
     b2: float = 0.99
     eps: float = 1e-8
     momentum: float = 0.9  # of SGD, as the weight decay
     weight_decay: float = 0.0
-    decay_factor: float = 0.5  # what the learning rate is multiplied with
+    decay_factor: float = 0.5  # of the stairs: what the rate is multiplied with
     decay_every_epochs: int = 200
     steps_per_epoch: int = 1000
     clip_norm: float = 0.0  # global norm to which gradients are clipped; 0: they are not
@@ -146,6 +148,8 @@ class TrainConfig:
             "data.num_workers": self.data.num_workers,
             "data.dead_leaves": self.data.dead_leaves,
             "data.validation_images": self.data.validation_images,
+            "optimizer.warmup_steps": self.optimizer.warmup_steps,
+            "optimizer.cosine_steps": self.optimizer.cosine_steps,
             "optimizer.skip_nonfinite": self.optimizer.skip_nonfinite,
             "devices": self.devices,
             "seed": self.seed,
@@ -161,6 +165,11 @@ class TrainConfig:
         for key in ("b1", "b2", "momentum", "weight_decay"):
             if not 0 <= (value := getattr(self.optimizer, key)) < 1:
                 raise ValueError(f"optimizer.{key} is {value}; it must be at least 0 and below 1")
+        if 0 < self.optimizer.cosine_steps < self.steps:
+            raise ValueError(
+                f"optimizer.cosine_steps is {self.optimizer.cosine_steps}, after which the "
+                f"learning rate is 0, and steps is {self.steps}; they should be equal"
+            )
         if self.spike_factor and not self.spike_factor > 1:
             raise ValueError(
                 f"spike_factor is {self.spike_factor}; it must be larger than 1, or 0 for none"

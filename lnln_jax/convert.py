@@ -7,9 +7,10 @@ import numpy as np
 
 from lnln_jax.files import check_target, failure_named
 from lnln_jax.loading import SUFFIXES, load_weights
+from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.torch_tables import NETWORKS, default_res_scale
-from lnln_jax.weights import Weights, save_safetensors
+from lnln_jax.weights import Weights
 
 
 def convert(
@@ -30,8 +31,8 @@ def convert(
     Args:
       source: the folder of a training run, or a file: what `load_model` takes, except "bicubic".
       target: `.pt` or `.pth` for a PyTorch state dict with the keys of the published checkpoints,
-        or `.safetensors` (see `lnln_jax.weights`). Its folder is made where there is none. The file
-        appears whole or not at all.
+        or `.safetensors` (see `lnln_jax.safetensors_files`). Its folder is made where there is
+        none. The file appears whole or not at all.
       scale: see `load_model`.
       res_scale: see `load_model`.
       overwrite: whether `target` may be there already.

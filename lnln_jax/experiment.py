@@ -12,7 +12,7 @@ from lnln_jax.config import Placement, TrainConfig, build_module
 from lnln_jax.distributed import check_same
 from lnln_jax.feeds import Feed, open_feed
 from lnln_jax.loading import load_weights
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout, choose_layout
 from lnln_jax.state import (
     GradientFunction,
@@ -64,7 +64,7 @@ def open_experiment(config: TrainConfig) -> Experiment:
     update = make_update(
         gradients,
         optimizer,
-        schedule=halving_schedule(config.optimizer),
+        schedule=make_schedule(config.optimizer),
         ema_decay=config.ema_decay,
     )
     sources = open_sources(config)

@@ -5,10 +5,12 @@ from typing import Any
 
 import jax
 
+from lnln_jax import pretrained
 from lnln_jax.checkpoint_reading import load_run
 from lnln_jax.inference import Bicubic, Resolver, SuperResolver
+from lnln_jax.safetensors_files import load_safetensors
 from lnln_jax.torch_port import read_state_dict
-from lnln_jax.weights import Weights, checked, from_state_dict, load_safetensors
+from lnln_jax.weights import Weights, checked, from_state_dict
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
@@ -19,10 +21,11 @@ def load_model(
     """Loads a model.
 
     Args:
-      source: "bicubic"; or the folder of a training run (its best checkpoint by validation is
-        taken), or of one step in it; or a file:
+      source: "bicubic"; or the name of a trained network of this package (`pretrained.names()`);
+        or the folder of a training run (its best checkpoint by validation is taken), or of one step
+        in it; or a file:
 
-        - `.safetensors`, as `lnln_jax.weights.save_safetensors` writes it;
+        - `.safetensors`, as `lnln_jax.safetensors_files.save_safetensors` writes it;
         - `.pt` or `.pth` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR, whose keys
           are those of the authors' checkpoints. The network is recognised by them.
           `lnln_jax.torch_port.read_state_dict` says what else such a file may hold. PyTorch must be
@@ -63,13 +66,14 @@ def load_weights(
     Where neither the source nor `scale` tells the scale, as for a VDSR from PyTorch, it is
     `default_scale`.
     """
-    path = Path(source)
+    path = pretrained.path_of(str(source)) if str(source) in pretrained.names() else Path(source)
     if path.is_dir():
         config, variables, step = load_run(path)
         return checked(Weights(config.model, variables, step, config.dtype), path, scale, res_scale)
     if not path.is_file():
         raise ValueError(
-            f'there is no model {source}; give "bicubic", the folder of a training run, or a file '
+            f'there is no model {source}; give "bicubic", a trained network '
+            f"({', '.join(pretrained.names())}), the folder of a training run, or a file "
             f"({', '.join(SUFFIXES)})"
         )
     suffix = path.suffix.lower()

@@ -20,8 +20,8 @@ from lnln_jax.complexity import (
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import SCALES, create_model, resolve
 from lnln_jax.paper import TABLE_2, Size
+from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.torch_port import to_torch, write_state_dict
-from lnln_jax.weights import save_safetensors
 
 NAMES = ("vdsr", "edsr_baseline", "edsr", "rcan", "drca", "lnln")
 _MIB = 2**20

@@ -1,33 +1,44 @@
 """Optimizers and learning-rate schedules."""
 
+import jax.numpy as jnp
 import optax
 
 from lnln_jax.config import OptimizerConfig
 
 
-def halving_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """The learning rate by step: a staircase.
+def make_schedule(config: OptimizerConfig) -> optax.Schedule:
+    """The learning rate by step.
 
-    It is halved (or multiplied with another `decay_factor`) every
-    `decay_every_epochs * steps_per_epoch` steps.
+    Either a staircase, halved (or multiplied with another `decay_factor`) every
+    `decay_every_epochs * steps_per_epoch` steps, or, where `cosine_steps` is not 0, half a cosine
+    down to 0 at that step. In the first `warmup_steps` it is multiplied with a factor that rises
+    linearly to 1.
     """
-    return optax.exponential_decay(
-        config.learning_rate,
-        transition_steps=config.decay_every_epochs * config.steps_per_epoch,
-        decay_rate=config.decay_factor,
-        staircase=True,
-    )
+    if config.cosine_steps:
+        falling = optax.cosine_decay_schedule(config.learning_rate, config.cosine_steps)
+    else:
+        falling = optax.exponential_decay(
+            config.learning_rate,
+            transition_steps=config.decay_every_epochs * config.steps_per_epoch,
+            decay_rate=config.decay_factor,
+            staircase=True,
+        )
+    if not config.warmup_steps:
+        return falling
+    return lambda step: jnp.minimum(1, (step + 1) / config.warmup_steps) * falling(step)
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Adam or SGD on the halving schedule, after clipping to `clip_norm` where that is not 0.
+    """Adam, LAMB or SGD at the rates of `make_schedule`.
 
-    SGD is PyTorch's: the weight decay is added to the clipped gradient, before the momentum. Where
-    `skip_nonfinite` is not 0, steps whose gradients are not finite are rejected and counted.
+    Gradients are clipped first, where `clip_norm` is not 0. SGD is PyTorch's: the weight decay is
+    added to the clipped gradient, before the momentum. Where `skip_nonfinite` is not 0, steps whose
+    gradients are not finite are rejected and counted.
     """
-    rate = halving_schedule(config)
-    if config.name == "adam":
-        steps = [optax.adam(rate, b1=config.b1, b2=config.b2, eps=config.eps)]
+    rate = make_schedule(config)
+    if config.name in ("adam", "lamb"):
+        adaptive = optax.adam if config.name == "adam" else optax.lamb
+        steps = [adaptive(rate, b1=config.b1, b2=config.b2, eps=config.eps)]
     else:
         steps = [optax.sgd(rate, momentum=config.momentum)]
         if config.weight_decay:

@@ -39,7 +39,7 @@ from lnln_jax.config import TrainConfig, build_module, load_config
 from lnln_jax.data import Stream, load_folder
 from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout
 from lnln_jax.process import end_with_parent
 from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
@@ -118,7 +118,7 @@ def measure_device(job: Job, config: TrainConfig, args: argparse.Namespace) -> d
     plan_list = list(plans[:CALLS])
     cut = jax.jit(cut_patches, static_argnums=2)
     module, optimizer = build_module(config), make_optimizer(config.optimizer)
-    schedule = halving_schedule(config.optimizer)
+    schedule = make_schedule(config.optimizer)
     update = make_update(make_gradients(module, config.loss), optimizer, schedule=schedule)
     fixed = make_train_steps(update, lambda batch, plan: batch)
     cutting = make_train_steps(update, lambda images, plan: cut_patches(images, plan, size))

@@ -28,7 +28,7 @@ import lnln_jax.layers
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.models import create_model
 from lnln_jax.normalization import Moments
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.state import create_state, initialize, make_train_step
 
 
@@ -113,7 +113,7 @@ class Variant:
         with operations(replaced):
             variables, self.init_seconds = timed(lambda: initialize(module, 0))
             self.state = create_state(variables, optimizer, ema=False)
-            train_step = make_train_step(module, optimizer, schedule=halving_schedule(config))
+            train_step = make_train_step(module, optimizer, schedule=make_schedule(config))
             self.step, self.step_compile = timed(train_step.lower(self.state, batch).compile)
             forward = jax.jit(module.apply).lower(variables, batch["lr"].astype(jnp.float32))
             self.forward, self.forward_compile = timed(forward.compile)

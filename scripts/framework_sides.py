@@ -133,7 +133,7 @@ class _JaxSide(Side):
         from lnln_jax.compilation_cache import enable_compilation_cache
         from lnln_jax.image import rgb_to_y
         from lnln_jax.models import create_model
-        from lnln_jax.optim import halving_schedule, make_optimizer
+        from lnln_jax.optim import make_optimizer, make_schedule
         from lnln_jax.state import create_state, make_train_step
 
         if job.cache:
@@ -141,7 +141,7 @@ class _JaxSide(Side):
             enable_compilation_cache()
         self.jax, self.model = jax, job.model
         module = create_model(job.model, job.scale, dtype=variant.dtype, **job.options)
-        optimizer, schedule = make_optimizer(job.optimizer), halving_schedule(job.optimizer)
+        optimizer, schedule = make_optimizer(job.optimizer), make_schedule(job.optimizer)
         self.state = create_state(jax.device_put(job.variables), optimizer, ema=False)
         self.batches = jax.device_put(job.batches)
         lr = job.batches[0]["lr"].astype(np.float32)

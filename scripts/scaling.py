@@ -32,7 +32,7 @@ from lnln_jax.complexity import count_elements_moved, count_multiply_adds
 from lnln_jax.config import DataConfig, ModelConfig, Parallel, TrainConfig, build_module
 from lnln_jax.config_values import parse
 from lnln_jax.models import create_model, model_options
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout, choose_layout
 from lnln_jax.state import create_state, initialize, make_update
 
@@ -196,7 +196,7 @@ def compile_step(config: TrainConfig) -> Step:
     layout, module = choose_layout(config), build_module(config)
     optimizer = make_optimizer(config.optimizer)
     update = make_update(
-        layout.gradients(config, module), optimizer, schedule=halving_schedule(config.optimizer)
+        layout.gradients(config, module), optimizer, schedule=make_schedule(config.optimizer)
     )
     shapes = jax.eval_shape(lambda: create_state(initialize(module, 0), optimizer, ema=False))
     state = jax.tree.map(

@@ -233,7 +233,7 @@ def test_a_terminal_shows_what_is_going_on(tmp_path):
 
 
 def test_upscale_does_what_it_can(tmp_path, photo, broken):
-    done = lnln("upscale", "bicubic", broken, photo, "--output", tmp_path / "out")
+    done = lnln("upscale", broken, photo, "--model", "bicubic", "--output", tmp_path / "out")
     assert done.returncode == 1
     first, second = done.stdout.splitlines()
     assert first == f"[1/2] {broken}: error: cannot be read: image file is truncated"
@@ -245,7 +245,7 @@ def test_upscale_does_what_it_can(tmp_path, photo, broken):
 
 
 def test_upscale_options(tmp_path, photo, capsys):
-    arguments = ["upscale", "bicubic", str(photo), "--output", str(tmp_path / "out")]
+    arguments = ["upscale", str(photo), "--model", "bicubic", "--output", str(tmp_path / "out")]
     options = ["--scale", "3", "--format", "tiff", "--tile", "none", "--self-ensemble"]
     assert main([*arguments, *options]) == 0
     with Image.open(tmp_path / "out" / "photo_x3.tiff") as image:
@@ -292,7 +292,7 @@ def test_train_goes_to_runs_by_default(tmp_path, config, capsys, monkeypatch):
 def test_unknown_arguments_are_refused(tmp_path, config, photo, capsys):
     error = refuses(capsys, "evaluate", "bicubic", "--data", tmp_path, "--frobnicate")
     assert error.endswith("error: unrecognized arguments: --frobnicate\n")
-    refuses(capsys, "upscale", "bicubic", photo, "--output", tmp_path, "--frobnicate")
+    refuses(capsys, "upscale", photo, "--model", "bicubic", "--output", tmp_path, "--frobnicate")
     error = fails(capsys, "train", config, "--frobnicate")
     assert error == "override '--frobnicate' has no '='; write it as data.batch_size=32"
     assert "no config field 'outptu'" in fails(capsys, "train", config, "--outptu=x")
@@ -302,7 +302,7 @@ def test_wrong_calls_are_refused(tmp_path, photo, capsys):
     assert "arguments are required: command" in refuses(capsys)
     assert "invalid choice: 'frobnicate'" in refuses(capsys, "frobnicate")
     assert "arguments are required: --data" in refuses(capsys, "evaluate", "bicubic")
-    upscale = ("upscale", "bicubic", photo, "--output", tmp_path)
+    upscale = ("upscale", photo, "--model", "bicubic", "--output", tmp_path)
     for scale in ("0", "-2", "x2", "1.5"):
         assert "no whole number of at least 1" in refuses(capsys, *upscale, f"--scale={scale}")
     assert "'large' is no number of pixels" in refuses(capsys, *upscale, "--tile", "large")
@@ -317,9 +317,11 @@ def test_failures_are_one_line(tmp_path, photo, capsys):
     assert error == f"{tmp_path} holds no checkpoint; give the folder of a training run"
     error = fails(capsys, "evaluate", "bicubic", "--data", missing)
     assert error == f"there is no folder {missing}; give one that holds HR images"
-    error = fails(capsys, "upscale", "bicubic", photo, "--output", photo)
+    error = fails(capsys, "upscale", photo, "--model", "bicubic", "--output", photo)
     assert error == f"{photo}: cannot write to the output folder: it is not a folder"
-    error = fails(capsys, "upscale", "bicubic", photo, "--output", tmp_path, "--format", "gif")
+    error = fails(
+        capsys, "upscale", photo, "--model", "bicubic", "--output", tmp_path, "--format", "gif"
+    )
     assert error == "format must be one of png, jpg, webp, tiff, same, got 'gif'"
 
 
@@ -349,7 +351,7 @@ def test_ctrl_c_is_no_traceback(tmp_path, capsys):
 def test_a_reader_that_leaves_is_no_traceback(tmp_path, photo):
     reader, writer = os.pipe()
     os.close(reader)
-    done = lnln("upscale", "bicubic", photo, "--output", tmp_path / "out", stdout=writer)
+    done = lnln("upscale", photo, "--model", "bicubic", "--output", tmp_path / "out", stdout=writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
     assert (tmp_path / "out" / "photo_x2.png").exists()

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import create_model
+from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.state import initialize
-from lnln_jax.weights import save_safetensors
 
 # Runs the command and says which events of the cache JAX has counted.
 COUNTED = """
@@ -77,7 +77,7 @@ def test_the_cache_of_jax_is_used_where_one_is_set(evaluation, tmp_path):
     model, photos = evaluation[1], evaluation[3]
     cache, home = tmp_path / "chosen", tmp_path / "home"
     events, _ = run(
-        "upscale", model, photos, "--output", str(tmp_path / "out"),
+        "upscale", photos, "--model", model, "--output", str(tmp_path / "out"),
         JAX_COMPILATION_CACHE_DIR=str(cache), HOME=str(home), XDG_CACHE_HOME="",
     )  # fmt: skip
     assert len(programs(cache)) == events["cache_misses"] >= 1

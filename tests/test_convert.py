@@ -13,8 +13,8 @@ from lnln_jax.config import ModelConfig, TrainConfig
 from lnln_jax.convert import convert
 from lnln_jax.loading import load_weights
 from lnln_jax.models import create_model
+from lnln_jax.safetensors_files import load_safetensors, save_safetensors
 from lnln_jax.torch_port import to_torch, write_state_dict
-from lnln_jax.weights import load_safetensors, save_safetensors
 
 HINT = {"vdsr": {"scale": 2}}  # what a PyTorch file does not show
 
@@ -221,7 +221,16 @@ def test_upscale_takes_the_res_scale_that_the_report_asks_for(torch, tmp_path, d
     variables = make_variables("edsr")
     path, photo = tmp_path / "a.pt", sorted((data_dir / "Set5" / "LRx2").iterdir())[0]
     write_state_dict(path, to_torch(variables, name="edsr"))
-    command = ["upscale", str(path), str(photo), "--output", str(tmp_path), "--tile", "none"]
+    command = [
+        "upscale",
+        str(photo),
+        "--model",
+        str(path),
+        "--output",
+        str(tmp_path),
+        "--tile",
+        "none",
+    ]
     assert main([*command, "--res-scale", "0.1"]) == 0
     with Image.open(photo) as image, Image.open(next(tmp_path.glob("*.png"))) as result:
         lr, sr = (np.asarray(each.convert("RGB")) for each in (image, result))

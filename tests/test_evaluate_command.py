@@ -21,10 +21,10 @@ from lnln_jax.image_files import read_rgb
 from lnln_jax.models import create_model
 from lnln_jax.protocol import Protocol
 from lnln_jax.resize import imresize
+from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.state import initialize
 from lnln_jax.tables import CONVENTIONS, format_table
 from lnln_jax.torch_port import to_torch
-from lnln_jax.weights import save_safetensors
 
 OPTIONS = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 8, "reduction": 4}
 IMAGES = {"Set5": ("bird", "head"), "a set": ("head", "a comic: page")}

@@ -15,8 +15,8 @@ from lnln_jax.inference import TILE_BATCH, Bicubic, SuperResolver
 from lnln_jax.loading import load_model
 from lnln_jax.models import create_model
 from lnln_jax.resize import imresize
+from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.state import initialize
-from lnln_jax.weights import save_safetensors
 
 GROUPS = {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
 OPTIONS = {

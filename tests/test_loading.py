@@ -13,7 +13,7 @@ from lnln_jax.config import ModelConfig, TrainConfig
 from lnln_jax.loading import load_weights
 from lnln_jax.models import create_model
 from lnln_jax.resize import imresize
-from lnln_jax.weights import save_safetensors
+from lnln_jax.safetensors_files import save_safetensors
 
 
 @pytest.fixture

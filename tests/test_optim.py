@@ -3,17 +3,52 @@ import numpy as np
 import optax
 import pytest
 
-from lnln_jax.config import OptimizerConfig
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.config import OptimizerConfig, TrainConfig
+from lnln_jax.optim import make_optimizer, make_schedule
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 def test_the_learning_rate_is_halved_every_200_epochs_of_1000_steps():
-    schedule = halving_schedule(OptimizerConfig())
+    schedule = make_schedule(OptimizerConfig())
     for step, expected in [(0, 1e-4), (199_999, 1e-4), (200_000, 5e-5), (999_999, 6.25e-6)]:
         # Powers of two are exact, so only the float32 rounding of 1e-4 remains.
         assert float(schedule(step)) == pytest.approx(expected, rel=6e-8)
+
+
+def test_the_learning_rate_rises_and_falls_along_a_cosine():
+    config = OptimizerConfig(learning_rate=0.5, warmup_steps=4, cosine_steps=100)
+    schedule = make_schedule(config)
+    for step, warm in [(0, 0.25), (1, 0.5), (3, 1), (4, 1), (25, 1), (50, 1), (99, 1), (100, 1)]:
+        expected = warm * 0.5 * (1 + np.cos(np.pi * step / 100)) / 2
+        # The cosine of a float32 near pi/2 and pi is known to 1e-7 of 1.
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-6, abs=1e-7)
+
+
+def test_a_rate_that_rises_to_stairs():
+    config = OptimizerConfig(
+        learning_rate=0.5, warmup_steps=4, decay_every_epochs=1, steps_per_epoch=3
+    )
+    rates = [float(make_schedule(config)(step)) for step in range(7)]
+    assert rates == [0.125, 0.25, 0.375, 0.25, 0.25, 0.25, 0.125]
+
+
+def test_a_training_that_goes_on_at_a_rate_of_0_is_refused():
+    optimizer = OptimizerConfig(cosine_steps=100)
+    with pytest.raises(ValueError, match=r"optimizer\.cosine_steps is 100, after which"):
+        TrainConfig(optimizer=optimizer, steps=101)
+    assert TrainConfig(optimizer=optimizer, steps=100).steps == 100
+
+
+def test_the_first_lamb_step_is_a_share_of_the_weights():
+    optimizer = make_optimizer(OptimizerConfig(name="lamb", learning_rate=0.25))
+    params = {"w": jnp.array([3.0, -4.0]), "bias": jnp.zeros(2)}
+    grads = {"w": jnp.array([7.0, 1e-2]), "bias": jnp.array([0.5, 0.5])}
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    # Adam's first direction is the sign of the gradient, of norm sqrt(2), and the weights' norm 5.
+    length = 0.25 * 5 / np.sqrt(2)
+    np.testing.assert_allclose(updates["w"], [-length, -length], rtol=3e-6)  # eps against 1e-2
+    np.testing.assert_allclose(updates["bias"], [-0.25, -0.25], rtol=1e-6)  # no norm: as Adam
 
 
 def test_the_first_adam_step_has_the_length_of_the_learning_rate():

@@ -20,7 +20,7 @@ from dataclasses import replace
 import jax, numpy as np
 from lnln_jax.config import *
 from lnln_jax.data import dead_leaves_pairs, make_train_iterator
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.optim import make_schedule, make_optimizer
 from lnln_jax.parallel import choose_layout
 from lnln_jax.state import create_state, initialize, make_update
 
@@ -41,7 +41,7 @@ def train(**changes):
     update = make_update(
         layout.gradients(here, module),
         optimizer,
-        schedule=halving_schedule(here.optimizer),
+        schedule=make_schedule(here.optimizer),
         ema_decay=here.ema_decay,
     )
     step = layout.compile(update)
@@ -156,7 +156,7 @@ import json
 import jax
 from lnln_jax.communication import collectives
 from lnln_jax.config import *
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.optim import make_schedule, make_optimizer
 from lnln_jax.parallel import choose_layout
 from lnln_jax.state import create_state, initialize, make_update
 
@@ -168,7 +168,7 @@ def show(name, model, options, **settings):
     )
     layout, module = choose_layout(config), build_module(config)
     optimizer = make_optimizer(config.optimizer)
-    schedule = halving_schedule(config.optimizer)
+    schedule = make_schedule(config.optimizer)
     update = make_update(layout.gradients(config, module), optimizer, schedule=schedule)
     state = jax.eval_shape(lambda: create_state(initialize(module, 0), optimizer, ema=False))
     params = sum(x.size * 4 for x in jax.tree.leaves(state.variables["params"]))

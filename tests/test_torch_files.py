@@ -16,8 +16,8 @@ from lnln_jax import load_model
 from lnln_jax.image import rgb_to_y
 from lnln_jax.loading import load_weights
 from lnln_jax.models import create_model
+from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.torch_port import read_state_dict, to_torch
-from lnln_jax.weights import save_safetensors
 
 torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
 

@@ -42,12 +42,12 @@ from lnln_jax.config import (
     to_dict,
 )
 from lnln_jax.monitor import NonFiniteLossError
-from lnln_jax.optim import halving_schedule, make_optimizer
+from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.resize import imresize
+from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.state import create_state, initialize, make_train_step
 from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.train import Outcome, train
-from lnln_jax.weights import save_safetensors
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -100,7 +100,7 @@ def test_the_step_is_its_definition(clip_norm):
         learning_rate=0.1, eps=1.0, decay_every_epochs=2, steps_per_epoch=1, clip_norm=clip_norm
     )
     ema_decay, steps, module = 0.3, 5, Gain()
-    optimizer, schedule = make_optimizer(config), halving_schedule(config)
+    optimizer, schedule = make_optimizer(config), make_schedule(config)
     step = make_train_step(module, optimizer, schedule=schedule, ema_decay=ema_decay)
     variables = module.init(jax.random.key(0), jnp.zeros((1, 2, 2, 3)))
     state = create_state(variables, optimizer, ema=True)

@@ -17,9 +17,10 @@ from small_networks import OPTIONS, PUBLISHED, assert_same, make_variables, publ
 import lnln_jax
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import MODELS, create_model
+from lnln_jax.safetensors_files import METADATA_KEY, load_safetensors, save_safetensors
 from lnln_jax.torch_port import to_torch
 from lnln_jax.torch_tables import NETWORKS
-from lnln_jax.weights import METADATA_KEY, from_state_dict, load_safetensors, save_safetensors
+from lnln_jax.weights import from_state_dict
 
 
 def config_of(name, scale=2):

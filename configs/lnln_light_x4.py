@@ -1,0 +1,34 @@
+"""LNLN x4 of reduced depth, from the trained x2 network, tail excepted.
+
+The images are those of scripts/training_set.py, with held-out ones for validation;
+docs/results.md has the result.
+
+    python scripts/training_set.py data data/training_set
+    lnln train configs/lnln_light_x4.py
+"""
+
+from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+STEPS = 8000
+
+config = TrainConfig(
+    model=ModelConfig("lnln", scale=4, options={"n_resgroups": 2, "n_resblocks": 4}),
+    data=DataConfig(
+        train=("data/training_set/train",),
+        validation="data/training_set/validation",
+        lr_patch_size=24,
+        batch_size=8,
+        on_bad_image="skip",  # some images of T91 are smaller than a patch
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=2e-3,
+        warmup_steps=200,
+        cosine_steps=STEPS,
+        clip_norm=100.0,
+        skip_nonfinite=10,
+    ),
+    steps=STEPS,
+    ema_decay=0.999,
+    init_from="lnln_light_x2",
+    sample_every=0,
+)

@@ -1,0 +1,142 @@
+"""The trained networks of the package: what their cards say is true of their files."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lnln_jax import load_model, pretrained
+from lnln_jax.benchmarks import open_benchmark
+from lnln_jax.cli import main
+from lnln_jax.config import from_dict, load_config
+from lnln_jax.evaluate import evaluate
+from lnln_jax.image_files import read_rgb
+from lnln_jax.loading import load_weights
+
+ROOT = Path(__file__).parents[1]
+NAMES = pretrained.names()
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """The networks in a folder that a test may damage."""
+    folder = tmp_path / "pretrained_weights"
+    shutil.copytree(pretrained.FOLDER, folder)
+    monkeypatch.setattr(pretrained, "FOLDER", folder)
+    return folder
+
+
+def test_there_are_some_and_they_are_small():
+    assert NAMES
+    files = list(pretrained.FOLDER.iterdir())
+    assert {path.name for path in files} == {"index.json", *(f"{n}.safetensors" for n in NAMES)}
+    assert sum(path.stat().st_size for path in files) <= 10e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_psnr_on_set5_is_that_of_the_card(name, data_dir):
+    network = load_model(name)
+    benchmark = open_benchmark(data_dir / "Set5", network.scale)
+    assert network.name == name
+    (result,) = evaluate([network], benchmark)
+    psnr, ssim = pretrained.describe(name).training["scores"]["Set5"]
+    assert result.psnr == pytest.approx(psnr, abs=0.01)  # results are rounded to 8 bits
+    assert result.ssim == pytest.approx(ssim, abs=1e-4)
+    assert f"| {name} | {psnr:.2f} / {ssim:.4f} |" in _card(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_in_the_repository_trained_it(name):
+    training = pretrained.describe(name).training
+    assert training["command"] == f"lnln train configs/{name}.py"
+    ours, stored = load_config(ROOT / "configs" / f"{name}.py"), from_dict(training["config"])
+    here = replace(
+        stored.data,
+        train=ours.data.train,
+        validation=ours.data.validation,
+        placement=ours.data.placement,
+    )
+    free = {"devices": ours.devices, "data": here, "init_from": ours.init_from}
+    assert replace(stored, **free) == ours
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_and_pages_have_the_numbers(name):
+    network = pretrained.describe(name)
+    scores = " | ".join(f"{p:.2f} / {s:.4f}" for p, s in network.training["scores"].values())
+    digest = (pretrained.FOLDER / "index.json").read_text().split(f'"{name}": "')[1][:64]
+    assert scores in _card(name)
+    assert digest in _card(name)
+    assert scores in (ROOT / "README.md").read_text()
+
+
+def test_the_page_of_results_is_what_the_script_writes(monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install -e '.[compare]' brings matplotlib")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import results
+
+    networks = [pretrained.describe(name) for name in NAMES]
+    assert results.tables(networks) in (ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_list_of_networks(capsys):
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    for name in NAMES:
+        network = pretrained.describe(name)
+        psnr, ssim = network.training["scores"]["Set5"]
+        (line,) = [line for line in out.splitlines() if line.startswith(f"| {name} ")]
+        assert f"| x{network.scale} " in line
+        assert f"| {psnr:.2f} / {ssim:.4f} |" in line
+
+
+def test_upscale_without_a_model(tmp_path, data_dir, monkeypatch):
+    (photo,) = (data_dir / "Set5" / "LRx2").glob("bird*")
+    monkeypatch.chdir(tmp_path)
+    assert main(["upscale", str(photo)]) == 0
+    network = load_model(pretrained.best(2))
+    result = read_rgb(tmp_path / "upscaled" / f"{photo.stem}_x2.png")
+    np.testing.assert_array_equal(result, network.upscale(read_rgb(photo)))
+
+
+def test_a_scale_that_no_network_has(tmp_path, data_dir, capsys):
+    photo = data_dir / "Set5" / "HR" / "bird.png"
+    assert main(["upscale", str(photo), "--scale", "7", "--output", str(tmp_path)]) == 1
+    assert "scale is 7, and the trained networks of this package have" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_work_wherever_weights_are_asked_for(tmp_path):
+    name = NAMES[0]
+    assert main(["convert", name, str(tmp_path / "copy.safetensors")]) == 0
+    ours, copy = load_weights(name), load_weights(tmp_path / "copy.safetensors")
+    assert ours.model == copy.model
+    np.testing.assert_array_equal(
+        ours.variables["params"]["head"]["depthwise"]["kernel"],
+        copy.variables["params"]["head"]["depthwise"]["kernel"],
+    )
+    with pytest.raises(ValueError, match=f"enlarges x{ours.model.scale}, not x3"):
+        load_model(name, scale=3)
+
+
+def test_a_changed_bit_is_refused(copied):
+    path = copied / f"{NAMES[0]}.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"is damaged: its SHA-256 is [0-9a-f]{64}, not"):
+        load_model(NAMES[0])
+    path.unlink()
+    with pytest.raises(ValueError, match="is damaged: its SHA-256 is none, not"):
+        load_model(NAMES[0])
+
+
+def test_an_unknown_name_lists_those_there_are():
+    with pytest.raises(ValueError, match=f"a trained network \\(.*{NAMES[0]}"):
+        load_model("lnln_x17")
+
+
+def _card(name):
+    return (ROOT / "docs" / "models" / f"{name}.md").read_text()
