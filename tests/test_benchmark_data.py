@@ -48,7 +48,7 @@ def results(data_dir, tmp_path_factory):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     report = (folder / "benchmark_data.md").read_text()

@@ -17,7 +17,7 @@ def results(tmp_path_factory):
     # A process of its own: the script pins itself to one core.
     options = ("--size", "24", "--image", "36x24", "--rounds", "2", "--json", str(path))
     done = subprocess.run(
-        [sys.executable, SCRIPT, *options], capture_output=True, text=True, timeout=300
+        [sys.executable, SCRIPT, *options], capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return json.loads(path.read_text()), done.stdout

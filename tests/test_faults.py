@@ -152,7 +152,7 @@ def test_metrics_that_cannot_be_written_end_the_run(tmp_path, environment):
     *steps, last = err.splitlines()
     assert (status, out) == (1, "")
     assert last.startswith(f"lnln: error: metrics cannot be written to {run} (File too large); ")
-    assert all(line.startswith("step ") for line in steps)
+    assert all(line.startswith("step ") for line in steps), err
 
 
 def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environment):
@@ -168,7 +168,7 @@ def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environm
     assert (status, out) == (1, "")
     message = f"lnln: error: a checkpoint cannot be written to {run / 'checkpoints'} (File too"
     assert error.startswith(message)
-    assert all(line.startswith("step ") for line in steps)
+    assert all(line.startswith("step ") for line in steps), err
     last = saved_steps(run / "checkpoints")[-1]
     assert being_saved(run / "checkpoints")
     assert load_run(run)[2] == last

@@ -27,7 +27,7 @@ def run(folder, *arguments):
         [sys.executable, scaling.__file__, *options, *sizes, *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
