@@ -164,11 +164,10 @@ def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environm
     training = Training(config, run, environment).at(20)
     limit_files(training, 30_000)  # more than metrics have, and less than a checkpoint's metadata
     status, out, err = training.end()
-    *steps, error = err.splitlines()
+    error = err.splitlines()[-1]  # before it, TensorStore may print traces of its threads
     assert (status, out) == (1, "")
     message = f"lnln: error: a checkpoint cannot be written to {run / 'checkpoints'} (File too"
     assert error.startswith(message)
-    assert all(line.startswith("step ") for line in steps), err
     last = saved_steps(run / "checkpoints")[-1]
     assert being_saved(run / "checkpoints")
     assert load_run(run)[2] == last
