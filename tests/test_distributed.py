@@ -96,8 +96,12 @@ def test_two_processes_train_as_one_does(experiment, run, tmp_path):
     assert [row["step"] for row in two] == [row["step"] for row in one]
     for a, b in zip(two, one, strict=True):
         assert a.keys() == b.keys()
-        for key in a.keys() & {"train/loss", "train/grad_norm", "validation/psnr_y"}:
-            assert a[key] == pytest.approx(b[key], rel=1e-6)
+        for key in a.keys() & {"train/loss", "train/grad_norm"}:
+            assert a[key] == pytest.approx(b[key], rel=1e-6), (key, a["step"])
+        # Of results in 8 bits: where one is a half but for rounding, a pixel differs by 1.
+        assert a.get("validation/psnr_y", 0) == pytest.approx(
+            b.get("validation/psnr_y", 0), abs=1e-3
+        )
     networks = [load_run(folder)[1] for folder in (run[0], tmp_path / "run")]
     flat = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(net)]) for net in networks]
     assert np.linalg.norm(flat[0] - flat[1]) <= 1e-6 * np.linalg.norm(flat[1])
