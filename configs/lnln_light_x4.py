@@ -9,7 +9,7 @@ docs/results.md has the result.
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 
-STEPS = 8000
+STEPS = 2500
 
 config = TrainConfig(
     model=ModelConfig("lnln", scale=4, options={"n_resgroups": 2, "n_resblocks": 4}),
@@ -21,7 +21,7 @@ config = TrainConfig(
         on_bad_image="skip",  # some images of T91 are smaller than a patch
     ),
     optimizer=OptimizerConfig(
-        learning_rate=2e-3,
+        learning_rate=1e-3,
         warmup_steps=200,
         cosine_steps=STEPS,
         clip_norm=100.0,

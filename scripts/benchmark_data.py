@@ -234,7 +234,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--workers", type=int, nargs="*", default=[0, 1, 2], help="none: only steps are measured")
     add("--rounds", type=int, default=5)
     add("--seconds", type=float, default=3.0, help="that a measurement takes, about")
-    networks = [ROOT / "configs" / f"{name}.py" for name in ("lnln_x2", "lnln_small_x2")]
+    networks = [ROOT / "configs" / f"{name}.py" for name in ("lnln_x2", "lnln_light_x2")]
     add("--networks", type=Path, nargs="*", default=networks, help="config files; may be none")
     add("--train-batch", type=int, help="default: the config's")
     add("--train-patch", type=int, help="default: the config's")
