@@ -6,7 +6,8 @@ was trained is in its file's metadata (`safetensors_files.read_training`):
     config      every field of the configuration
     command     that trained it
     data        what it was trained on
-    hardware, hours, versions, date
+    hardware, versions, date
+    hours       of its steps at the median pace of its log; validation is left out
     scores      mean PSNR (dB) and SSIM on luma by benchmark, by the protocol of published tables
     bicubic     the same of bicubic interpolation
     curve       [[step, validation PSNR], ...]

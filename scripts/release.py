@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lnln_jax import pretrained
 from lnln_jax.benchmarks import open_benchmark
 from lnln_jax.checkpoint_reading import load_run
 from lnln_jax.compilation_cache import enable_compilation_cache
-from lnln_jax.config import to_dict
+from lnln_jax.config import TrainConfig, to_dict
 from lnln_jax.evaluate import evaluate
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.protocol import Protocol
@@ -50,7 +51,7 @@ lnln evaluate {name} --data data/Set5 data/Set14 data/B100
   noise, blur or strong JPEG artefacts, which it has not seen, nor for detail that must be true: it
   guesses.
 - **Trained** by `{command}`: {steps:,} steps of {batch_size} patches of {patch}x{patch} LR pixels,
-  {hours:.1f} hours of training steps on {hardware}, {date}. Seed {seed}; {versions}.
+  {hours:.1f} hours at its median pace on {hardware}, {date}. Seed {seed}; {versions}.
 - **Data**: {data}.
 - **Chosen** as the best of the run's checkpoints on the validation images: {validation:.2f} dB at
   step {step:,}. The test sets took no part.
@@ -62,15 +63,24 @@ All settings are in the file's metadata:
 """
 
 
-def hours_of(metrics: list[dict[str, Any]], batch_size: int) -> float:
-    """Hours that the steps of a run took, by its own log; validation and compilation left out."""
-    seconds, before = 0.0, 0
-    for row in metrics:
-        if "train/images_per_second" in row:
-            seconds += (row["step"] - before) * batch_size / row["train/images_per_second"]
-        if "train/loss" in row:
-            before = row["step"]
-    return seconds / 3600
+def hours_of(metrics: list[dict[str, Any]], config: TrainConfig) -> float:
+    """Hours of a run's steps at the median pace of its log; other work may have slowed some."""
+    paces = [row["train/images_per_second"] for row in metrics if "train/images_per_second" in row]
+    return config.steps * config.data.batch_size / statistics.median(paces) / 3600
+
+
+def processor() -> str:
+    """What this machine computes on."""
+    devices = jax.local_devices()
+    if devices[0].platform != "cpu":
+        return f"{len(devices)} x {devices[0].device_kind}"
+    names = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    kind = names[0].partition(": ")[2].strip() if names else platform.processor()
+    return f"{os.cpu_count()} CPU cores ({kind})"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
 def describe_images(training_set: Path) -> str:
@@ -92,7 +102,7 @@ def main() -> None:
     parser.add_argument("--name", help="default: that of the folder")
     parser.add_argument("--data", type=Path, required=True, help="folder of the test sets")
     parser.add_argument("--training-set", type=Path, required=True, metavar="folder")
-    parser.add_argument("--hardware", default=f"{os.cpu_count()} CPU cores")
+    parser.add_argument("--hardware", help="that trained it; default: this machine's")
     args = parser.parse_args()
     name = args.name or args.run.resolve().name
     enable_compilation_cache()
@@ -118,8 +128,8 @@ def main() -> None:
         "config": to_dict(config),
         "command": f"lnln train configs/{name}.py",
         "data": describe_images(args.training_set),
-        "hardware": args.hardware,
-        "hours": round(hours_of(metrics, config.data.batch_size), 3),
+        "hardware": args.hardware or processor(),
+        "hours": round(hours_of(metrics, config), 3),
         "versions": {
             **{key: environment()[key] for key in ("lnln_jax", "jax", "python")},
             "machine": platform.machine(),
