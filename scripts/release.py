@@ -45,7 +45,7 @@ lnln evaluate {name} --data data/Set5 data/Set14 data/B100
 | mean PSNR (dB) / SSIM on luma | {benchmarks} |
 | --- |{rules}
 | {name} | {scores} |
-| bicubic (uint8, protocol of the table above) | {bicubic} |
+| bicubic, by the same protocol | {bicubic} |
 
 - **For** enlarging sharp photos whose small version came of bicubic interpolation. **Not for**
   noise, blur or strong JPEG artefacts, which it has not seen, nor for detail that must be true: it
