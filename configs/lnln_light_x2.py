@@ -18,7 +18,7 @@ config = TrainConfig(
         validation="data/training_set/validation",
         lr_patch_size=32,
         batch_size=8,
-        on_bad_image="skip",  # some images of T91 are smaller than a patch
+        on_bad_image="skip",
     ),
     optimizer=OptimizerConfig(
         learning_rate=2e-3,

@@ -18,7 +18,7 @@ config = TrainConfig(
         validation="data/training_set/validation",
         lr_patch_size=24,
         batch_size=8,
-        on_bad_image="skip",  # some images of T91 are smaller than a patch
+        on_bad_image="skip",  # one image of T91 is smaller than a patch
     ),
     optimizer=OptimizerConfig(
         learning_rate=1e-3,

@@ -238,10 +238,14 @@ def _models(args: argparse.Namespace) -> int:
     from lnln_jax import pretrained
     from lnln_jax.model_table import NAMES, format_models, measure
 
-    if not args.names:
-        print(pretrained.format_table([pretrained.describe(name) for name in pretrained.names()]))
-        print(flush=True)
-    print(format_models([measure(name, args.scale) for name in args.names or NAMES], args.scale))
+    trained = [name for name in args.names or pretrained.names() if name in pretrained.names()]
+    if trained:
+        print(pretrained.format_table([pretrained.describe(name) for name in trained]), flush=True)
+    networks = [name for name in args.names or NAMES if name not in trained]
+    if trained and networks:
+        print()
+    if networks:
+        print(format_models([measure(name, args.scale) for name in networks], args.scale))
     return 0
 
 

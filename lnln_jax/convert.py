@@ -60,8 +60,14 @@ def convert(
     model = weights.model
     with failure_named(target):
         if suffix == ".safetensors":
-            step, dtype = weights.step, weights.dtype
-            save_safetensors(target, model, weights.variables, step=step, dtype=dtype)
+            save_safetensors(
+                target,
+                model,
+                weights.variables,
+                step=weights.step,
+                dtype=weights.dtype,
+                training=weights.training,
+            )
         else:
             arrays = to_torch(weights.variables, name=model.name, step=weights.step)
             write_state_dict(target, arrays)

@@ -21,9 +21,9 @@ def load_model(
     """Loads a model.
 
     Args:
-      source: "bicubic"; or the name of a trained network of this package (`pretrained.names()`);
-        or the folder of a training run (its best checkpoint by validation is taken), or of one step
-        in it; or a file:
+      source: "bicubic"; or the folder of a training run (its best checkpoint by validation is
+        taken), or of one step in it; or the name of a trained network of this package
+        (`pretrained.names()`); or a file:
 
         - `.safetensors`, as `lnln_jax.safetensors_files.save_safetensors` writes it;
         - `.pt` or `.pth` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR, whose keys
@@ -66,10 +66,14 @@ def load_weights(
     Where neither the source nor `scale` tells the scale, as for a VDSR from PyTorch, it is
     `default_scale`.
     """
-    path = pretrained.path_of(str(source)) if str(source) in pretrained.names() else Path(source)
+    path = Path(source)
+    if not path.exists() and str(source) in pretrained.names():
+        path = pretrained.path_of(str(source))
     if path.is_dir():
         config, variables, step = load_run(path)
         return checked(Weights(config.model, variables, step, config.dtype), path, scale, res_scale)
+    if str(source) == "bicubic":
+        raise ValueError("bicubic has no weights; give a network")
     if not path.is_file():
         raise ValueError(
             f'there is no model {source}; give "bicubic", a trained network '

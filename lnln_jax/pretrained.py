@@ -1,16 +1,19 @@
 """The trained networks that come with this package.
 
-They lie in `pretrained_weights/` as safetensors, with the SHA-256 of each in `index.json`. How one
-was trained is in its file's metadata (`safetensors_files.read_training`):
+They lie in `pretrained_weights/` as safetensors; `index.json` has the SHA-256 of each, its scale
+and its PSNR on the validation images. How one was trained is in its file's metadata:
 
     config      every field of the configuration
     command     that trained it
     data        what it was trained on
-    hardware, versions, date
-    hours       of its steps at the median pace of its log; validation is left out
+    hardware, date
+    versions    it was released with
+    hours       that its steps took, by its log; validation is left out
+    pace        patches per second, the median
     scores      mean PSNR (dB) and SSIM on luma by benchmark, by the protocol of published tables
     bicubic     the same of bicubic interpolation
     curve       [[step, validation PSNR], ...]
+    validation  PSNR of the checkpoint that was taken
     licence     of the weights
 
 `scripts/release.py` writes all of it.
@@ -18,15 +21,20 @@ was trained is in its file's metadata (`safetensors_files.read_training`):
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lnln_jax.config import ModelConfig
 from lnln_jax.files import write_file
-from lnln_jax.safetensors_files import load_safetensors, read_training
+from lnln_jax.safetensors_files import load_safetensors
 
 FOLDER = Path(__file__).parent / "pretrained_weights"
 BENCHMARKS = ("Set5", "Set14", "B100")
+_NEEDED = {
+    *("config", "command", "data", "hardware", "date", "versions", "hours", "pace", "scores"),
+    *("bicubic", "curve", "validation", "licence"),
+}
 
 
 class Pretrained(NamedTuple):
@@ -34,20 +42,15 @@ class Pretrained(NamedTuple):
 
     Attributes:
       name: as `load_model` takes it.
-      scale: HR size / LR size.
       path: of its file.
+      model: which network it is.
       training: see the module.
     """
 
     name: str
-    scale: int
     path: Path
-    training: dict[str, Any]
-
-    @property
-    def psnr(self) -> float:
-        """Mean PSNR on Set5's luma, in dB."""
-        return self.training["scores"]["Set5"][0]
+    model: ModelConfig
+    training: Mapping[str, Any]
 
 
 def names() -> list[str]:
@@ -66,9 +69,10 @@ def path_of(name: str) -> Path:
         raise ValueError(f"there is no trained network {name!r}; there are {', '.join(names())}")
     path = FOLDER / f"{name}.safetensors"
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
-    if found != index[name]:
+    if found != index[name]["sha256"]:
         raise ValueError(
-            f"{path} is damaged: its SHA-256 is {found}, not {index[name]}; install lnln_jax again"
+            f"{path} is damaged: its SHA-256 is {found}, not {index[name]['sha256']}; install "
+            "lnln_jax again"
         )
     return path
 
@@ -80,30 +84,51 @@ def describe(name: str) -> Pretrained:
       ValueError: as `path_of`.
     """
     path = path_of(name)
-    return Pretrained(name, load_safetensors(path).model.scale, path, read_training(path))
+    weights = load_safetensors(path)
+    return Pretrained(name, path, weights.model, weights.training or {})
 
 
 def best(scale: int) -> str:
-    """The name of the network of a scale with the highest PSNR on Set5.
+    """The name of the network of a scale with the highest PSNR on the validation images.
 
     Raises:
       ValueError: none has that scale.
     """
-    found = [describe(name) for name in names()]
-    matching = [network for network in found if network.scale == scale]
+    index = _index()
+    matching = {
+        name: about["validation"] for name, about in index.items() if about["scale"] == scale
+    }
     if not matching:
-        scales = ", ".join(str(network.scale) for network in found)
+        scales = ", ".join(map(str, sorted({about["scale"] for about in index.values()})))
         raise ValueError(
-            f"scale is {scale}, and the trained networks of this package have {scales}; choose "
-            "one of those, or give a model of your own (--model; bicubic has any scale)"
+            f"scale is {scale}, and the trained networks of this package have {scales or 'none'}; "
+            "choose one of those, or give a model of your own (--model; bicubic has any scale)"
         )
-    return max(matching, key=lambda network: network.psnr).name
+    return max(matching, key=lambda name: matching[name])
 
 
 def register(name: str) -> str:
-    """Takes the file `FOLDER/NAME.safetensors` into the index; its SHA-256."""
-    digest = hashlib.sha256((FOLDER / f"{name}.safetensors").read_bytes()).hexdigest()
-    text = json.dumps(_index() | {name: digest}, indent=2, sort_keys=True) + "\n"
+    """Takes the file `FOLDER/NAME.safetensors` into the index.
+
+    Returns:
+      Its SHA-256.
+
+    Raises:
+      ValueError: it can't be loaded, or does not say how it was trained.
+    """
+    path = FOLDER / f"{name}.safetensors"
+    weights = load_safetensors(path)
+    training = weights.training or {}
+    missing = _NEEDED - training.keys()
+    if missing:
+        raise ValueError(f"{path} does not say {', '.join(sorted(missing))} of its training")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    about = {
+        "sha256": digest,
+        "scale": weights.model.scale,
+        "validation": training["validation"],
+    }
+    text = json.dumps(_index() | {name: about}, indent=2, sort_keys=True) + "\n"
     write_file(FOLDER / "index.json", text.encode())
     return digest
 
@@ -118,7 +143,7 @@ def format_table(networks: Sequence[Pretrained]) -> str:
         rows.append(
             [
                 network.name,
-                f"x{network.scale}",
+                f"x{network.model.scale}",
                 f"{network.path.stat().st_size / 1e6:.2f}",
                 *(f"{score[0]:.2f} / {score[1]:.4f}" if score else "" for score in scores),
                 f"{network.training['hours']:.1f} on {network.training['hardware']}",
@@ -130,7 +155,10 @@ def format_table(networks: Sequence[Pretrained]) -> str:
     return "\n".join(lines)
 
 
-def _index() -> dict[str, str]:
-    """SHA-256 by name."""
+def _index() -> dict[str, dict[str, Any]]:
+    """What `index.json` says, by name."""
     path = FOLDER / "index.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); install lnln_jax again") from error

@@ -66,8 +66,8 @@ def save_safetensors(
       training: how it was trained, what JSON can hold.
 
     Raises:
-      ValueError: the variables are those of another network, and all such paths are listed; or
-        another dtype.
+      ValueError: the variables are those of another network, and all such paths are listed;
+        another dtype; or too much about the training.
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
@@ -82,9 +82,14 @@ def save_safetensors(
     about = {"format": FORMAT, "version": __version__, "name": config.name, "scale": config.scale}
     about |= {"options": options, "step": step, "dtype": dtype}
     about |= {} if training is None else {"training": training}
+    text = json.dumps(about)
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"training takes {len(text)} characters as JSON with the rest; {_LONGEST} are read"
+        )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, save(arrays, {METADATA_KEY: json.dumps(about)}))
+    write_file(path, save(arrays, {METADATA_KEY: text}))
 
 
 def load_safetensors(
@@ -130,26 +135,12 @@ def load_safetensors(
         return from_state_dict(
             arrays, path, scale=scale, res_scale=res_scale, default_scale=default_scale
         )
-    model, step, dtype = _parse_metadata(path, metadata)
+    model, step, dtype, training = _parse_metadata(path, metadata)
     _check_shapes(arrays, build(model), f"{path} does not hold the {describe(model)} it names")
     tree = unflatten_dict(
         {key: a.astype(np.float32, copy=False) for key, a in arrays.items()}, sep="/"
     )
-    return checked(Weights(model, tree, step, dtype), path, scale, res_scale)
-
-
-def read_training(path: str | Path) -> dict[str, Any]:
-    """How the network of a file of ours was trained; `{}` where it does not say.
-
-    Raises:
-      ValueError: the file is damaged, or none of ours.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {})[METADATA_KEY])
-        return dict(about.get("training", {}))
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged, or no file of lnln_jax ({error!r:.200})") from error
+    return checked(Weights(model, tree, step, dtype, training), path, scale, res_scale)
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], module: nn.Module, summary: str) -> None:
@@ -167,8 +158,8 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], module: nn.Module, summary: 
     raise_if(problems, summary)
 
 
-def _parse_metadata(path: Path, text: str) -> tuple[ModelConfig, int, str]:
-    """The network, the step and the dtype that a file of ours names."""
+def _parse_metadata(path: Path, text: str) -> tuple[ModelConfig, int, str, dict[str, Any] | None]:
+    """The network, the step, the dtype and the training that a file of ours names."""
     try:
         if len(text) > _LONGEST:
             raise ValueError(f"it is {len(text)} characters long")
@@ -188,7 +179,8 @@ def _parse_metadata(path: Path, text: str) -> tuple[ModelConfig, int, str]:
             raise ValueError(f"step is {step}")
         if (dtype := tree.get("dtype", "float32")) not in _DTYPES:
             raise ValueError(f"dtype is {dtype!r}")
-        return model, step, dtype
+        training = tree.get("training")
+        return model, step, dtype, None if training is None else dict(training)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} has metadata that this version of lnln_jax cannot read "

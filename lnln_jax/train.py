@@ -97,13 +97,16 @@ def train(
             raise ValueError(f"another process has trained in {folder} meanwhile; start again")
         if state is None:
             state = checkpoints.restore(experiment.shapes, feed.stream)
-        if primary and becomes_another:  # for `lnln replay` of the steps until here
-            (folder / "config.json").replace(folder / f"config_until_{int(state.step):07d}.json")
         if primary:
-            text = json.dumps(to_dict(experiment.config), indent=2) + "\n"
-            with writing("config.json", folder):
-                write_file(folder / "config.json", text.encode())
+            if saved is not None and becomes_another:  # for `lnln replay` of the steps until here
+                _write_config(saved, folder, f"config_until_{int(state.step):07d}.json")
+            _write_config(experiment.config, folder, "config.json")
         return _loop(experiment, state, benchmark, checkpoints, stop, profile_steps)
+
+
+def _write_config(config: TrainConfig, folder: Path, name: str) -> None:
+    with writing(name, folder):
+        write_file(folder / name, (json.dumps(to_dict(config), indent=2) + "\n").encode())
 
 
 def _loop(

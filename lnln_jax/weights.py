@@ -27,12 +27,14 @@ class Weights(NamedTuple):
       variables: `{"params": ..., "batch_stats": ...}`, float32 arrays.
       step: how many steps it has been trained; 0 where that is unknown.
       dtype: of the computation, as it was in training; "float32" where that is unknown.
+      training: how it was trained, for one that a safetensors file of ours tells it of; or None.
     """
 
     model: ModelConfig
     variables: Variables
     step: int = 0
     dtype: str = "float32"
+    training: Mapping[str, Any] | None = None
 
     def module(self) -> nn.Module:
         """Builds the network."""

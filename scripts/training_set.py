@@ -1,6 +1,7 @@
 """Builds the training and validation images of the shipped networks, and keeps test images out.
 
-    python scripts/training_set.py data out/training_set
+    pip install -e ".[recipes]"
+    python scripts/training_set.py data data/training_set
 
 Takes the folders BSDS400, T91 and General100 and the test sets Set5, Set14 and B100 of `data`.
 Images whose perceptual hash is near that of a test image, in any of the eight symmetries, are left
@@ -28,7 +29,6 @@ VALIDATION_EVERY = 20
 # recoloured copies differ by up to 6; of 591 x 119 x 8 pairs of different pictures, none by less
 # than 12.
 SAME = 9
-_MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 
 
 def perceptual_hash(rgb: np.ndarray) -> np.ndarray:
@@ -55,7 +55,12 @@ def hashes_of(pictures: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def build(data: Path, output: Path) -> dict[str, object]:
-    """Writes the training set and returns the report about it."""
+    """Writes the training set and returns the report about it.
+
+    Raises:
+      ValueError: the output folder holds something else, or two images have one name.
+    """
+    _check_output(data, output)
     tests = [(f"{name}/{path.name}", path) for name in TEST for path in _files(data, name)]
     of_tests = hashes_of(read_rgb(path) for _, path in tests)
     kept: list[tuple[str, Path]] = []
@@ -73,7 +78,7 @@ def build(data: Path, output: Path) -> dict[str, object]:
             if kept:
                 twin, bits = nearest(rgb, of_kept)
                 if bits <= SAME:
-                    other = "/".join(kept[twin][1].parts[-2:])
+                    other = f"{kept[twin][0]}/{kept[twin][1].name}"
                     left_out.append({"image": shown, "is": other, "bits": bits})
                     continue
             kept.append((name, path))
@@ -83,6 +88,10 @@ def build(data: Path, output: Path) -> dict[str, object]:
         for name in HELD_OUT_OF
         for path in [path for kind, path in kept if kind == name][::VALIDATION_EVERY]
     ]
+    targets = [f"{name}_{path.name}" for name, path in kept]
+    if len(set(targets)) < len(targets):
+        twice = sorted({name for name in targets if targets.count(name) > 1})
+        raise ValueError(f"{data} has several images of one name: {', '.join(twice)}; rename them")
     for split in ("train", "validation"):
         shutil.rmtree(output / split, ignore_errors=True)
         (output / split).mkdir(parents=True)
@@ -97,6 +106,18 @@ def build(data: Path, output: Path) -> dict[str, object]:
     }
     (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
+
+
+def _check_output(data: Path, output: Path) -> None:
+    """Raises ValueError where writing would remove what this script has not written."""
+    sources = [(data / name).resolve() for name in (*TRAIN, *TEST)]
+    here = output.resolve()
+    if any(here == source or source in here.parents for source in sources):
+        raise ValueError(f"output is {output}, inside the images; choose another folder")
+    written = (output / "report.json").is_file()
+    taken = [split for split in ("train", "validation") if (output / split).exists()]
+    if taken and not written:
+        raise ValueError(f"output is {output}, which has {taken[0]}/ of others; choose another")
 
 
 def _files(data: Path, name: str) -> list[Path]:
@@ -114,7 +135,10 @@ def main() -> None:
     for name in (*TRAIN, *TEST):
         if not (arguments.data / name).is_dir():
             parser.error(f"data is {arguments.data}, which has no folder {name}")
-    report = build(arguments.data, arguments.output)
+    try:
+        report = build(arguments.data, arguments.output)
+    except ValueError as error:
+        parser.error(str(error))
     print(json.dumps(report, indent=2))
 
 

@@ -1,5 +1,7 @@
 """The trained networks of the package: what their cards say is true of their files."""
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from lnln_jax.config import from_dict, load_config
 from lnln_jax.evaluate import evaluate
 from lnln_jax.image_files import read_rgb
 from lnln_jax.loading import load_weights
+from lnln_jax.safetensors_files import save_safetensors
 
 ROOT = Path(__file__).parents[1]
 NAMES = pretrained.names()
@@ -52,21 +55,16 @@ def test_a_config_in_the_repository_trained_it(name):
     training = pretrained.describe(name).training
     assert training["command"] == f"lnln train configs/{name}.py"
     ours, stored = load_config(ROOT / "configs" / f"{name}.py"), from_dict(training["config"])
-    here = replace(
-        stored.data,
-        train=ours.data.train,
-        validation=ours.data.validation,
-        placement=ours.data.placement,
-    )
-    free = {"devices": ours.devices, "data": here, "init_from": ours.init_from}
-    assert replace(stored, **free) == ours
+    here = replace(stored.data, placement=ours.data.placement)
+    assert replace(stored, devices=ours.devices, data=here) == ours
+    assert training["curve"][-1][0] == ours.steps
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_and_pages_have_the_numbers(name):
     network = pretrained.describe(name)
     scores = " | ".join(f"{p:.2f} / {s:.4f}" for p, s in network.training["scores"].values())
-    digest = (pretrained.FOLDER / "index.json").read_text().split(f'"{name}": "')[1][:64]
+    digest = hashlib.sha256(network.path.read_bytes()).hexdigest()
     assert scores in _card(name)
     assert digest in _card(name)
     assert scores in (ROOT / "README.md").read_text()
@@ -88,7 +86,7 @@ def test_the_list_of_networks(capsys):
         network = pretrained.describe(name)
         psnr, ssim = network.training["scores"]["Set5"]
         (line,) = [line for line in out.splitlines() if line.startswith(f"| {name} ")]
-        assert f"| x{network.scale} " in line
+        assert f"| x{network.model.scale} " in line
         assert f"| {psnr:.2f} / {ssim:.4f} |" in line
 
 
@@ -113,6 +111,7 @@ def test_names_work_wherever_weights_are_asked_for(tmp_path):
     assert main(["convert", name, str(tmp_path / "copy.safetensors")]) == 0
     ours, copy = load_weights(name), load_weights(tmp_path / "copy.safetensors")
     assert ours.model == copy.model
+    assert ours.training == copy.training
     np.testing.assert_array_equal(
         ours.variables["params"]["head"]["depthwise"]["kernel"],
         copy.variables["params"]["head"]["depthwise"]["kernel"],
@@ -131,6 +130,36 @@ def test_a_changed_bit_is_refused(copied):
     path.unlink()
     with pytest.raises(ValueError, match="is damaged: its SHA-256 is none, not"):
         load_model(NAMES[0])
+
+
+def test_the_best_is_that_of_the_validation_images(copied):
+    scores = {"a": (2, 30.0), "b": (2, 31.0), "c": (4, 32.0)}
+    index = {name: {"scale": s, "validation": v} for name, (s, v) in scores.items()}
+    (copied / "index.json").write_text(json.dumps(index))
+    assert [pretrained.best(scale) for scale in (2, 4)] == ["b", "c"]
+    with pytest.raises(ValueError, match=r"scale is 3, and .* have 2, 4; choose one"):
+        pretrained.best(3)
+
+
+def test_a_damaged_index(copied):
+    (copied / "index.json").write_text("{")
+    with pytest.raises(ValueError, match=r"index\.json is damaged .*; install lnln_jax again"):
+        load_model(NAMES[0])
+
+
+def test_a_run_of_the_same_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAMES[0]).mkdir()
+    with pytest.raises(ValueError, match=f"{NAMES[0]} holds no checkpoint"):
+        load_model(NAMES[0])
+
+
+def test_a_file_that_does_not_say_how_it_was_trained_is_not_taken(copied):
+    weights = load_weights(NAMES[0])
+    save_safetensors(copied / "silent.safetensors", weights.model, weights.variables)
+    with pytest.raises(ValueError, match=r"does not say bicubic, command, .*of its training"):
+        pretrained.register("silent")
+    assert "silent" not in pretrained.names()
 
 
 def test_an_unknown_name_lists_those_there_are():

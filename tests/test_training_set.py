@@ -74,7 +74,7 @@ def test_a_set_without_test_images_and_twins(data_dir, tmp_path):
     assert (report["train"], report["validation"]) == (22, 2)
     assert [(item["image"], item["is"]) for item in report["left_out"]] == [
         ("BSDS400/302003.jpg", "Set5/woman.png"),
-        (f"General100/{general[3].name}", "HR/twin.png"),
+        (f"General100/{general[3].name}", "T91/twin.png"),
     ]
     train, validation = find_images(output / "train"), find_images(output / "validation")
     assert len(train) == 22
@@ -83,3 +83,9 @@ def test_a_set_without_test_images_and_twins(data_dir, tmp_path):
     ]
     assert not {path.name for path in train} & {path.name for path in validation}
     assert build(data, output) == report  # again, in place of the first
+    (output / "report.json").unlink()
+    with pytest.raises(ValueError, match="which has train/ of others"):
+        build(data, output)
+    with pytest.raises(ValueError, match="inside the images"):
+        build(data, data / "BSDS400")
+    assert len(find_images(data / "BSDS400")) == 1
