@@ -9,7 +9,7 @@ docs/results.md has the result.
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 
-STEPS = 2500
+STEPS = 1500
 
 config = TrainConfig(
     model=ModelConfig("lnln", scale=4, options={"n_resgroups": 2, "n_resblocks": 4}),
