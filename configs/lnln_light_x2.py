@@ -1,4 +1,4 @@
-"""LNLN x2 of reduced depth (2 groups of 4 blocks): what a few hours on two CPU cores can train.
+"""LNLN x2 of reduced depth (2 groups of 4 blocks): what two CPU cores train in about an hour.
 
 The images are those of scripts/training_set.py, with held-out ones for validation;
 docs/results.md has the result.

@@ -236,11 +236,11 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _models(args: argparse.Namespace) -> int:
     from lnln_jax import pretrained
-    from lnln_jax.model_table import NAMES, format_models, measure
+    from lnln_jax.model_table import NAMES, format_models, format_trained, measure
 
     trained = [name for name in args.names or pretrained.names() if name in pretrained.names()]
     if trained:
-        print(pretrained.format_table([pretrained.describe(name) for name in trained]), flush=True)
+        print(format_trained([pretrained.load(name) for name in trained]), flush=True)
     networks = [name for name in args.names or NAMES if name not in trained]
     if trained and networks:
         print()

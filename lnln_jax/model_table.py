@@ -1,4 +1,4 @@
-"""The paper's Table 2, measured: how large each network is, and what one image costs."""
+"""What `lnln models` shows: the trained networks, and the paper's Table 2, measured."""
 
 import importlib.util
 import tempfile
@@ -20,6 +20,7 @@ from lnln_jax.complexity import (
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import SCALES, create_model, resolve
 from lnln_jax.paper import TABLE_2, Size
+from lnln_jax.pretrained import BENCHMARKS, Pretrained
 from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.torch_port import to_torch, write_state_dict
 
@@ -108,9 +109,6 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
                 f"{side}x{side}" if side else "global",
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [" | ".join(map(str.ljust, cells, widths)) for cells in table]
-    lines.insert(1, " | ".join("-" * width for width in widths))
     height, width = (size // scale * scale for size in HD)
     notes = [
         f"Multiply-adds of convolutions and matrix products, for an output of {width}x{height}. "
@@ -121,7 +119,33 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
         else "Without PyTorch its files can't be measured: pip install torch.",
         *filter(None, (disagreement(row.name) for row in rows)),
     ]
-    return "\n".join([*(f"| {line} |" for line in lines), "", *notes])
+    return "\n".join([_markdown(table), "", *notes])
+
+
+def format_trained(networks: Sequence[Pretrained]) -> str:
+    """The trained networks of the package with their scores, as a Markdown table."""
+    scores = [f"{name} (dB / SSIM)" for name in BENCHMARKS]
+    table = [["trained network", "scale", "MB", *scores, "hours"]]
+    for network in networks:
+        training = network.training
+        table.append(
+            [
+                network.name,
+                f"x{network.scale}",
+                f"{network.path.stat().st_size / 1e6:.2f}",
+                *(f"{p:.2f} / {s:.4f}" for p, s in map(training["scores"].get, BENCHMARKS)),
+                f"{training['hours']:.1f} on {training['hardware']}",
+            ]
+        )
+    return _markdown(table)
+
+
+def _markdown(table: Sequence[Sequence[str]]) -> str:
+    """A table whose columns are aligned as text, too."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    rows = [list(map(str.ljust, cells, widths)) for cells in table]
+    rows.insert(1, ["-" * width for width in widths])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def _paper(name: str) -> Size | None:

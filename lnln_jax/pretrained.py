@@ -16,18 +16,18 @@ and its PSNR on the validation images. How one was trained is in its file's meta
     validation  PSNR of the checkpoint that was taken
     licence     of the weights
 
-`scripts/release.py` writes all of it.
+`scripts/release.py` writes the files, `scripts/results.py` the pages about them.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lnln_jax.config import ModelConfig
 from lnln_jax.files import write_file
 from lnln_jax.safetensors_files import load_safetensors
+from lnln_jax.weights import Weights
 
 FOLDER = Path(__file__).parent / "pretrained_weights"
 BENCHMARKS = ("Set5", "Set14", "B100")
@@ -43,14 +43,24 @@ class Pretrained(NamedTuple):
     Attributes:
       name: as `load_model` takes it.
       path: of its file.
-      model: which network it is.
-      training: see the module.
+      sha256: of its file.
+      weights: what the file holds; `weights.training` is as the module says.
     """
 
     name: str
     path: Path
-    model: ModelConfig
-    training: Mapping[str, Any]
+    sha256: str
+    weights: Weights
+
+    @property
+    def scale(self) -> int:
+        """HR size / LR size."""
+        return self.weights.model.scale
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """How it was trained."""
+        return self.weights.training or {}
 
 
 def names() -> list[str]:
@@ -77,15 +87,14 @@ def path_of(name: str) -> Path:
     return path
 
 
-def describe(name: str) -> Pretrained:
+def load(name: str) -> Pretrained:
     """A network by name, with how it was trained.
 
     Raises:
       ValueError: as `path_of`.
     """
     path = path_of(name)
-    weights = load_safetensors(path)
-    return Pretrained(name, path, weights.model, weights.training or {})
+    return Pretrained(name, path, _index()[name]["sha256"], load_safetensors(path))
 
 
 def best(scale: int) -> str:
@@ -107,11 +116,8 @@ def best(scale: int) -> str:
     return max(matching, key=lambda name: matching[name])
 
 
-def register(name: str) -> str:
+def register(name: str) -> None:
     """Takes the file `FOLDER/NAME.safetensors` into the index.
-
-    Returns:
-      Its SHA-256.
 
     Raises:
       ValueError: it can't be loaded, or does not say how it was trained.
@@ -119,40 +125,15 @@ def register(name: str) -> str:
     path = FOLDER / f"{name}.safetensors"
     weights = load_safetensors(path)
     training = weights.training or {}
-    missing = _NEEDED - training.keys()
-    if missing:
+    if missing := _NEEDED - training.keys():
         raise ValueError(f"{path} does not say {', '.join(sorted(missing))} of its training")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     about = {
-        "sha256": digest,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "scale": weights.model.scale,
         "validation": training["validation"],
     }
     text = json.dumps(_index() | {name: about}, indent=2, sort_keys=True) + "\n"
     write_file(FOLDER / "index.json", text.encode())
-    return digest
-
-
-def format_table(networks: Sequence[Pretrained]) -> str:
-    """Networks with their numbers, as a Markdown table."""
-    rows = [
-        ["trained network", "scale", "MB", *(f"{name} (dB / SSIM)" for name in BENCHMARKS), "hours"]
-    ]
-    for network in networks:
-        scores = [network.training["scores"].get(name) for name in BENCHMARKS]
-        rows.append(
-            [
-                network.name,
-                f"x{network.model.scale}",
-                f"{network.path.stat().st_size / 1e6:.2f}",
-                *(f"{score[0]:.2f} / {score[1]:.4f}" if score else "" for score in scores),
-                f"{network.training['hours']:.1f} on {network.training['hardware']}",
-            ]
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in rows]
-    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
-    return "\n".join(lines)
 
 
 def _index() -> dict[str, dict[str, Any]]:

@@ -1,9 +1,11 @@
-"""Puts a trained network among those that come with the package, and writes its model card.
+"""Puts a trained network among those that come with the package.
 
     python scripts/release.py runs/lnln_light_x2 --data data --training-set data/training_set
+    python scripts/results.py
 
 Takes the run's best checkpoint by validation, evaluates it on Set5, Set14 and B100 of `--data`, and
-writes `lnln_jax/pretrained_weights/NAME.safetensors` and `docs/models/NAME.md`.
+writes `lnln_jax/pretrained_weights/NAME.safetensors`, NAME being that of the run's folder and of
+its file in `configs/`. `scripts/results.py` then writes the pages about it.
 """
 
 import argparse
@@ -27,46 +29,15 @@ from lnln_jax.config import TrainConfig, differences, load_config, to_dict
 from lnln_jax.evaluate import evaluate
 from lnln_jax.image_files import find_images
 from lnln_jax.inference import Bicubic, SuperResolver
-from lnln_jax.protocol import Protocol
 from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.tables import environment
-from lnln_jax.weights import Weights, describe
+from lnln_jax.weights import build
 
 ROOT = Path(__file__).parents[1]
 LICENCE = (
     "Apache-2.0. The training images are for non-commercial research (BSDS) and research use "
     "(T91, General100)."
 )
-CARD = """# {name}
-
-{title}, {parameters:,} parameters, {megabytes:.2f} MB. Written by `scripts/release.py`.
-
-```
-lnln upscale photo.png --model {name}
-lnln evaluate {name} --data data/Set5 data/Set14 data/B100
-```
-
-| mean PSNR (dB) / SSIM on luma | {benchmarks} |
-| --- |{rules}
-| {name} | {scores} |
-| bicubic, by the same protocol | {bicubic} |
-
-- **For** enlarging sharp photos whose small version came of bicubic interpolation. **Not for**
-  noise, blur or strong JPEG artefacts, which it has not seen, nor for detail that must be true: it
-  guesses.
-- **Trained** by `{command}`, {start}: {steps:,} steps of {batch_size} patches of {patch}x{patch} LR
-  pixels with seed {seed}. The steps took {hours:.1f} hours on {hardware}, until {date}; other work
-  ran there at times, and at the median pace of {pace:.0f} patches a second they take {alone:.1f}.
-  Released with {versions}.
-- **Data**: {data}.
-- **Chosen** as the best of the run's checkpoints on the validation images: {validation:.2f} dB at
-  step {step:,}.
-- **Licence**: {licence}
-- **SHA-256**: `{sha256}`
-
-All settings are in the file's metadata:
-`python -c "from lnln_jax.pretrained import *; print(describe('{name}').training['config'])"`.
-"""
 
 
 def hours_of(metrics: list[dict[str, Any]], batch_size: int) -> float:
@@ -80,36 +51,23 @@ def hours_of(metrics: list[dict[str, Any]], batch_size: int) -> float:
     return seconds / 3600
 
 
-def check(run: Path, config: TrainConfig, name: str, training_set: Path, last: int) -> None:
-    """Refuses what the card could not say of a run.
+def check(run: Path, config: TrainConfig, training_set: Path, last: int) -> None:
+    """Refuses a run of which its card would say what is not true.
 
     Raises:
-      ValueError: it is not at its end, not of `configs/NAME.py`, or of other images.
+      ValueError: it is not at its end, not of its file in `configs/`, or of other images.
     """
     if last != config.steps:
         raise ValueError(f"{run} is at step {last} of {config.steps}; train it to its end")
-    theirs = load_config(ROOT / "configs" / f"{name}.py")
+    path = ROOT / "configs" / f"{run.name}.py"
+    theirs = load_config(path)
     placement, devices = theirs.data.placement, theirs.devices  # what "auto" and 0 came to
     own = replace(config, data=replace(config.data, placement=placement), devices=devices)
     if changed := differences(theirs, own):
-        raise ValueError(f"{run} differs from configs/{name}.py in {', '.join(changed)}")
+        raise ValueError(f"{run} differs from {path} in {', '.join(changed)}")
     folders = [Path(path).resolve() for path in (*config.data.train, config.data.validation)]
     if folders != [(training_set / part).resolve() for part in ("train", "validation")]:
         raise ValueError(f"{run} was not trained on {training_set}, but on {folders}")
-
-
-def processor() -> str:
-    """What this machine computes on."""
-    devices = jax.local_devices()
-    if devices[0].platform != "cpu":
-        return f"{len(devices)} x {devices[0].device_kind}"
-    names = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    kind = names[0].partition(": ")[2].strip() if names else platform.processor()
-    return f"{os.cpu_count()} CPU cores ({kind})"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
 def describe_images(training_set: Path, least: int) -> str:
@@ -126,97 +84,69 @@ def describe_images(training_set: Path, least: int) -> str:
     )
 
 
+def processor() -> str:
+    """What this machine computes on."""
+    devices = jax.local_devices()
+    if devices[0].platform != "cpu":
+        return f"{len(devices)} x {devices[0].device_kind}"
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.partition(": ")[2]
+        for line in (info.read_text().splitlines() if info.exists() else [])
+        if line.startswith("model name")
+    ]
+    return f"{os.cpu_count()} CPU cores ({(names or [platform.processor()])[0]})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, help="folder of a training run")
-    parser.add_argument("--name", help="default: that of the folder")
     parser.add_argument("--data", type=Path, required=True, help="folder of the test sets")
     parser.add_argument("--training-set", type=Path, required=True, metavar="folder")
     parser.add_argument("--hardware", help="that trained it; default: this machine's")
     args = parser.parse_args()
-    name = args.name or args.run.resolve().name
+    run = args.run.resolve()
     enable_compilation_cache()
 
-    config, variables, step = load_run(args.run)
-    log = args.run / "metrics.jsonl"
+    config, variables, step = load_run(run)
+    log = run / "metrics.jsonl"
     metrics = [json.loads(line) for line in log.read_text().splitlines()]
-    paces = [row["train/images_per_second"] for row in metrics if "train/images_per_second" in row]
-    pace = statistics.median(paces)
-    curve = [
-        [row["step"], row["validation/psnr_y"]] for row in metrics if "validation/psnr_y" in row
-    ]
-    check(args.run, config, name, args.training_set, metrics[-1]["step"])
-    validation = dict(curve)[step]
-    weights = Weights(config.model, variables, step, config.dtype)
-    scale = config.model.scale
-    network = SuperResolver(name, scale, weights.module(), variables)
-    results = {}
-    for benchmark in pretrained.BENCHMARKS:
-        results[benchmark] = evaluate(
-            [Bicubic(scale), network],
-            open_benchmark(args.data / benchmark, scale),
-            protocol=Protocol(),
-        )
-        print(benchmark, *(f"{r.model} {r.psnr:.3f} dB {r.ssim:.4f}" for r in results[benchmark]))
-    training = {
+    check(run, config, args.training_set, metrics[-1]["step"])
+    key = "validation/psnr_y"
+    curve = {row["step"]: row[key] for row in metrics if key in row}
+    key = "train/images_per_second"
+    here = environment()
+    training: dict[str, Any] = {
         "config": to_dict(config),
-        "command": f"lnln train configs/{name}.py",
-        "data": describe_images(args.training_set, config.data.lr_patch_size * scale),
+        "command": f"lnln train configs/{run.name}.py",
+        "data": describe_images(args.training_set, config.data.lr_patch_size * config.model.scale),
         "hardware": args.hardware or processor(),
-        "hours": round(hours_of(metrics, config.data.batch_size), 3),
-        "pace": round(pace, 1),
-        "validation": validation,
-        "versions": {
-            **{key: environment()[key] for key in ("lnln_jax", "jax", "python")},
-            "machine": platform.machine(),
-        },
         "date": datetime.date.fromtimestamp(log.stat().st_mtime).isoformat(),
-        "scores": {key: [own.psnr, own.ssim] for key, (_, own) in results.items()},
-        "bicubic": {key: [one.psnr, one.ssim] for key, (one, _) in results.items()},
-        "curve": curve,
+        "versions": {name: here[name] for name in ("lnln_jax", "jax", "python")},
+        "hours": round(hours_of(metrics, config.data.batch_size), 3),
+        "pace": round(statistics.median(row[key] for row in metrics if key in row), 1),
+        "curve": list(curve.items()),
+        "validation": curve[step],
         "licence": LICENCE,
+        "scores": {},
+        "bicubic": {},
     }
-    path = pretrained.FOLDER / f"{name}.safetensors"
+    module = build(config.model, config.dtype)
+    network = SuperResolver(run.name, config.model.scale, module, variables)
+    for name in pretrained.BENCHMARKS:
+        benchmark = open_benchmark(args.data / name, config.model.scale)
+        results = evaluate([Bicubic(config.model.scale), network], benchmark)
+        for row, result in zip(("bicubic", "scores"), results, strict=True):
+            training[row][name] = [result.psnr, result.ssim]
+            print(f"{name}: {result.model} {result.psnr:.3f} dB, {result.ssim:.4f}")
+    path = pretrained.FOLDER / f"{run.name}.safetensors"
     save_safetensors(
         path, config.model, variables, step=step, dtype=config.dtype, training=training
     )
-    digest = pretrained.register(name)
-    card = ROOT / "docs" / "models" / f"{name}.md"
-    card.parent.mkdir(exist_ok=True)
-    card.write_text(
-        CARD.format(
-            name=name,
-            title=describe(config.model),
-            parameters=sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-            megabytes=path.stat().st_size / 1e6,
-            benchmarks=" | ".join(results),
-            rules=" --- |" * len(results),
-            scores=" | ".join(f"{own.psnr:.2f} / {own.ssim:.4f}" for _, own in results.values()),
-            bicubic=" | ".join(f"{one.psnr:.2f} / {one.ssim:.4f}" for one, _ in results.values()),
-            command=training["command"],
-            steps=config.steps,
-            step=step,
-            batch_size=config.data.batch_size,
-            patch=config.data.lr_patch_size,
-            hours=training["hours"],
-            hardware=training["hardware"],
-            date=training["date"],
-            pace=pace,
-            alone=config.steps * config.data.batch_size / pace / 3600,
-            start=f"from {config.init_from}, all but its tail"
-            if config.init_from
-            else "from scratch",
-            seed=config.seed,
-            versions=", ".join(f"{key} {value}" for key, value in training["versions"].items()),
-            data=training["data"],
-            validation=validation,
-            licence=LICENCE,
-            sha256=digest,
-        )
-    )
-    print(f"written to {path} and {card}")
+    pretrained.register(run.name)
+    print(f"written to {path}; scripts/results.py writes the pages about it")
 
 
 if __name__ == "__main__":

@@ -1,69 +1,151 @@
-"""Writes the tables of docs/results.md and its picture of learning curves.
+"""Writes the pages about the trained networks of the package.
 
     python scripts/results.py
 
-All of it comes from the files of the trained networks in the package and from the paper's tables,
-so nothing is trained or evaluated; `scripts/release.py` has measured what stands here.
+These are their model cards in docs/models/, the tables of docs/results.md and README.md, and the
+picture of learning curves. All comes from the networks' files and from published tables: nothing is
+trained or evaluated here; `scripts/release.py` has measured what stands there.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import matplotlib
 
 from lnln_jax import pretrained
-from lnln_jax.paper import BENCHMARKS, TABLE_1
-from lnln_jax.pretrained import Pretrained
+from lnln_jax.paper import TABLE_1, published_scores
+from lnln_jax.pretrained import BENCHMARKS, Pretrained
 from lnln_jax.weights import describe
 
 matplotlib.use("agg")
 from matplotlib import pyplot
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "results.md"
-PICTURE = ROOT / "docs" / "learning_curves.png"
 BEGIN, END = "<!-- scripts/results.py writes from here -->\n", "<!-- to here -->\n"
 # Mean PSNR on Set5 of SRCNN (TPAMI 2016), as the VDSR paper's table has it.
 SRCNN = {2: 36.66, 4: 30.48}
+CARD = """# {name}
+
+{what}, {parameters:,} parameters, {megabytes:.2f} MB. Written by `scripts/results.py`.
+
+```
+lnln upscale photo.png --model {name}
+lnln evaluate {name} --data data/Set5 data/Set14 data/B100
+```
+
+{scores}
+
+- **For** enlarging sharp photos whose small version came of bicubic interpolation. **Not for**
+  noise, blur or strong JPEG artefacts, which it has not seen, nor for detail that must be true: it
+  guesses.
+- **Trained** by `{command}`, {start}, with seed {seed}: {trained} LR pixels.
+  The steps took {hours:.1f} hours on {hardware}, until {date}; at the median of the paces in their
+  log, {pace:.0f} patches a second, they would have taken {alone:.1f}. Released with {versions}.
+- **Data**: {data}.
+- **Chosen** as the best of the run's checkpoints on the validation images: {validation:.2f} dB at
+  step {step:,}.
+- **Licence**: {licence}
+- **SHA-256**: `{sha256}`
+
+All settings are in the file's metadata:
+`python -c "from lnln_jax import pretrained; print(pretrained.load('{name}').training['config'])"`.
+"""
 
 
-def tables(networks: Sequence[Pretrained]) -> str:
-    """The tables, in Markdown."""
-    parts = []
-    for scale in sorted({network.model.scale for network in networks}):
-        own = [network for network in networks if network.model.scale == scale]
-        head = f"| x{scale} | {' | '.join(pretrained.BENCHMARKS)} | |"
-        rows = [head, "| --- |" + " --- |" * (len(pretrained.BENCHMARKS) + 1)]
-        rows.append(_row("bicubic", own[0].training["bicubic"], "ours"))
-        rows += [_row(f"**{n.name}**", n.training["scores"], "ours, shipped") for n in own]
+def pages(networks: Sequence[Pretrained]) -> dict[Path, str]:
+    """What is to stand in which file: all of a card, or what lies between the two marks."""
+    return {
+        ROOT / "docs" / "results.md": f"{published_tables(networks)}\n\n{costs(networks)}",
+        ROOT / "README.md": overview(networks),
+        **{ROOT / "docs" / "models" / f"{n.name}.md": card(n) for n in networks},
+    }
+
+
+def published_tables(networks: Sequence[Pretrained]) -> str:
+    """A table for each scale: ours, and the published rows."""
+    tables = []
+    for scale in sorted({network.scale for network in networks}):
+        own = [network for network in networks if network.scale == scale]
+        rows = [["bicubic", *_cells(own[0].training["bicubic"]), "ours"]]
+        rows += [[f"**{n.name}**", *_cells(n.training["scores"]), "ours, shipped"] for n in own]
         if scale in SRCNN:
-            rows.append(f"| SRCNN | {SRCNN[scale]:.2f} | | | published |")
-        for method, scores in TABLE_1.get(scale, {}).items():
-            by_name = dict(zip(BENCHMARKS, scores, strict=True))
-            rows.append(_row(method, by_name, "published, the LNLN paper's Table 1"))
-        parts.append("\n".join(rows))
-    cost = [
-        "| network | what | trained | hours of steps | patches a second, median | hardware |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+            rows.append(["SRCNN", f"{SRCNN[scale]:.2f}", "", "", "published"])
+        rows += [
+            [method, *_published(method, scale), "published, the LNLN paper's Table 1"]
+            for method in TABLE_1.get(scale, {})
+        ]
+        tables.append(_table([[f"x{scale}", *BENCHMARKS, ""], *rows]))
+    return "\n\n".join(tables)
+
+
+def costs(networks: Sequence[Pretrained]) -> str:
+    """What training has cost."""
+    rows = [["network", "what", "trained", "hours of steps", "median pace", "hardware", "until"]]
     for network in networks:
-        config = network.training["config"]
-        data = config["data"]
-        size = data["lr_patch_size"]
-        start = f", from {config['init_from']}" if config["init_from"] else ""
-        cost.append(
-            f"| [{network.name}](models/{network.name}.md) | {describe(network.model)} | "
-            f"{config['steps']:,} steps of {data['batch_size']} patches of {size}x{size}{start} | "
-            f"{network.training['hours']:.1f} | {network.training['pace']:.0f} | "
-            f"{network.training['hardware']} |"
+        training = network.training
+        rows.append(
+            [
+                f"[{network.name}](models/{network.name}.md)",
+                describe(network.weights.model),
+                f"{_trained(network)}, {_start(network)}",
+                f"{training['hours']:.1f}",
+                f"{training['pace']:.0f} patches/s",
+                training["hardware"],
+                training["date"],
+            ]
         )
-    return "\n\n".join([*parts, "\n".join(cost)]) + "\n"
+    return _table(rows)
 
 
-def _row(name: str, scores: dict[str, Sequence[float]], origin: str) -> str:
-    cells = [f"{scores[key][0]:.2f} / {scores[key][1]:.4f}" for key in pretrained.BENCHMARKS]
-    return f"| {name} | {' | '.join(cells)} | {origin} |"
+def overview(networks: Sequence[Pretrained]) -> str:
+    """README's table."""
+    rows = [["network", "parameters", "trained", *BENCHMARKS]]
+    for scale in sorted({network.scale for network in networks}):
+        own = [network for network in networks if network.scale == scale]
+        rows.append([f"bicubic x{scale}", "", "", *_cells(own[0].training["bicubic"])])
+        for network in own:
+            rows.append(
+                [
+                    f"[`{network.name}`](docs/models/{network.name}.md)",
+                    f"{_parameters(network) / 1e6:.2f} M",
+                    f"{_trained(network)}, {network.training['hours']:.1f} h on "
+                    f"{network.training['hardware']}",
+                    *_cells(network.training["scores"]),
+                ]
+            )
+        for method in ("Bicubic", "LNLN"):
+            name = f"{method} x{scale}, as published (not ours)"
+            rows.append([name, "", "", *_published(method, scale)])
+    return _table(rows)
+
+
+def card(network: Pretrained) -> str:
+    """The model card of a network."""
+    training = network.training
+    config = training["config"]
+    patches = config["steps"] * config["data"]["batch_size"]
+    rows = [
+        ["mean PSNR (dB) / SSIM on luma", *BENCHMARKS],
+        [network.name, *_cells(training["scores"])],
+        ["bicubic, by the same protocol", *_cells(training["bicubic"])],
+    ]
+    return CARD.format(
+        **{key: training[key] for key in ("command", "data", "date", "hardware", "hours")},
+        **{key: training[key] for key in ("pace", "validation", "licence")},
+        name=network.name,
+        what=describe(network.weights.model),
+        parameters=_parameters(network),
+        megabytes=network.path.stat().st_size / 1e6,
+        scores=_table(rows),
+        start=_start(network),
+        seed=config["seed"],
+        trained=_trained(network),
+        alone=patches / training["pace"] / 3600,
+        versions=", ".join(f"{key} {value}" for key, value in training["versions"].items()),
+        step=network.weights.step,
+        sha256=network.sha256,
+    )
 
 
 def draw(networks: Sequence[Pretrained], path: Path) -> None:
@@ -82,13 +164,45 @@ def draw(networks: Sequence[Pretrained], path: Path) -> None:
     pyplot.close(figure)
 
 
+def _cells(scores: dict[str, Sequence[float]]) -> list[str]:
+    return [f"{psnr:.2f} / {ssim:.4f}" for psnr, ssim in map(scores.__getitem__, BENCHMARKS)]
+
+
+def _published(method: str, scale: int) -> list[str]:
+    found = [published_scores(method, name, scale) for name in BENCHMARKS]
+    return [f"{scores[0]:.2f} / {scores[1]:.4f}" if scores else "" for scores in found]
+
+
+def _parameters(network: Pretrained) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(network.weights.variables["params"]))
+
+
+def _trained(network: Pretrained) -> str:
+    config = network.training["config"]
+    size = config["data"]["lr_patch_size"]
+    return f"{config['steps']:,} steps of {config['data']['batch_size']} patches of {size}x{size}"
+
+
+def _start(network: Pretrained) -> str:
+    source = network.training["config"]["init_from"]
+    return f"from {source}, all but its tail" if source else "from scratch"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])
+
+
 def main() -> None:
-    networks = [pretrained.describe(name) for name in pretrained.names()]
-    before, rest = PAGE.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(before + BEGIN + "\n" + tables(networks) + "\n" + END + after)
-    draw(networks, PICTURE)
-    print(json.dumps({network.name: network.training["scores"] for network in networks}))
+    networks = [pretrained.load(name) for name in pretrained.names()]
+    for path, text in pages(networks).items():
+        if path.parent.name != "models":
+            before, rest = path.read_text().split(BEGIN)
+            text = f"{before}{BEGIN}\n{text}\n\n{END}{rest.split(END)[1]}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        print(path)
+    draw(networks, ROOT / "docs" / "learning_curves.png")
 
 
 if __name__ == "__main__":

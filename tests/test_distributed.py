@@ -98,10 +98,9 @@ def test_two_processes_train_as_one_does(experiment, run, tmp_path):
         assert a.keys() == b.keys()
         for key in a.keys() & {"train/loss", "train/grad_norm"}:
             assert a[key] == pytest.approx(b[key], rel=1e-6), (key, a["step"])
-        # Of results in 8 bits: where one is a half but for rounding, a pixel differs by 1.
-        assert a.get("validation/psnr_y", 0) == pytest.approx(
-            b.get("validation/psnr_y", 0), abs=1e-3
-        )
+        # Of results in 8 bits: a half but for rounding may go either way, which makes 5e-5 dB.
+        scores = [row.get("validation/psnr_y", 0.0) for row in (a, b)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
     networks = [load_run(folder)[1] for folder in (run[0], tmp_path / "run")]
     flat = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(net)]) for net in networks]
     assert np.linalg.norm(flat[0] - flat[1]) <= 1e-6 * np.linalg.norm(flat[1])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from training_set import SAME, build, hashes_of, nearest
+from training_set import SAME, build, hashes, nearest
 
 from lnln_jax.image_files import find_images, read_rgb
 
@@ -36,23 +36,23 @@ DISGUISES = {
 def tests(data_dir):
     # Not Set5 as well: its head is Set14's face.
     pictures = [read_rgb(path) for path in find_images(data_dir / "Set14" / "HR")]
-    return pictures, hashes_of(pictures)
+    return pictures, [hashes(rgb) for rgb in pictures]
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_a_test_image_is_recognised_in_disguise(tests, disguise):
-    pictures, hashes = tests
+    pictures, known = tests
     for number, rgb in enumerate(pictures):
         found, bits = nearest(
-            np.asarray(DISGUISES[disguise](Image.fromarray(rgb)).convert("RGB")), hashes
+            np.asarray(DISGUISES[disguise](Image.fromarray(rgb)).convert("RGB")), known
         )
         assert (found, bits <= SAME) == (number, True), bits
 
 
 def test_different_pictures_are_told_apart(tests, data_dir):
-    _, hashes = tests
+    _, known = tests
     for path in find_images(data_dir / "General100")[:30]:
-        assert nearest(read_rgb(path), hashes)[1] > SAME
+        assert nearest(read_rgb(path), known)[1] > SAME
 
 
 def test_a_set_without_test_images_and_twins(data_dir, tmp_path):
