@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from lnln_jax.config import Placement, TrainConfig, build_module
 from lnln_jax.distributed import check_same
 from lnln_jax.feeds import Feed, open_feed
+from lnln_jax.growth import GROWING, grow
 from lnln_jax.loading import load_weights
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout, choose_layout
@@ -101,7 +102,10 @@ def settled(config: TrainConfig, placement: Placement, layout: Layout) -> TrainC
 
 
 def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variables:
-    """Fresh variables with those of a run or a file; of another scale, all but its tail."""
+    """Fresh variables with those of a run or a file.
+
+    Of another scale, all but its tail; of a shallower network of the kinds that can, it is grown.
+    """
     try:
         other, trained, *_ = load_weights(source, default_scale=config.model.scale)
     except ValueError as error:
@@ -114,10 +118,16 @@ def _transfer(variables: Variables, source: Path, config: TrainConfig) -> Variab
         }
         for collection, tree in variables.items()
     }
+    misfit = (
+        f"init_from is {source}, a {other.name} with {other.options}; its parameters do not fit "
+        f"{config.model.name} with {dict(config.model.options)}"
+    )
+    if other.name == config.model.name and other.name in GROWING:
+        try:
+            return grow(variables, merged)
+        except ValueError as error:
+            raise ValueError(f"{misfit}: {error}") from error
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (variables, merged)]
     if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"init_from is {source}, a {other.name} with {other.options}; its "
-            f"parameters do not fit {config.model.name} with {dict(config.model.options)}"
-        )
+        raise ValueError(misfit)
     return jax.tree.map(jnp.asarray, merged)

@@ -1,0 +1,39 @@
+"""LNLN x2 at its full size, grown out of `lnln_light_x2`, for CPU cores alone.
+
+The light network's two groups of 4 blocks are the first of the 5 groups of 36; all others start
+without effect (lnln_jax/growth.py). The images are those of scripts/training_set.py, with held-out
+ones for validation; docs/results.md has the result.
+
+    python scripts/training_set.py data data/training_set
+    lnln train configs/lnln_cpu_x2.py --output runs/lnln_x2
+"""
+
+from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+STEPS = 2400
+
+config = TrainConfig(
+    model=ModelConfig("lnln", scale=2),
+    data=DataConfig(
+        train=("data/training_set/train",),
+        validation="data/training_set/validation",
+        validation_images=8,  # the network takes its time
+        lr_patch_size=24,
+        batch_size=8,
+        on_bad_image="skip",  # one image of T91 is smaller than a patch
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=1e-3,
+        warmup_steps=100,
+        cosine_steps=STEPS,
+        clip_norm=100.0,
+        skip_nonfinite=10,
+    ),
+    steps=STEPS,
+    ema_decay=0.999,
+    init_from="lnln_light_x2",
+    log_every=20,
+    checkpoint_every=200,
+    validate_every=600,
+    sample_every=0,
+)

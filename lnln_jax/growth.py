@@ -1,0 +1,65 @@
+"""A deeper network that computes what a trained one does, to be trained further.
+
+So a network grows while it is trained, and its first steps, of which there are many, are those of
+a shallow one (Net2Net, Chen et al., ICLR 2016).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lnln_jax.state import Variables
+
+GROWING = ("lnln", "drca")  # whose body is `models.residual_groups.DenseResidualGroups`
+
+
+def grow(fresh: Variables, trained: Variables) -> Variables:
+    """Puts a trained LNLN or DRCA into one that has more groups, or more blocks in each.
+
+    The trained groups and blocks come first. Each new block ends in a batch normalisation of scale
+    zero, so that only its skip remains; of the new groups the projection behind them takes nothing.
+    The gradients of both are not zero, so all of it is trained.
+
+    Args:
+      fresh: variables of the deeper network as `state.initialize` draws them; float32.
+      trained: variables of the other, float32.
+
+    Returns:
+      Variables of the shapes of `fresh`.
+
+    Raises:
+      ValueError: the networks differ in more than their depth, or the trained one is deeper.
+    """
+    params = dict(fresh["params"])
+    body = dict(params["body"])
+    for name in body.keys() - {"projection"}:
+        body[name] = {key: _idle(blocks) for key, blocks in body[name].items()}
+    body["projection"] = jax.tree.map(jnp.zeros_like, body["projection"])
+    params["body"] = body
+    return _put_first({**fresh, "params": params}, trained)
+
+
+def _idle(blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of residual blocks that add nothing to what they are given."""
+    norm = blocks["norm_2"]
+    return {**blocks, "norm_2": {**norm, "scale": jnp.zeros_like(norm["scale"])}}
+
+
+def _put_first(new: Any, old: Any, path: tuple[str, ...] = ()) -> Any:
+    """`new` with `old` in place of what they have in common: the first blocks, groups, inputs."""
+    if isinstance(new, Mapping):
+        if surplus := old.keys() - new.keys():
+            raise ValueError(f"{'/'.join(path)} has {', '.join(sorted(surplus))} besides")
+        return {
+            key: _put_first(value, old[key], (*path, key)) if key in old else value
+            for key, value in new.items()
+        }
+    shape = list(new.shape)
+    if "blocks" in path or path[-2:] == ("projection", "kernel"):
+        axis = 0 if "blocks" in path else 2
+        shape[axis] = min(shape[axis], *old.shape[axis : axis + 1])
+    if tuple(shape) != old.shape:
+        raise ValueError(f"{'/'.join(path)} is {old.shape} and should be {tuple(shape)}")
+    return new.at[tuple(map(slice, shape))].set(old)

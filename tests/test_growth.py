@@ -1,0 +1,70 @@
+"""A deeper network that starts as a trained one: lnln_jax.growth, and init_from= with it."""
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from small_networks import OPTIONS, make_variables
+
+from lnln_jax.growth import GROWING, grow
+from lnln_jax.models import create_model
+from lnln_jax.state import initialize, make_gradients
+
+DEEPER = {"n_resgroups": 3, "n_resblocks": 5}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_the_grown_network_computes_what_the_trained_one_does(name):
+    trained = make_variables(name)
+    for variance in jax.tree.leaves(trained["batch_stats"]):
+        np.abs(variance, out=variance)
+    module = create_model(name, 2, **OPTIONS[name])
+    deeper = create_model(name, 2, **{**OPTIONS[name], **DEEPER})
+    grown = grow(initialize(deeper, 0), trained)
+    lr = np.random.default_rng(1).integers(0, 256, (2, 9, 8, 3)).astype(np.float32)
+
+    def run(module, v, train):
+        return jax.jit(lambda v: module.apply(v, lr, train=train, mutable=["batch_stats"])[0])(v)
+
+    for train in (False, True):
+        expected, result = run(module, trained, train), run(deeper, grown, train)
+        # Zeros are added exactly; only the sums of the projection may run in another order.
+        np.testing.assert_allclose(result, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    assert np.abs(expected).max() > 1
+
+
+def test_all_that_is_new_learns_within_three_steps():
+    options = OPTIONS["lnln"]
+    deeper = create_model("lnln", 2, **{**options, **DEEPER})
+    trained = initialize(create_model("lnln", 2, **options), 1)
+    rng = np.random.default_rng(1)
+    batch = {
+        "lr": rng.integers(0, 256, (2, 6, 6, 3)).astype(np.uint8),
+        "hr": rng.integers(0, 256, (2, 12, 12, 3)).astype(np.uint8),
+    }
+    gradients = jax.jit(make_gradients(deeper))
+    params, statistics = (
+        grow(initialize(deeper, 0), trained)[k] for k in ("params", "batch_stats")
+    )
+    for _ in range(3):  # the projection, then the scales, then the blocks of the new group
+        gradient = gradients({"params": params, "batch_stats": statistics}, batch).params
+        params = jax.tree.map(lambda p, g: p - 1e-3 * g, params, gradient)
+    for path, leaf in flatten_dict(gradient["body"], sep="/").items():
+        # The bias is taken away by the normalisation behind it; the gate's ReLUs may be off.
+        if not path.endswith("/pointwise/bias") and "/attention/" not in path:
+            blocks = leaf if "/blocks/" in path else leaf[None]
+            assert np.all(np.any(blocks != 0, axis=tuple(range(1, blocks.ndim)))), path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_feats": 16}, r"norm_1/mean is \(2, 8\) and should be \(2, 16\)"),
+        ({"n_resblocks": 2}, r"group_1/blocks/.* is \(2, .* and should be \(1, "),
+        ({"n_resgroups": 1}, "body has group_2 besides"),
+    ],
+)
+def test_what_is_no_part_of_the_network_cannot_grow_into_it(options, message):
+    deeper = create_model("lnln", 2, **{**OPTIONS["lnln"], **DEEPER, **options})
+    with pytest.raises(ValueError, match=message):
+        grow(initialize(deeper, 0), make_variables("lnln"))
