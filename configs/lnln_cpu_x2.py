@@ -10,7 +10,7 @@ ones for validation; docs/results.md has the result.
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 
-STEPS = 2400
+STEPS = 1800
 
 config = TrainConfig(
     model=ModelConfig("lnln", scale=2),
@@ -24,7 +24,7 @@ config = TrainConfig(
     ),
     optimizer=OptimizerConfig(
         learning_rate=1e-3,
-        warmup_steps=100,
+        warmup_steps=60,
         cosine_steps=STEPS,
         clip_norm=100.0,
         skip_nonfinite=10,

@@ -12,8 +12,8 @@ and its PSNR on the validation images. How one was trained is in its file's meta
     pace        patches per second, the median
     scores      mean PSNR (dB) and SSIM on luma by benchmark, by the protocol of published tables
     bicubic     the same of bicubic interpolation
-    curve       [[step, validation PSNR], ...]
-    validation  PSNR of the checkpoint that was taken
+    curve       [[step, validation PSNR], ...], on data.validation_images of them
+    validation  PSNR of the checkpoint that was taken, on all validation images
     licence     of the weights
 
 `scripts/release.py` writes the files, `scripts/results.py` the pages about them.

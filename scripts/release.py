@@ -3,9 +3,10 @@
     python scripts/release.py runs/lnln_light_x2 --data data --training-set data/training_set
     python scripts/results.py
 
-Takes the run's best checkpoint by validation, evaluates it on Set5, Set14 and B100 of `--data`, and
-writes `lnln_jax/pretrained_weights/NAME.safetensors`, NAME being that of the run's folder and of
-its file in `configs/`. `scripts/results.py` then writes the pages about it.
+Takes the run's best checkpoint by validation, evaluates it on all validation images and on Set5,
+Set14 and B100 of `--data`, and writes `lnln_jax/pretrained_weights/NAME.safetensors`, NAME being
+that of the run's folder, and of its file in `configs/` unless `--config` names another.
+`scripts/results.py` then writes the pages about it.
 """
 
 import argparse
@@ -51,15 +52,14 @@ def hours_of(metrics: list[dict[str, Any]], batch_size: int) -> float:
     return seconds / 3600
 
 
-def check(run: Path, config: TrainConfig, training_set: Path, last: int) -> None:
+def check(run: Path, config: TrainConfig, path: Path, training_set: Path, last: int) -> None:
     """Refuses a run of which its card would say what is not true.
 
     Raises:
-      ValueError: it is not at its end, not of its file in `configs/`, or of other images.
+      ValueError: it is not at its end, not of the config in `path`, or of other images.
     """
     if last != config.steps:
         raise ValueError(f"{run} is at step {last} of {config.steps}; train it to its end")
-    path = ROOT / "configs" / f"{run.name}.py"
     theirs = load_config(path)
     placement, devices = theirs.data.placement, theirs.devices  # what "auto" and 0 came to
     own = replace(config, data=replace(config.data, placement=placement), devices=devices)
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a training run")
     parser.add_argument("--data", type=Path, required=True, help="folder of the test sets")
     parser.add_argument("--training-set", type=Path, required=True, metavar="folder")
+    parser.add_argument("--config", type=Path, help="that trained it; default: configs/NAME.py")
     parser.add_argument("--hardware", help="that trained it; default: this machine's")
     args = parser.parse_args()
     run = args.run.resolve()
@@ -113,14 +114,22 @@ def main() -> None:
     config, variables, step = load_run(run)
     log = run / "metrics.jsonl"
     metrics = [json.loads(line) for line in log.read_text().splitlines()]
-    check(run, config, args.training_set, metrics[-1]["step"])
+    source = args.config or ROOT / "configs" / f"{run.name}.py"
+    check(run, config, source, args.training_set, metrics[-1]["step"])
+    network = SuperResolver(
+        run.name, config.model.scale, build(config.model, config.dtype), variables
+    )
+    held_out = open_benchmark(args.training_set / "validation", config.model.scale)
+    (validation,) = evaluate([network], held_out)
+    print(f"validation: {validation.psnr:.3f} dB, {validation.ssim:.4f}")
     key = "validation/psnr_y"
     curve = {row["step"]: row[key] for row in metrics if key in row}
     key = "train/images_per_second"
     here = environment()
     training: dict[str, Any] = {
         "config": to_dict(config),
-        "command": f"lnln train configs/{run.name}.py",
+        "command": f"lnln train configs/{source.name}"
+        + (f" --output runs/{run.name}" if source.stem != run.name else ""),
         "data": describe_images(args.training_set, config.data.lr_patch_size * config.model.scale),
         "hardware": args.hardware or processor(),
         "date": datetime.date.fromtimestamp(log.stat().st_mtime).isoformat(),
@@ -128,13 +137,11 @@ def main() -> None:
         "hours": round(hours_of(metrics, config.data.batch_size), 3),
         "pace": round(statistics.median(row[key] for row in metrics if key in row), 1),
         "curve": list(curve.items()),
-        "validation": curve[step],
+        "validation": validation.psnr,
         "licence": LICENCE,
         "scores": {},
         "bicubic": {},
     }
-    module = build(config.model, config.dtype)
-    network = SuperResolver(run.name, config.model.scale, module, variables)
     for name in pretrained.BENCHMARKS:
         benchmark = open_benchmark(args.data / name, config.model.scale)
         results = evaluate([Bicubic(config.model.scale), network], benchmark)

@@ -43,8 +43,8 @@ lnln evaluate {name} --data data/Set5 data/Set14 data/B100
   The steps took {hours:.1f} hours on {hardware}, until {date}; at the median of the paces in their
   log, {pace:.0f} patches a second, they would have taken {alone:.1f}. Released with {versions}.
 - **Data**: {data}.
-- **Chosen** as the best of the run's checkpoints on the validation images: {validation:.2f} dB at
-  step {step:,}.
+- **Chosen** as the best of the run's checkpoints on {chosen_on} validation images: that of step
+  {step:,}, with {validation:.2f} dB on all of them.
 - **Licence**: {licence}
 - **SHA-256**: `{sha256}`
 
@@ -144,6 +144,7 @@ def card(network: Pretrained) -> str:
         alone=patches / training["pace"] / 3600,
         versions=", ".join(f"{key} {value}" for key, value in training["versions"].items()),
         step=network.weights.step,
+        chosen_on=config["data"]["validation_images"] or "the",
         sha256=network.sha256,
     )
 
@@ -185,7 +186,11 @@ def _trained(network: Pretrained) -> str:
 
 def _start(network: Pretrained) -> str:
     source = network.training["config"]["init_from"]
-    return f"from {source}, all but its tail" if source else "from scratch"
+    if not source:
+        return "from scratch"
+    other = pretrained.load(source)
+    start = "from" if other.weights.model.options == network.weights.model.options else "grown from"
+    return f"{start} {source}" + (", all but its tail" if other.scale != network.scale else "")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
