@@ -23,8 +23,17 @@ from matplotlib import pyplot
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- scripts/results.py writes from here -->\n", "<!-- to here -->\n"
-# Mean PSNR on Set5 of SRCNN (TPAMI 2016), as the VDSR paper's table has it.
-SRCNN = {2: 36.66, 4: 30.48}
+# On `BENCHMARKS`, as the tables of later papers quote them: SRCNN (TPAMI 2016), CARN (ECCV 2018).
+QUOTED = {
+    2: {
+        "SRCNN": ((36.66, 0.9542), (32.45, 0.9067), (31.36, 0.8879)),
+        "CARN": ((37.76, 0.9590), (33.52, 0.9166), (32.09, 0.8978)),
+    },
+    4: {
+        "SRCNN": ((30.48, 0.8628), (27.50, 0.7513), (26.90, 0.7101)),
+        "CARN": ((32.13, 0.8937), (28.60, 0.7806), (27.58, 0.7349)),
+    },
+}
 CARD = """# {name}
 
 {what}, {parameters:,} parameters, {megabytes:.2f} MB. Written by `scripts/results.py`.
@@ -69,8 +78,10 @@ def published_tables(networks: Sequence[Pretrained]) -> str:
         own = [network for network in networks if network.scale == scale]
         rows = [["bicubic", *_cells(own[0].training["bicubic"]), "ours"]]
         rows += [[f"**{n.name}**", *_cells(n.training["scores"]), "ours, shipped"] for n in own]
-        if scale in SRCNN:
-            rows.append(["SRCNN", f"{SRCNN[scale]:.2f}", "", "", "published"])
+        rows += [
+            [method, *map(_cell, scores), "published, quoted in later papers"]
+            for method, scores in QUOTED.get(scale, {}).items()
+        ]
         rows += [
             [method, *_published(method, scale), "published, the LNLN paper's Table 1"]
             for method in TABLE_1.get(scale, {})
@@ -166,12 +177,17 @@ def draw(networks: Sequence[Pretrained], path: Path) -> None:
 
 
 def _cells(scores: dict[str, Sequence[float]]) -> list[str]:
-    return [f"{psnr:.2f} / {ssim:.4f}" for psnr, ssim in map(scores.__getitem__, BENCHMARKS)]
+    return [_cell(scores[name]) for name in BENCHMARKS]
+
+
+def _cell(scores: Sequence[float]) -> str:
+    psnr, ssim = scores
+    return f"{psnr:.2f} / {ssim:.4f}"
 
 
 def _published(method: str, scale: int) -> list[str]:
     found = [published_scores(method, name, scale) for name in BENCHMARKS]
-    return [f"{scores[0]:.2f} / {scores[1]:.4f}" if scores else "" for scores in found]
+    return [_cell(scores) if scores else "" for scores in found]
 
 
 def _parameters(network: Pretrained) -> int:
