@@ -73,8 +73,10 @@ def check(run: Path, config: TrainConfig, path: Path, training_set: Path, last: 
 def describe_images(training_set: Path, least: int) -> str:
     """What scripts/training_set.py wrote in its report, in a sentence; `least` is an HR patch."""
     report = json.loads((training_set / "report.json").read_text())
-    sizes = [Image.open(path).size for path in find_images(training_set / "train")]
-    small = sum(min(size) < least for size in sizes)
+    small = 0
+    for path in find_images(training_set / "train"):
+        with Image.open(path) as image:
+            small += min(image.size) < least
     left_out = ", ".join(f"{item['image']} (is {item['is']})" for item in report["left_out"])
     return (
         f"{report['train'] - small} images of BSDS400, T91 and General100, and "
