@@ -1,13 +1,18 @@
 """A deeper network that starts as a trained one: lnln_jax.growth, and init_from= with it."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 from small_networks import OPTIONS, make_variables
 
+from lnln_jax.config import DataConfig, ModelConfig, TrainConfig
+from lnln_jax.experiment import open_experiment
 from lnln_jax.growth import GROWING, grow
 from lnln_jax.models import create_model
+from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.state import initialize, make_gradients
 
 DEEPER = {"n_resgroups": 3, "n_resblocks": 5}
@@ -54,6 +59,32 @@ def test_all_that_is_new_learns_within_three_steps():
         if not path.endswith("/pointwise/bias") and "/attention/" not in path:
             blocks = leaf if "/blocks/" in path else leaf[None]
             assert np.all(np.any(blocks != 0, axis=tuple(range(1, blocks.ndim)))), path
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_a_training_grows_a_network_and_draws_the_tail_of_another_scale(tmp_path):
+    shallow = ModelConfig("lnln", 2, OPTIONS["lnln"])
+    trained = make_variables("lnln")
+    path = tmp_path / "lnln.safetensors"
+    save_safetensors(path, shallow, trained)
+    config = TrainConfig(
+        model=ModelConfig("lnln", 4, OPTIONS["lnln"] | DEEPER),
+        data=DataConfig(dead_leaves=1, dead_leaves_size=64, lr_patch_size=8, batch_size=1),
+        init_from=str(path),
+    )
+    params = open_experiment(config).start().variables["params"]
+    blocks = params["body"]["group_2"]["blocks"]["conv_1"]["depthwise"]["kernel"]
+    original = trained["params"]["body"]["group_2"]["blocks"]["conv_1"]["depthwise"]["kernel"]
+    np.testing.assert_array_equal(blocks[: len(original)], original)
+    fresh = initialize(create_model("lnln", 4, **config.model.options), config.seed)["params"]
+    new = fresh["body"]["group_2"]["blocks"]["conv_1"]["depthwise"]["kernel"]
+    np.testing.assert_array_equal(blocks[len(original) :], new[len(original) :])
+    jax.tree.map(np.testing.assert_array_equal, params["upsampler"], fresh["upsampler"])
+
+    shallower = replace(config, model=ModelConfig("lnln", 4, OPTIONS["lnln"] | {"n_resgroups": 1}))
+    message = r"init_from is .*, a lnln with .*do not fit lnln with .*'n_resgroups': 1.*group_2"
+    with pytest.raises(ValueError, match=message):
+        open_experiment(shallower).start()
 
 
 @pytest.mark.parametrize(
