@@ -1,7 +1,8 @@
 """LNLN x4 of reduced depth, from the trained x2 network, tail excepted.
 
-The images are those of scripts/training_set.py, with held-out ones for validation;
-docs/results.md has the result.
+Expected: 30.4 dB on Set5 after a quarter of an hour on two CPU cores, 26.77 dB on the validation
+images (docs/results.md). The images are those of scripts/training_set.py, with held-out ones for
+validation.
 
     python scripts/training_set.py data data/training_set
     lnln train configs/lnln_light_x4.py

@@ -267,11 +267,12 @@ def _upscale(args: argparse.Namespace) -> int:
     from lnln_jax.compilation_cache import enable_compilation_cache
     from lnln_jax.loading import load_model
     from lnln_jax.photos import upscale_files
-    from lnln_jax.pretrained import best
+    from lnln_jax.pretrained import best, path_of
 
     enable_compilation_cache()
+    model = args.model or path_of(best(args.scale or 2))  # no folder of that name in its place
     files = upscale_files(
-        load_model(args.model or best(args.scale or 2), scale=args.scale, res_scale=args.res_scale),
+        load_model(model, scale=args.scale, res_scale=args.res_scale),
         args.inputs,
         args.output,
         self_ensemble=args.self_ensemble,

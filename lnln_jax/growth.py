@@ -1,7 +1,7 @@
 """A deeper network that computes what a trained one does, to be trained further.
 
-So a network grows while it is trained, and its first steps, of which there are many, are those of
-a shallow one (Net2Net, Chen et al., ICLR 2016).
+So a network grows while it is trained, and most steps are those of a shallow one, which cost little
+(Net2Net, Chen et al., ICLR 2016).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,8 @@ def grow(fresh: Variables, trained: Variables) -> Variables:
 
     The trained groups and blocks come first. Each new block ends in a batch normalisation of scale
     zero, so that only its skip remains; of the new groups the projection behind them takes nothing.
-    The gradients of both are not zero, so all of it is trained.
+    The gradients of these scales and of the projection are not zero, and once they have moved,
+    neither are those of what lies before them.
 
     Args:
       fresh: variables of the deeper network as `state.initialize` draws them; float32.

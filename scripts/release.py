@@ -4,8 +4,9 @@
     python scripts/results.py
 
 Takes the run's best checkpoint by validation, evaluates it on all validation images and on Set5,
-Set14 and B100 of `--data`, and writes `lnln_jax/pretrained_weights/NAME.safetensors`, NAME being
-that of the run's folder, and of its file in `configs/` unless `--config` names another.
+Set14 and B100 of `--data`, and writes `lnln_jax/pretrained_weights/NAME.safetensors` in place of
+what is there, NAME being that of the run's folder, and of its file in `configs/` unless `--config`
+names another.
 `scripts/results.py` then writes the pages about it.
 """
 
@@ -42,7 +43,10 @@ LICENCE = (
 
 
 def hours_of(metrics: list[dict[str, Any]], batch_size: int) -> float:
-    """Hours that the steps of a run took, by its log."""
+    """Hours that the steps in a run's log took.
+
+    Not in it are steps that a killed run took again, and the first call, which compiles.
+    """
     seconds, before = 0.0, 0
     for row in metrics:
         if "train/loss" in row:
@@ -56,7 +60,8 @@ def check(run: Path, config: TrainConfig, path: Path, training_set: Path, last: 
     """Refuses a run of which its card would say what is not true.
 
     Raises:
-      ValueError: it is not at its end, not of the config in `path`, or of other images.
+      ValueError: it is not at its end, not of the config in `path` from its beginning, or of other
+        images.
     """
     if last != config.steps:
         raise ValueError(f"{run} is at step {last} of {config.steps}; train it to its end")
@@ -65,22 +70,27 @@ def check(run: Path, config: TrainConfig, path: Path, training_set: Path, last: 
     own = replace(config, data=replace(config.data, placement=placement), devices=devices)
     if changed := differences(theirs, own):
         raise ValueError(f"{run} differs from {path} in {', '.join(changed)}")
+    if former := sorted(run.glob("config_until_*.json")):
+        raise ValueError(f"{run} had other settings before ({former[0].name}); train it anew")
     folders = [Path(path).resolve() for path in (*config.data.train, config.data.validation)]
     if folders != [(training_set / part).resolve() for part in ("train", "validation")]:
         raise ValueError(f"{run} was not trained on {training_set}, but on {folders}")
 
 
-def describe_images(training_set: Path, least: int) -> str:
-    """What scripts/training_set.py wrote in its report, in a sentence; `least` is an HR patch."""
+def describe_images(training_set: Path, config: TrainConfig) -> str:
+    """What scripts/training_set.py wrote in its report, in a sentence."""
+    data, least = config.data, config.data.lr_patch_size * config.model.scale
     report = json.loads((training_set / "report.json").read_text())
     small = 0
     for path in find_images(training_set / "train"):
         with Image.open(path) as image:
             small += min(image.size) < least
+    too_small = f" ({small} more are smaller than a patch)" if small else ""
+    generated = f", {data.dead_leaves} generated ones (dead leaves)" if data.dead_leaves else ""
     left_out = ", ".join(f"{item['image']} (is {item['is']})" for item in report["left_out"])
     return (
-        f"{report['train'] - small} images of BSDS400, T91 and General100, and "
-        f"{report['validation']} others for validation, by `scripts/training_set.py`. Left out "
+        f"{report['train'] - small} images of BSDS400, T91 and General100{too_small}{generated}, "
+        f"and {report['validation']} others for validation, by `scripts/training_set.py`. Left out "
         "after comparing perceptual hashes with Set5, Set14 and B100, and with each other: "
         f"{left_out or 'none'}"
     )
@@ -117,7 +127,10 @@ def main() -> None:
     log = run / "metrics.jsonl"
     metrics = [json.loads(line) for line in log.read_text().splitlines()]
     source = args.config or ROOT / "configs" / f"{run.name}.py"
-    check(run, config, source, args.training_set, metrics[-1]["step"])
+    try:
+        check(run, config, source, args.training_set, metrics[-1]["step"])
+    except ValueError as error:
+        parser.error(str(error))
     network = SuperResolver(
         run.name, config.model.scale, build(config.model, config.dtype), variables
     )
@@ -132,7 +145,7 @@ def main() -> None:
         "config": to_dict(config),
         "command": f"lnln train configs/{source.name}"
         + (f" --output runs/{run.name}" if source.stem != run.name else ""),
-        "data": describe_images(args.training_set, config.data.lr_patch_size * config.model.scale),
+        "data": describe_images(args.training_set, config),
         "hardware": args.hardware or processor(),
         "date": datetime.date.fromtimestamp(log.stat().st_mtime).isoformat(),
         "versions": {name: here[name] for name in ("lnln_jax", "jax", "python")},

@@ -49,8 +49,8 @@ lnln evaluate {name} --data data/Set5 data/Set14 data/B100
   noise, blur or strong JPEG artefacts, which it has not seen, nor for detail that must be true: it
   guesses.
 - **Trained** by `{command}`, {start}, with seed {seed}: {trained} LR pixels.
-  The steps took {hours:.1f} hours on {hardware}, until {date}; at the median of the paces in their
-  log, {pace:.0f} patches a second, they would have taken {alone:.1f}. Released with {versions}.
+  The steps took {hours:.1f} hours on {hardware}, until {date}, at a median pace of {pace:.0f}
+  patches a second{shared}. Released with {versions}.
 - **Data**: {data}.
 - **Chosen** as the best of the run's checkpoints on {chosen_on} validation images: that of step
   {step:,}, with {validation:.2f} dB on all of them.
@@ -92,7 +92,7 @@ def published_tables(networks: Sequence[Pretrained]) -> str:
 
 def costs(networks: Sequence[Pretrained]) -> str:
     """What training has cost."""
-    rows = [["network", "what", "trained", "hours of steps", "median pace", "hardware", "until"]]
+    rows = [["network", "what", "trained", "hours", "median pace", "hardware", "until"]]
     for network in networks:
         training = network.training
         rows.append(
@@ -100,7 +100,7 @@ def costs(networks: Sequence[Pretrained]) -> str:
                 f"[{network.name}](models/{network.name}.md)",
                 describe(network.weights.model),
                 f"{_trained(network)}, {_start(network)}",
-                f"{training['hours']:.1f}",
+                _hours(network),
                 f"{training['pace']:.0f} patches/s",
                 training["hardware"],
                 training["date"],
@@ -120,12 +120,12 @@ def overview(networks: Sequence[Pretrained]) -> str:
                 [
                     f"[`{network.name}`](docs/models/{network.name}.md)",
                     f"{_parameters(network) / 1e6:.2f} M",
-                    f"{_trained(network)}, {network.training['hours']:.1f} h on "
+                    f"{_trained(network)}, {_start(network)}; {_hours(network)} h on "
                     f"{network.training['hardware']}",
                     *_cells(network.training["scores"]),
                 ]
             )
-        for method in ("Bicubic", "LNLN"):
+        for method in ("Bicubic", "LNLN") if scale in TABLE_1 else ():
             name = f"{method} x{scale}, as published (not ours)"
             rows.append([name, "", "", *_published(method, scale)])
     return _table(rows)
@@ -136,6 +136,8 @@ def card(network: Pretrained) -> str:
     training = network.training
     config = training["config"]
     patches = config["steps"] * config["data"]["batch_size"]
+    alone = patches / training["pace"] / 3600
+    slower = training["hours"] > 1.2 * alone
     rows = [
         ["mean PSNR (dB) / SSIM on luma", *BENCHMARKS],
         [network.name, *_cells(training["scores"])],
@@ -152,7 +154,7 @@ def card(network: Pretrained) -> str:
         start=_start(network),
         seed=config["seed"],
         trained=_trained(network),
-        alone=patches / training["pace"] / 3600,
+        shared=f", which makes {alone:.1f}: other work shared the machine" if slower else "",
         versions=", ".join(f"{key} {value}" for key, value in training["versions"].items()),
         step=network.weights.step,
         chosen_on=config["data"]["validation_images"] or "the",
@@ -168,7 +170,8 @@ def draw(networks: Sequence[Pretrained], path: Path) -> None:
     for network, axis in zip(networks, axes[0], strict=True):
         steps, psnr = zip(*network.training["curve"], strict=True)
         axis.plot(steps, psnr, marker="o", markersize=3)
-        axis.set_title(network.name)
+        images = network.training["config"]["data"]["validation_images"]
+        axis.set_title(f"{network.name}, {images or 'all'} validation images")
         axis.set_xlabel("step")
         axis.set_ylabel("validation PSNR on luma, dB")
         axis.grid(alpha=0.3)
@@ -204,9 +207,19 @@ def _start(network: Pretrained) -> str:
     source = network.training["config"]["init_from"]
     if not source:
         return "from scratch"
+    if source not in pretrained.names():
+        return f"from {source}"
     other = pretrained.load(source)
     start = "from" if other.weights.model.options == network.weights.model.options else "grown from"
     return f"{start} {source}" + (", all but its tail" if other.scale != network.scale else "")
+
+
+def _hours(network: Pretrained) -> str:
+    """Of the steps, and of those of the networks that it started from."""
+    hours, source = f"{network.training['hours']:.1f}", network.training["config"]["init_from"]
+    if source not in pretrained.names():
+        return hours
+    return f"{hours} + {_hours(pretrained.load(source))} of {source}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

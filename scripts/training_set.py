@@ -57,9 +57,12 @@ def build(data: Path, output: Path) -> dict[str, object]:
     """Writes the training set and returns the report about it.
 
     Raises:
-      ValueError: the output folder holds something else, or two images have one name.
+      ValueError: the output folder holds something else, two images have one name, or there are no
+        images of a test set.
     """
     _check_output(data, output)
+    if empty := [name for name in TEST if not _files(data, name)]:
+        raise ValueError(f"{data} has no images of {', '.join(empty)}, with which to compare")
     tests = [(f"{name}/{path.name}", path) for name in TEST for path in _files(data, name)]
     of_tests = [hashes(read_rgb(path)) for _, path in tests]
     kept: list[tuple[str, Path]] = []
@@ -102,6 +105,7 @@ def build(data: Path, output: Path) -> dict[str, object]:
         "validation": len(validation),
         "left_out": left_out,
         "nearest_to_a_test_image_bits": least,
+        "test_images": {name: len(_files(data, name)) for name in TEST},
     }
     (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report

@@ -75,6 +75,27 @@ def test_a_run_becomes_a_network_of_the_package(config, data, tmp_path, monkeypa
     assert load_model("vdsr_tiny").scale == 2
 
 
+def test_hours_are_those_of_the_rows_of_a_log():
+    rows = [
+        {"step": 20, "train/loss": 1.0},  # the first call, which compiles
+        {"step": 120, "train/loss": 1.0, "train/images_per_second": 10.0},
+        {"step": 120, "validation/psnr_y": 30.0},
+        {"step": 220, "train/loss": 1.0, "train/images_per_second": 5.0},
+    ]
+    assert release.hours_of(rows, 9) == pytest.approx((90 + 180) / 3600)
+
+
+def test_images_of_a_card(config, data):
+    text = release.describe_images(data / "set", config)
+    assert text.startswith("3 images of BSDS400, T91 and General100, and 3 others for validation")
+    larger = replace(config.data, lr_patch_size=30, dead_leaves=5)
+    text = release.describe_images(data / "set", replace(config, data=larger))
+    assert text.startswith(
+        "0 images of BSDS400, T91 and General100 (3 more are smaller than a patch)"
+    )
+    assert ", 5 generated ones (dead leaves), and 3 others for validation" in text
+
+
 def test_a_run_of_which_a_card_would_not_be_true(config, data, tmp_path):
     path = write_config(tmp_path, config)
     with pytest.raises(ValueError, match="is at step 2 of 4; train it to its end"):
@@ -84,24 +105,37 @@ def test_a_run_of_which_a_card_would_not_be_true(config, data, tmp_path):
         release.check(tmp_path, changed, path, data / "set", 4)
     with pytest.raises(ValueError, match=r"was not trained on .*elsewhere, but on"):
         release.check(tmp_path, config, path, tmp_path / "elsewhere", 4)
+    (tmp_path / "config_until_0000002.json").touch()
+    with pytest.raises(ValueError, match=r"had other settings before \(config_until_0000002"):
+        release.check(tmp_path, config, path, data / "set", 4)
+    (tmp_path / "config_until_0000002.json").unlink()
     release.check(tmp_path, config, path, data / "set", 4)
 
 
 def test_trials_of_equal_time(config, tmp_path, capsys, monkeypatch):
     path, folder = write_config(tmp_path, config), tmp_path / "trials"
-    other = {"name": "other", "overrides": [], "steps": 9, "batch": 2, "minutes": 1.0}
+    other = {"overrides": [], "steps": 9, "batch": 2, "minutes": 1.0}
     (folder / "other").mkdir(parents=True)
     (folder / "other" / "result.json").write_text(json.dumps(other | {"psnr": 1.0, "ssim": 0.1}))
     command = ["trials.py", path, "--output", folder, "--minutes", "0.002"]
-    monkeypatch.setattr(sys, "argv", [*map(str, command), "larger batch: data.batch_size=4"])
+    monkeypatch.setattr(sys, "argv", [*map(str, command), "larger: data.batch_size=4", "other"])
     trials.main()
     rows = capsys.readouterr().out.splitlines()
-    result = json.loads((folder / "larger_batch" / "result.json").read_text())
-    log = (folder / "larger_batch" / "run" / "metrics.jsonl").read_text().splitlines()
+    result = json.loads((folder / "larger" / "result.json").read_text())
+    log = (folder / "larger" / "metrics.jsonl").read_text().splitlines()
     last = json.loads(log[-1])
     assert (last["step"], last["validation/psnr_y"]) == (result["steps"], result["psnr"])
-    assert rows[-2].startswith("| larger batch | `data.batch_size=4` |")
+    assert rows[-2].startswith("| larger | `data.batch_size=4` |")
     assert rows[-1].startswith("| other | as in the config | 9 | 18 | 1.0 |")  # 1 dB: the last
 
     trials.main()  # nothing is done again
     assert capsys.readouterr().out.splitlines() == rows[-4:]
+    for trial, message in (
+        ("larger: data.batch_size=8", "of other settings"),
+        ("a/b", "choose a name"),
+        ("long: steps=8", "long sets steps, which the minutes determine"),
+    ):
+        monkeypatch.setattr(sys, "argv", [*map(str, command), trial])
+        with pytest.raises(SystemExit):
+            trials.main()
+        assert message in capsys.readouterr().err

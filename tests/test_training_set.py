@@ -66,12 +66,18 @@ def test_a_set_without_test_images_and_twins(data_dir, tmp_path):
         (data / "General100" / path.name).symlink_to(path)
     woman = Image.open(data_dir / "Set5" / "HR" / "woman.png")
     woman.save(data / "Set5" / "HR" / "woman.png")
+    with pytest.raises(ValueError, match="has no images of Set14, B100, with which to compare"):
+        build(data, tmp_path / "set")
+    for name in ("Set14", "B100"):
+        path = find_images(data_dir / name / "HR")[0]
+        (data / name / "HR" / path.name).symlink_to(path)
     woman.resize((150, 225)).save(data / "BSDS400" / "302003.jpg")
     Image.open(general[3]).save(data / "T91" / "HR" / "twin.png")
     output = tmp_path / "set"
     report = build(data, output)
     assert report == json.loads((output / "report.json").read_text())
     assert (report["train"], report["validation"]) == (22, 2)
+    assert report["test_images"] == {"Set5": 1, "Set14": 1, "B100": 1}
     assert [(item["image"], item["is"]) for item in report["left_out"]] == [
         ("BSDS400/302003.jpg", "Set5/woman.png"),
         (f"General100/{general[3].name}", "T91/twin.png"),
