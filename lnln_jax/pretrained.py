@@ -1,7 +1,7 @@
 """The trained networks that come with this package.
 
-They lie in `pretrained_weights/` as safetensors; `index.json` has the SHA-256 of each, its scale
-and its PSNR on the validation images. How one was trained is in its file's metadata:
+They lie in `pretrained_weights/` as safetensors; `index.json` has the SHA-256 and size of each, its
+scale and its PSNR on the validation images. How one was trained is in its file's metadata:
 
     config      every field of the configuration
     command     that trained it
@@ -31,6 +31,7 @@ from lnln_jax.weights import Weights
 
 FOLDER = Path(__file__).parent / "pretrained_weights"
 BENCHMARKS = ("Set5", "Set14", "B100")
+WORTH = 0.1  # dB on the validation images: for less, no larger network is the better choice
 _NEEDED = {
     *("config", "command", "data", "hardware", "date", "versions", "hours", "pace", "scores"),
     *("bicubic", "curve", "validation", "licence"),
@@ -98,22 +99,25 @@ def load(name: str) -> Pretrained:
 
 
 def best(scale: int) -> str:
-    """The name of the network of a scale with the highest PSNR on the validation images.
+    """The name of the network of a scale that enlarges photos unless another is asked for.
+
+    It is the smallest of those whose PSNR on the validation images is within `WORTH` of the
+    highest, for a larger one takes its time with every photo.
 
     Raises:
       ValueError: none has that scale.
     """
     index = _index()
-    matching = {
-        name: about["validation"] for name, about in index.items() if about["scale"] == scale
-    }
+    matching = {name: about for name, about in index.items() if about["scale"] == scale}
     if not matching:
         scales = ", ".join(map(str, sorted({about["scale"] for about in index.values()})))
         raise ValueError(
             f"scale is {scale}, and the trained networks of this package have {scales or 'none'}; "
             "choose one of those, or give a model of your own (--model; bicubic has any scale)"
         )
-    return max(matching, key=lambda name: matching[name])
+    least = max(about["validation"] for about in matching.values()) - WORTH
+    good = {name: about for name, about in matching.items() if about["validation"] >= least}
+    return min(good, key=lambda name: good[name]["bytes"])
 
 
 def register(name: str) -> None:
@@ -129,6 +133,7 @@ def register(name: str) -> None:
         raise ValueError(f"{path} does not say {', '.join(sorted(missing))} of its training")
     about = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
         "scale": weights.model.scale,
         "validation": training["validation"],
     }

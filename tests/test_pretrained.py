@@ -143,11 +143,16 @@ def test_a_changed_bit_is_refused(copied):
         load_model(NAMES[0])
 
 
-def test_the_best_is_that_of_the_validation_images(copied):
-    scores = {"a": (2, 30.0), "b": (2, 31.0), "c": (4, 32.0)}
-    index = {name: {"scale": s, "validation": v} for name, (s, v) in scores.items()}
+def test_the_best_is_that_of_the_validation_images_unless_a_smaller_one_is_as_good(copied):
+    index = {
+        "small": {"scale": 2, "validation": 30.0, "bytes": 1},
+        "medium": {"scale": 2, "validation": 31.0, "bytes": 2},
+        "large": {"scale": 2, "validation": 31.09, "bytes": 3},
+        "x4": {"scale": 4, "validation": 32.0, "bytes": 1},
+        "x4 larger": {"scale": 4, "validation": 32.11, "bytes": 2},
+    }
     (copied / "index.json").write_text(json.dumps(index))
-    assert [pretrained.best(scale) for scale in (2, 4)] == ["b", "c"]
+    assert [pretrained.best(scale) for scale in (2, 4)] == ["medium", "x4 larger"]
     with pytest.raises(ValueError, match=r"scale is 3, and .* have 2, 4; choose one"):
         pretrained.best(3)
 
