@@ -49,7 +49,7 @@ lnln evaluate {name} --data data/Set5 data/Set14 data/B100
   noise, blur or strong JPEG artefacts, which it has not seen, nor for detail that must be true: it
   guesses.
 - **Trained** by `{command}`, {start}, with seed {seed}: {trained} LR pixels.
-  The steps took {hours:.1f} hours on {hardware}, until {date}, at a median pace of {pace:.0f}
+  The steps took {hours:.1f} hours on {hardware}, until {date}, at a median pace of {pace:.2g}
   patches a second{shared}. Released with {versions}.
 - **Data**: {data}.
 - **Chosen** as the best of the run's checkpoints on {chosen_on} validation images: that of step
@@ -92,7 +92,7 @@ def published_tables(networks: Sequence[Pretrained]) -> str:
 
 def costs(networks: Sequence[Pretrained]) -> str:
     """What training has cost."""
-    rows = [["network", "what", "trained", "hours", "median pace", "hardware", "until"]]
+    rows = [["network", "what", "trained", "steps took", "median pace", "hardware", "until"]]
     for network in networks:
         training = network.training
         rows.append(
@@ -101,7 +101,7 @@ def costs(networks: Sequence[Pretrained]) -> str:
                 describe(network.weights.model),
                 f"{_trained(network)}, {_start(network)}",
                 _hours(network),
-                f"{training['pace']:.0f} patches/s",
+                f"{training['pace']:.2g} patches/s",
                 training["hardware"],
                 training["date"],
             ]
@@ -120,7 +120,7 @@ def overview(networks: Sequence[Pretrained]) -> str:
                 [
                     f"[`{network.name}`](docs/models/{network.name}.md)",
                     f"{_parameters(network) / 1e6:.2f} M",
-                    f"{_trained(network)}, {_start(network)}; {_hours(network)} h on "
+                    f"{_trained(network)}, {_start(network)}; {_hours(network)} on "
                     f"{network.training['hardware']}",
                     *_cells(network.training["scores"]),
                 ]
@@ -216,7 +216,7 @@ def _start(network: Pretrained) -> str:
 
 def _hours(network: Pretrained) -> str:
     """Of the steps, and of those of the networks that it started from."""
-    hours, source = f"{network.training['hours']:.1f}", network.training["config"]["init_from"]
+    hours, source = f"{network.training['hours']:.1f} h", network.training["config"]["init_from"]
     if source not in pretrained.names():
         return hours
     return f"{hours} + {_hours(pretrained.load(source))} of {source}"
