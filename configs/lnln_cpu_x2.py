@@ -2,8 +2,8 @@
 
 The light network's two groups of 4 blocks are the first of the 5 groups of 36; all others start
 without effect (lnln_jax/growth.py). Expected: 36.98 dB on Set5 and 32.09 dB on all validation
-images, 0.05 and 0.03 more than the light network, after an hour and a half. The images are those of scripts/training_set.py, with held-out
-ones for validation; docs/results.md has the result.
+images, 0.05 and 0.03 more than the light network, after an hour and a half (docs/results.md). The
+images are those of scripts/training_set.py, with held-out ones for validation.
 
     python scripts/training_set.py data data/training_set
     lnln train configs/lnln_cpu_x2.py --output runs/lnln_x2
