@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 from compare_frameworks import VARIANTS, describe_system, make_job, measure_all
 from framework_sides import Job, Worker
+from report import markdown_table
 from timing import spread
 
 from lnln_jax.complexity import count_elements_moved, count_multiply_adds
@@ -169,20 +170,20 @@ def to_markdown(results: dict[str, Any]) -> str:
             ),
         ]
         for kind, passes in (("forward", 1), ("step", 3)):
-            lines += ["", *table(network, kind, passes, limits)]
+            lines += ["", table(network, kind, passes, limits)]
     return "\n".join(lines) + "\n"
 
 
-def table(network: dict[str, Any], kind: str, passes: int, limits: dict[str, float]) -> list[str]:
-    """Rows of one kind of call; the ratio is that of PyTorch's best to the variant."""
+def table(network: dict[str, Any], kind: str, passes: int, limits: dict[str, float]) -> str:
+    """A table of one kind of call; the ratio is that of PyTorch's best to the variant."""
     rows = {name: row for name, row in network["variants"].items() if row["error"] is None}
     medians = {name: statistics.median(row[kind]["seconds"]) for name, row in rows.items()}
     torch = [seconds for name, seconds in medians.items() if name.startswith("torch")]
     head = [kind, "ms", "PyTorch's best / this", "GFLOP/s", "GB/s", "peak, MiB", "first call, s"]
-    lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    lines = [head]
     for name, row in network["variants"].items():
         if row["error"] is not None:
-            lines.append(f"| {name} | {row['error']} | | | | | |")
+            lines.append([name, row["error"], *[""] * (len(head) - 2)])
             continue
         seconds = medians[name]
         rates = []
@@ -198,8 +199,8 @@ def table(network: dict[str, Any], kind: str, passes: int, limits: dict[str, flo
             "" if peak is None else f"{peak:.0f}",
             f"{row[kind]['first_seconds']:.1f}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        lines.append(cells)
+    return markdown_table(lines)
 
 
 if __name__ == "__main__":

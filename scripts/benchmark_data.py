@@ -34,6 +34,7 @@ import numpy as np
 from data_sides import BASELINE, MODES, Job, close_mode, make_job, measure_mode, open_mode
 from framework_sides import busy_seconds
 from PIL import Image
+from report import markdown_table, processor
 
 from lnln_jax.config import TrainConfig, build_module, load_config
 from lnln_jax.data import Stream, load_folder
@@ -205,17 +206,15 @@ def table(rows: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> st
         low, middle, high = (format(v, form) for v in (min(value), np.median(value), max(value)))
         return f"{middle} ({low}-{high})"
 
-    lines = [[title for title, _ in columns.values()], ["---"] * len(columns)]
+    lines = [[title for title, _ in columns.values()]]
     lines += [[cell(row[key], form) for key, (_, form) in columns.items()] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown_table(lines) + "\n"
 
 
 def describe_system() -> dict[str, Any]:
-    facts = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
-    names = {key.strip(): value.strip() for key, _, value in facts}
     versions = {package.name: package.version for package in metadata.distributions()}
     return {
-        "processor": names.get("model name", platform.machine()),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "device": jax.devices()[0].device_kind,
         "Python": platform.python_version(),

@@ -23,6 +23,7 @@ os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before the imports th
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
+from report import processor  # noqa: E402
 from skimage.color import rgb2ycbcr  # noqa: E402
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
 from timing import in_turns, spread  # noqa: E402
@@ -145,12 +146,6 @@ def to_markdown(results: dict[str, Any]) -> str:
                 cells[2:] = [other, spread(row["ms"][other], 1), f"{ratio:.2f}x"]
             text += f"| {' | '.join(cells)} |\n"
     return text + NOTES
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else os.uname().machine
 
 
 def main() -> None:

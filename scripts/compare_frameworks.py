@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))  # also that of the processes that this 
 
 import comparison_report  # noqa: E402
 from framework_sides import Job, Variant, Worker, busy_seconds  # noqa: E402
+from report import processor  # noqa: E402
 
 from lnln_jax.config import OptimizerConfig  # noqa: E402
 from lnln_jax.data import dead_leaves_pairs, load_folder, make_train_iterator  # noqa: E402
@@ -282,9 +283,8 @@ def wait_until_quiet(patience: float) -> float:
 def describe_system(device: str) -> dict[str, Any]:
     import torch
 
-    facts = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
     return {
-        "cpu": {key.strip(): value.strip() for key, _, value in facts}.get("model name", "CPU"),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "torch_threads": torch.get_num_threads(),

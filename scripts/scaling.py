@@ -15,7 +15,6 @@ of a step without communication over that with it. Writes scaling.md and scaling
 import argparse
 import datetime
 import json
-import math
 import shlex
 import sys
 import time
@@ -26,34 +25,16 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from communication_model import FLOP_PER_S, SLOWER, floor_seconds, predict
+from report import markdown_table
 
 from lnln_jax.communication import Collective, collectives
-from lnln_jax.complexity import count_elements_moved, count_multiply_adds
 from lnln_jax.config import DataConfig, ModelConfig, Parallel, TrainConfig, build_module
 from lnln_jax.config_values import parse
 from lnln_jax.models import create_model, model_options
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout, choose_layout
 from lnln_jax.state import create_state, initialize, make_update
-
-# Published, of the H100 SXM (nvidia.com/en-us/data-center/h100): FP32 without tensor cores, HBM3,
-# and NVLink 4, whose 900 GB/s are of both directions together.
-FLOP_PER_S = 67e12
-MEMORY_BYTES_PER_S = 3.35e12
-NVLINK_BYTES_PER_S = 450e9
-# One NDR InfiniBand adapter (400 Gb/s) for each GPU, eight GPUs in a node: DGX H100 data sheet.
-NETWORK_BYTES_PER_S = 50e9
-NODE = 8
-# NCCL's own estimate for small messages, from which it chooses an algorithm (src/graph/tuning.cc,
-# 2.20: Tree with LL): to start, for each GPU of a chain inside a node, for each level of a tree of
-# nodes; the latter two once up and once down. Measured nowhere here.
-START_SECONDS = 6.8e-6
-NVLINK_SECONDS = 0.6e-6
-NETWORK_SECONDS = 5.0e-6
-# An assumption: what a real step takes, in units of its floor.
-SLOWER = 5
-
-_WAYS = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1}
 
 
 @dataclass(frozen=True)
@@ -243,55 +224,6 @@ def whole(found: list[Collective], devices: int) -> list[Collective]:
     return [Collective(kind, size, times) for (kind, size), times in ordered]
 
 
-# ---- what it would cost ----
-
-
-def floor_seconds(
-    module: Any, batch: int, lr_patch_size: int, flop_per_s: float = FLOP_PER_S
-) -> float:
-    """What an accelerator needs for the training step of its part of a batch, at the least."""
-    shape = (lr_patch_size * module.scale,) * 2
-    flop = 2 * sum(count_multiply_adds(module, shape).values())
-    moved = 4 * count_elements_moved(module, shape)
-    return 3 * batch * max(flop / flop_per_s, moved / MEMORY_BYTES_PER_S)
-
-
-def seconds(kind: str, size: int, devices: int) -> float:
-    """Time of a collective of an array of `size` bytes.
-
-    Of n devices in a group, each sends (n - 1) / n of what is to be scattered or gathered, and for
-    an all-reduce it does both. Between m nodes go the parts that each device of a node has then.
-
-    Raises:
-      ValueError: another kind, or nodes that are not full.
-    """
-    if kind not in _WAYS:
-        raise ValueError(f"a step has the collective {kind}, of which nothing is known here")
-    inside = min(devices, NODE)
-    nodes, rest = divmod(devices, inside)
-    if rest:
-        raise ValueError(f"devices is {devices}; above {NODE} it must be a multiple of {NODE}")
-    hops = (inside - 1) * NVLINK_SECONDS + math.ceil(math.log2(nodes)) * NETWORK_SECONDS
-    near = size * (inside - 1) / inside / NVLINK_BYTES_PER_S
-    far = size / inside * (nodes - 1) / nodes / NETWORK_BYTES_PER_S
-    return START_SECONDS + _WAYS[kind] * (hops + near + far)
-
-
-def predict(sent: list[Collective], devices: int, floor: float) -> dict[str, Any]:
-    """Seconds of communication in a step, those of its latency, and the efficiency at both ends."""
-    total = sum(times * seconds(kind, size, devices) for kind, size, times in sent)
-    return {
-        "communication_seconds": total,
-        "latency_seconds": sum(times * seconds(kind, 0, devices) for kind, _, times in sent),
-        "efficiency": [efficiency(floor, total), efficiency(SLOWER * floor, total)],
-    }
-
-
-def efficiency(computation: float, communication: float) -> float:
-    """Of weak scaling, with no overlap."""
-    return computation / (computation + communication)
-
-
 # ---- tables ----
 
 
@@ -306,7 +238,7 @@ def to_markdown(results: dict[str, Any]) -> str:
     ]
     head = ["training", "devices", "parameters, MB", "state on a device, MB", "collectives a step"]
     head += ["sent through them, MB", "of the parameters"]
-    lines += [*header(head)]
+    table = [head]
     for row in results["trainings"]:
         for on in row["on"]:
             size = sum(size * times for _, size, times in on["collectives"])
@@ -319,22 +251,19 @@ def to_markdown(results: dict[str, Any]) -> str:
                 f"{size / 1e6:.2f}",
                 f"{size / on['parameter_bytes']:.2f}",
             ]
-            lines.append(f"| {' | '.join(cells)} |")
+            table.append(cells)
+    lines.append(markdown_table(table))
     head = ["training", "devices", "communication, ms", "of it latency, ms", "floor, ms"]
     head += ["efficiency at the floor", f"at {SLOWER} floors"]
-    lines += ["", *header(head)]
+    table = [head]
     for row in results["trainings"]:
         for on in row["on"]:
             cells = [row["case"], f"{on['devices']}"]
             times = (on["communication_seconds"], on["latency_seconds"], row["floor_seconds"])
             cells += [f"{1e3 * value:.3g}" for value in times]
             cells += [f"{100 * value:.1f} %" for value in on["efficiency"]]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def header(names: list[str]) -> list[str]:
-    return [f"| {' | '.join(names)} |", f"| {' | '.join(['---'] * len(names))} |"]
+            table.append(cells)
+    return "\n".join([*lines, "", markdown_table(table)]) + "\n"
 
 
 def kinds(sent: list[Collective]) -> str:

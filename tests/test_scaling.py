@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
+import communication_model
 import scaling
 
 from lnln_jax.communication import Collective
@@ -128,26 +129,27 @@ def test_sizes_are_those_of_whole_arrays():
     ],
 )
 def test_the_time_of_an_all_reduce(devices, latency, transfer):
-    assert scaling.seconds("all-reduce", 0, devices) == pytest.approx(latency)
-    whole = scaling.seconds("all-reduce", 450_000_000, devices)
+    assert communication_model.seconds("all-reduce", 0, devices) == pytest.approx(latency)
+    whole = communication_model.seconds("all-reduce", 450_000_000, devices)
     assert whole == pytest.approx(latency + transfer)
     # To scatter and to gather, each started, is what an all-reduce does.
     parts = [
-        scaling.seconds(kind, 450_000_000, devices) for kind in ("all-gather", "reduce-scatter")
+        communication_model.seconds(kind, 450_000_000, devices)
+        for kind in ("all-gather", "reduce-scatter")
     ]
-    assert sum(parts) == pytest.approx(whole + scaling.START_SECONDS)
+    assert sum(parts) == pytest.approx(whole + communication_model.START_SECONDS)
 
 
 def test_what_has_no_model_is_refused():
     with pytest.raises(ValueError, match="collective all-to-all, of which nothing is known"):
-        scaling.seconds("all-to-all", 8, 8)
+        communication_model.seconds("all-to-all", 8, 8)
     with pytest.raises(ValueError, match="devices is 12; above 8 it must be a multiple of 8"):
-        scaling.seconds("all-reduce", 8, 12)
+        communication_model.seconds("all-reduce", 8, 12)
 
 
 def test_efficiency_by_hand():
     sent = [Collective("all-reduce", 450_000_000, 1), Collective("all-reduce", 0, 100)]
-    got = scaling.predict(sent, 8, 3e-3)
+    got = communication_model.predict(sent, 8, 3e-3)
     assert got["communication_seconds"] == pytest.approx(1.75e-3 + 101 * 15.2e-6)
     assert got["latency_seconds"] == pytest.approx(101 * 15.2e-6)
     assert got["efficiency"] == pytest.approx([3 / 6.2852, 15 / 18.2852])
@@ -158,8 +160,8 @@ def test_the_floor_is_the_slower_of_products_and_memory():
     pixels, products = 16 * 16, 9 * (8 + 64 + 8)
     moved = pixels * (1 + 8 + 8 + 8 + 8 + 1) + products
     memory = 3 * 5 * 4 * moved / 3.35e12
-    assert scaling.floor_seconds(module, 5, 8) == pytest.approx(memory)
-    slow = scaling.floor_seconds(module, 5, 8, flop_per_s=1e9)
+    assert communication_model.floor_seconds(module, 5, 8) == pytest.approx(memory)
+    slow = communication_model.floor_seconds(module, 5, 8, flop_per_s=1e9)
     assert slow == pytest.approx(3 * 5 * 2 * pixels * products / 1e9)
 
 
