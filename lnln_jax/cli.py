@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale = commands.add_parser("upscale", help="enlarge photos")
     upscale.add_argument("inputs", nargs="+", type=Path, help="image files and folders of them")
     upscale.add_argument(
-        "--model", help=f"default: the best trained network of the scale; or {MODEL_HELP}"
+        "--model", help=f"default: the package's best for the scale; or {MODEL_HELP}"
     )
     upscale.add_argument(
         "--output", type=Path, default=Path("upscaled"), help="folder for the results (upscaled)"

@@ -103,7 +103,7 @@ class TrainConfig:
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters: float32
     ema_decay: float = 0.0  # of the averaged weights that are evaluated; 0: no averaging
-    init_from: str = ""  # a run or file to start from; a shallower LNLN or DRCA grows
+    init_from: str = ""  # of another scale: all but its tail; a shallower LNLN or DRCA grows
     log_every: int = 100
     checkpoint_every: int = 1000
     keep_checkpoints: int = 3  # the latest ones; the best is kept besides

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lnln_jax.state import Variables
 
@@ -33,34 +34,28 @@ def grow(fresh: Variables, trained: Variables) -> Variables:
     Raises:
       ValueError: the networks differ in more than their depth, or the trained one is deeper.
     """
-    params = dict(fresh["params"])
-    body = dict(params["body"])
-    for name in body.keys() - {"projection"}:
-        body[name] = {key: _idle(blocks) for key, blocks in body[name].items()}
-    body["projection"] = jax.tree.map(jnp.zeros_like, body["projection"])
-    params["body"] = body
-    return _put_first({**fresh, "params": params}, trained)
+    grown = jax.tree.map(np.array, fresh)  # copies, on the host: nothing to compile
+    body = grown["params"]["body"]
+    body["projection"]["kernel"][:] = 0
+    for group in body.keys() - {"projection"}:
+        for blocks in body[group].values():
+            blocks["norm_2"]["scale"][:] = 0
+    _put_first(grown, trained)
+    return jax.tree.map(jnp.asarray, grown)
 
 
-def _idle(blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of residual blocks that add nothing to what they are given."""
-    norm = blocks["norm_2"]
-    return {**blocks, "norm_2": {**norm, "scale": jnp.zeros_like(norm["scale"])}}
-
-
-def _put_first(new: Any, old: Any, path: tuple[str, ...] = ()) -> Any:
-    """`new` with `old` in place of what they have in common: the first blocks, groups, inputs."""
+def _put_first(new: Any, old: Any, path: tuple[str, ...] = ()) -> None:
+    """Writes `old` over what it has in common with `new`: the first blocks, groups and inputs."""
     if isinstance(new, Mapping):
         if surplus := old.keys() - new.keys():
             raise ValueError(f"{'/'.join(path)} has {', '.join(sorted(surplus))} besides")
-        return {
-            key: _put_first(value, old[key], (*path, key)) if key in old else value
-            for key, value in new.items()
-        }
+        for key, value in old.items():
+            _put_first(new[key], value, (*path, key))
+        return
     shape = list(new.shape)
     if "blocks" in path or path[-2:] == ("projection", "kernel"):
         axis = 0 if "blocks" in path else 2
         shape[axis] = min(shape[axis], *old.shape[axis : axis + 1])
     if tuple(shape) != old.shape:
         raise ValueError(f"{'/'.join(path)} is {old.shape} and should be {tuple(shape)}")
-    return new.at[tuple(map(slice, shape))].set(old)
+    new[tuple(map(slice, shape))] = old

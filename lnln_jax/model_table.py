@@ -20,8 +20,9 @@ from lnln_jax.complexity import (
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import SCALES, create_model, resolve
 from lnln_jax.paper import TABLE_2, Size
-from lnln_jax.pretrained import BENCHMARKS, Pretrained
+from lnln_jax.pretrained import BENCHMARKS, Pretrained, format_hours
 from lnln_jax.safetensors_files import save_safetensors
+from lnln_jax.tables import format_scores
 from lnln_jax.torch_port import to_torch, write_state_dict
 
 NAMES = ("vdsr", "edsr_baseline", "edsr", "rcan", "drca", "lnln")
@@ -125,7 +126,7 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
 def format_trained(networks: Sequence[Pretrained]) -> str:
     """The trained networks of the package with their scores, as a Markdown table."""
     scores = [f"{name} (dB / SSIM)" for name in BENCHMARKS]
-    table = [["trained network", "scale", "MB", *scores, "hours"]]
+    table = [["trained network", "scale", "MB", *scores, "steps took"]]
     for network in networks:
         training = network.training
         table.append(
@@ -133,8 +134,8 @@ def format_trained(networks: Sequence[Pretrained]) -> str:
                 network.name,
                 f"x{network.scale}",
                 f"{network.path.stat().st_size / 1e6:.2f}",
-                *(f"{p:.2f} / {s:.4f}" for p, s in map(training["scores"].get, BENCHMARKS)),
-                f"{training['hours']:.1f} on {training['hardware']}",
+                *(format_scores(training["scores"][name]) for name in BENCHMARKS),
+                f"{format_hours(network)} on {training['hardware']}",
             ]
         )
     return _markdown(table)

@@ -63,6 +63,11 @@ class Pretrained(NamedTuple):
         """How it was trained."""
         return self.weights.training or {}
 
+    @property
+    def start(self) -> str:
+        """The name of the network that its training started from; empty: random weights."""
+        return self.training["config"]["init_from"]
+
 
 def names() -> list[str]:
     """What `load_model` knows by name, besides bicubic."""
@@ -96,6 +101,14 @@ def load(name: str) -> Pretrained:
     """
     path = path_of(name)
     return Pretrained(name, path, _index()[name]["sha256"], load_safetensors(path))
+
+
+def format_hours(network: Pretrained) -> str:
+    """Hours of a network's steps, and of those of the networks that it started from."""
+    hours = f"{network.training['hours']:.1f} h"
+    if network.start not in names():
+        return hours
+    return f"{hours} + {format_hours(load(network.start))} of {network.start}"
 
 
 def best(scale: int) -> str:

@@ -136,10 +136,10 @@ def _per_image(results: Sequence[Result]) -> list[list[str]]:
     return [
         [f"{first.benchmark} x{first.scale}", *(result.model for result in results)],
         *(
-            [score.image, *(_cell((r.scores[i].psnr, r.scores[i].ssim)) for r in results)]
+            [score.image, *(format_scores((r.scores[i].psnr, r.scores[i].ssim)) for r in results)]
             for i, score in enumerate(first.scores)
         ),
-        ["mean", *(_cell((result.psnr, result.ssim)) for result in results)],
+        ["mean", *(format_scores((result.psnr, result.ssim)) for result in results)],
     ]
 
 
@@ -150,11 +150,11 @@ def _means(
     return [
         ["method", *(group[0].benchmark for group in groups)],
         *(
-            [of_model[0].model, *(_cell((result.psnr, result.ssim)) for result in of_model)]
+            [of_model[0].model, *(format_scores((result.psnr, result.ssim)) for result in of_model)]
             for of_model in zip(*groups, strict=True)
         ),
         *(
-            [f"{method} (paper)", *(_cell(row.get(group[0].benchmark)) for group in groups)]
+            [f"{method} (paper)", *(format_scores(row.get(group[0].benchmark)) for group in groups)]
             for method, row in paper.items()
         ),
     ]
@@ -199,7 +199,8 @@ def _times(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def _cell(scores: Scores | None) -> str:
+def format_scores(scores: Scores | None) -> str:
+    """PSNR (dB) / SSIM as in the tables of papers; nothing for None."""
     return f"{scores[0]:.2f} / {scores[1]:.4f}" if scores else ""
 
 

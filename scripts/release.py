@@ -6,15 +6,13 @@
 Takes the run's best checkpoint by validation, evaluates it on all validation images and on Set5,
 Set14 and B100 of `--data`, and writes `lnln_jax/pretrained_weights/NAME.safetensors` in place of
 what is there, NAME being that of the run's folder, and of its file in `configs/` unless `--config`
-names another.
-`scripts/results.py` then writes the pages about it.
+names another. `scripts/results.py` then writes the pages about it.
 """
 
 import argparse
 import datetime
 import json
 import os
-import platform
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 import jax
 from PIL import Image
+from report import processor
 
 from lnln_jax import pretrained
 from lnln_jax.benchmarks import open_benchmark
@@ -72,7 +71,8 @@ def check(run: Path, config: TrainConfig, path: Path, training_set: Path, last: 
         raise ValueError(f"{run} differs from {path} in {', '.join(changed)}")
     if former := sorted(run.glob("config_until_*.json")):
         raise ValueError(f"{run} had other settings before ({former[0].name}); train it anew")
-    folders = [Path(path).resolve() for path in (*config.data.train, config.data.validation)]
+    used = (*config.data.train, config.data.validation)
+    folders = [Path(folder).resolve() for folder in used]
     if folders != [(training_set / part).resolve() for part in ("train", "validation")]:
         raise ValueError(f"{run} was not trained on {training_set}, but on {folders}")
 
@@ -96,18 +96,12 @@ def describe_images(training_set: Path, config: TrainConfig) -> str:
     )
 
 
-def processor() -> str:
+def hardware() -> str:
     """What this machine computes on."""
     devices = jax.local_devices()
     if devices[0].platform != "cpu":
         return f"{len(devices)} x {devices[0].device_kind}"
-    info = Path("/proc/cpuinfo")
-    names = [
-        line.partition(": ")[2]
-        for line in (info.read_text().splitlines() if info.exists() else [])
-        if line.startswith("model name")
-    ]
-    return f"{os.cpu_count()} CPU cores ({(names or [platform.processor()])[0]})"
+    return f"{os.cpu_count()} CPU cores ({processor()})"
 
 
 def main() -> None:
@@ -123,43 +117,40 @@ def main() -> None:
     run = args.run.resolve()
     enable_compilation_cache()
 
-    config, variables, step = load_run(run)
     log = run / "metrics.jsonl"
-    metrics = [json.loads(line) for line in log.read_text().splitlines()]
     source = args.config or ROOT / "configs" / f"{run.name}.py"
     try:
+        config, variables, step = load_run(run)
+        metrics = [json.loads(line) for line in log.read_text().splitlines()]
         check(run, config, source, args.training_set, metrics[-1]["step"])
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
-    network = SuperResolver(
-        run.name, config.model.scale, build(config.model, config.dtype), variables
-    )
-    held_out = open_benchmark(args.training_set / "validation", config.model.scale)
+    scale, module = config.model.scale, build(config.model, config.dtype)
+    network = SuperResolver(run.name, scale, module, variables)
+    held_out = open_benchmark(args.training_set / "validation", scale)
     (validation,) = evaluate([network], held_out)
     print(f"validation: {validation.psnr:.3f} dB, {validation.ssim:.4f}")
-    key = "validation/psnr_y"
-    curve = {row["step"]: row[key] for row in metrics if key in row}
-    key = "train/images_per_second"
+    score, pace = "validation/psnr_y", "train/images_per_second"
     here = environment()
     training: dict[str, Any] = {
         "config": to_dict(config),
         "command": f"lnln train configs/{source.name}"
         + (f" --output runs/{run.name}" if source.stem != run.name else ""),
         "data": describe_images(args.training_set, config),
-        "hardware": args.hardware or processor(),
+        "hardware": args.hardware or hardware(),
         "date": datetime.date.fromtimestamp(log.stat().st_mtime).isoformat(),
         "versions": {name: here[name] for name in ("lnln_jax", "jax", "python")},
         "hours": round(hours_of(metrics, config.data.batch_size), 3),
-        "pace": round(statistics.median(row[key] for row in metrics if key in row), 1),
-        "curve": list(curve.items()),
+        "pace": round(statistics.median(row[pace] for row in metrics if pace in row), 1),
+        "curve": [[row["step"], row[score]] for row in metrics if score in row],
         "validation": validation.psnr,
         "licence": LICENCE,
         "scores": {},
         "bicubic": {},
     }
     for name in pretrained.BENCHMARKS:
-        benchmark = open_benchmark(args.data / name, config.model.scale)
-        results = evaluate([Bicubic(config.model.scale), network], benchmark)
+        benchmark = open_benchmark(args.data / name, scale)
+        results = evaluate([Bicubic(scale), network], benchmark)
         for row, result in zip(("bicubic", "scores"), results, strict=True):
             training[row][name] = [result.psnr, result.ssim]
             print(f"{name}: {result.model} {result.psnr:.3f} dB, {result.ssim:.4f}")

@@ -7,15 +7,17 @@ picture of learning curves. All comes from the networks' files and from publishe
 trained or evaluated here; `scripts/release.py` has measured what stands there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
 import matplotlib
+from report import markdown_table
 
 from lnln_jax import pretrained
 from lnln_jax.paper import TABLE_1, published_scores
-from lnln_jax.pretrained import BENCHMARKS, Pretrained
+from lnln_jax.pretrained import BENCHMARKS, Pretrained, format_hours
+from lnln_jax.tables import format_scores
 from lnln_jax.weights import describe
 
 matplotlib.use("agg")
@@ -49,8 +51,8 @@ lnln evaluate {name} --data data/Set5 data/Set14 data/B100
   noise, blur or strong JPEG artefacts, which it has not seen, nor for detail that must be true: it
   guesses.
 - **Trained** by `{command}`, {start}, with seed {seed}: {trained} LR pixels.
-  The steps took {hours:.1f} hours on {hardware}, until {date}, at a median pace of {pace:.2g}
-  patches a second{shared}. Released with {versions}.
+  The steps took {hours} on {hardware}, until {date}, at a median pace of {pace:.2g} patches a
+  second{shared}. Released with {versions}.
 - **Data**: {data}.
 - **Chosen** as the best of the run's checkpoints on {chosen_on} validation images: that of step
   {step:,}, with {validation:.2f} dB on all of them.
@@ -63,12 +65,19 @@ All settings are in the file's metadata:
 
 
 def pages(networks: Sequence[Pretrained]) -> dict[Path, str]:
-    """What is to stand in which file: all of a card, or what lies between the two marks."""
+    """What is to stand in which file."""
+    page, readme, cards = ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "models"
     return {
-        ROOT / "docs" / "results.md": f"{published_tables(networks)}\n\n{costs(networks)}",
-        ROOT / "README.md": overview(networks),
-        **{ROOT / "docs" / "models" / f"{n.name}.md": card(n) for n in networks},
+        page: between_marks(page, f"{published_tables(networks)}\n\n{costs(networks)}"),
+        readme: between_marks(readme, overview(networks)),
+        **{cards / f"{network.name}.md": card(network) for network in networks},
     }
+
+
+def between_marks(path: Path, text: str) -> str:
+    """A page with another text between its two marks."""
+    before, rest = path.read_text().split(BEGIN)
+    return f"{before}{BEGIN}\n{text}\n\n{END}{rest.split(END)[1]}"
 
 
 def published_tables(networks: Sequence[Pretrained]) -> str:
@@ -79,14 +88,14 @@ def published_tables(networks: Sequence[Pretrained]) -> str:
         rows = [["bicubic", *_cells(own[0].training["bicubic"]), "ours"]]
         rows += [[f"**{n.name}**", *_cells(n.training["scores"]), "ours, shipped"] for n in own]
         rows += [
-            [method, *map(_cell, scores), "published, quoted in later papers"]
+            [method, *map(format_scores, scores), "published, quoted in later papers"]
             for method, scores in QUOTED.get(scale, {}).items()
         ]
         rows += [
             [method, *_published(method, scale), "published, the LNLN paper's Table 1"]
             for method in TABLE_1.get(scale, {})
         ]
-        tables.append(_table([[f"x{scale}", *BENCHMARKS, ""], *rows]))
+        tables.append(markdown_table([[f"x{scale}", *BENCHMARKS, ""], *rows]))
     return "\n\n".join(tables)
 
 
@@ -100,13 +109,13 @@ def costs(networks: Sequence[Pretrained]) -> str:
                 f"[{network.name}](models/{network.name}.md)",
                 describe(network.weights.model),
                 f"{_trained(network)}, {_start(network)}",
-                _hours(network),
+                format_hours(network),
                 f"{training['pace']:.2g} patches/s",
                 training["hardware"],
                 training["date"],
             ]
         )
-    return _table(rows)
+    return markdown_table(rows)
 
 
 def overview(networks: Sequence[Pretrained]) -> str:
@@ -120,7 +129,7 @@ def overview(networks: Sequence[Pretrained]) -> str:
                 [
                     f"[`{network.name}`](docs/models/{network.name}.md)",
                     f"{_parameters(network) / 1e6:.2f} M",
-                    f"{_trained(network)}, {_start(network)}; {_hours(network)} on "
+                    f"{_trained(network)}, {_start(network)}; {format_hours(network)} on "
                     f"{network.training['hardware']}",
                     *_cells(network.training["scores"]),
                 ]
@@ -128,7 +137,7 @@ def overview(networks: Sequence[Pretrained]) -> str:
         for method in ("Bicubic", "LNLN") if scale in TABLE_1 else ():
             name = f"{method} x{scale}, as published (not ours)"
             rows.append([name, "", "", *_published(method, scale)])
-    return _table(rows)
+    return markdown_table(rows)
 
 
 def card(network: Pretrained) -> str:
@@ -144,17 +153,18 @@ def card(network: Pretrained) -> str:
         ["bicubic, by the same protocol", *_cells(training["bicubic"])],
     ]
     return CARD.format(
-        **{key: training[key] for key in ("command", "data", "date", "hardware", "hours")},
+        **{key: training[key] for key in ("command", "data", "date", "hardware")},
         **{key: training[key] for key in ("pace", "validation", "licence")},
         name=network.name,
+        hours=format_hours(network),
         what=describe(network.weights.model),
         parameters=_parameters(network),
         megabytes=network.path.stat().st_size / 1e6,
-        scores=_table(rows),
+        scores=markdown_table(rows),
         start=_start(network),
         seed=config["seed"],
         trained=_trained(network),
-        shared=f", which makes {alone:.1f}: other work shared the machine" if slower else "",
+        shared=f", which makes {alone:.1f} h: other work shared the machine" if slower else "",
         versions=", ".join(f"{key} {value}" for key, value in training["versions"].items()),
         step=network.weights.step,
         chosen_on=config["data"]["validation_images"] or "the",
@@ -179,18 +189,12 @@ def draw(networks: Sequence[Pretrained], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _cells(scores: dict[str, Sequence[float]]) -> list[str]:
-    return [_cell(scores[name]) for name in BENCHMARKS]
-
-
-def _cell(scores: Sequence[float]) -> str:
-    psnr, ssim = scores
-    return f"{psnr:.2f} / {ssim:.4f}"
+def _cells(scores: Mapping[str, tuple[float, float]]) -> list[str]:
+    return [format_scores(scores[name]) for name in BENCHMARKS]
 
 
 def _published(method: str, scale: int) -> list[str]:
-    found = [published_scores(method, name, scale) for name in BENCHMARKS]
-    return [_cell(scores) if scores else "" for scores in found]
+    return [format_scores(published_scores(method, name, scale)) for name in BENCHMARKS]
 
 
 def _parameters(network: Pretrained) -> int:
@@ -204,35 +208,19 @@ def _trained(network: Pretrained) -> str:
 
 
 def _start(network: Pretrained) -> str:
-    source = network.training["config"]["init_from"]
-    if not source:
+    if not network.start:
         return "from scratch"
-    if source not in pretrained.names():
-        return f"from {source}"
-    other = pretrained.load(source)
-    start = "from" if other.weights.model.options == network.weights.model.options else "grown from"
-    return f"{start} {source}" + (", all but its tail" if other.scale != network.scale else "")
-
-
-def _hours(network: Pretrained) -> str:
-    """Of the steps, and of those of the networks that it started from."""
-    hours, source = f"{network.training['hours']:.1f} h", network.training["config"]["init_from"]
-    if source not in pretrained.names():
-        return hours
-    return f"{hours} + {_hours(pretrained.load(source))} of {source}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])
+    if network.start not in pretrained.names():
+        return f"from {network.start}"
+    other = pretrained.load(network.start)
+    grown = "" if other.weights.model.options == network.weights.model.options else "grown "
+    tail = "" if other.scale == network.scale else ", all but its tail"
+    return f"{grown}from {network.start}{tail}"
 
 
 def main() -> None:
     networks = [pretrained.load(name) for name in pretrained.names()]
     for path, text in pages(networks).items():
-        if path.parent.name != "models":
-            before, rest = path.read_text().split(BEGIN)
-            text = f"{before}{BEGIN}\n{text}\n\n{END}{rest.split(END)[1]}"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         print(path)

@@ -61,16 +61,17 @@ def build(data: Path, output: Path) -> dict[str, object]:
         images of a test set.
     """
     _check_output(data, output)
-    if empty := [name for name in TEST if not _files(data, name)]:
+    found = {name: _files(data, name) for name in (*TRAIN, *TEST)}
+    if empty := [name for name in TEST if not found[name]]:
         raise ValueError(f"{data} has no images of {', '.join(empty)}, with which to compare")
-    tests = [(f"{name}/{path.name}", path) for name in TEST for path in _files(data, name)]
+    tests = [(f"{name}/{path.name}", path) for name in TEST for path in found[name]]
     of_tests = [hashes(read_rgb(path)) for _, path in tests]
     kept: list[tuple[str, Path]] = []
     of_kept: list[np.ndarray] = []
     left_out = []
     least = 64
     for name in TRAIN:
-        for path in _files(data, name):
+        for path in found[name]:
             rgb, shown = read_rgb(path), f"{name}/{path.name}"
             test, bits = nearest(rgb, of_tests)
             if bits <= SAME:
@@ -105,7 +106,7 @@ def build(data: Path, output: Path) -> dict[str, object]:
         "validation": len(validation),
         "left_out": left_out,
         "nearest_to_a_test_image_bits": least,
-        "test_images": {name: len(_files(data, name)) for name in TEST},
+        "test_images": {name: len(found[name]) for name in TEST},
     }
     (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from release import hours_of
+from report import markdown_table
 
 from lnln_jax.config import load_config
+from lnln_jax.tables import format_scores
 
 CALIBRATION = 40  # steps of which the last half gives the pace
 COSTLY = ("model.", "data.lr_patch_size=", "data.batch_size=", "dtype=")  # what a step's cost is of
-OWN = ("steps", "optimizer.cosine_steps", "optimizer.warmup_steps", "validate_every")
+OWN = ("steps", "optimizer.cosine_steps", "optimizer.warmup_steps", "validate_every")  # of a trial
 
 
 def train(config: str, folder: Path, overrides: list[str]) -> list[dict[str, Any]]:
@@ -43,7 +45,7 @@ def pace_of(config: str, overrides: list[str], folder: Path) -> float:
     costly = [item for item in overrides if item.startswith(COSTLY)]
     path = folder / "paces.json"
     paces = json.loads(path.read_text()) if path.exists() else {}
-    key = " ".join(sorted(costly))
+    key = " ".join([config, *sorted(costly)])
     if key not in paces:
         own = [f"steps={CALIBRATION}", "optimizer.cosine_steps=0", "data.validation="]
         run = folder / "paces" / str(len(paces))
@@ -60,11 +62,11 @@ def run(config: str, overrides: list[str], minutes: float, folder: Path) -> dict
     batch = settings.data.batch_size
     steps = max(1, round(60 * minutes * pace / batch))
     warmup = settings.optimizer.warmup_steps * steps // settings.steps
-    values = (steps, steps if settings.optimizer.cosine_steps else 0, warmup, steps)
-    own = [f"{key}={value}" for key, value in zip(OWN, values, strict=True)]
+    cosine = steps if settings.optimizer.cosine_steps else 0
+    own = [f"{key}={n}" for key, n in zip(OWN, (steps, cosine, warmup, steps), strict=True)]
     log = train(config, folder, [*overrides, *own, f"checkpoint_every={steps}"])
     return {
-        "overrides": overrides,
+        "asked": [config, minutes, overrides],
         "steps": steps,
         "batch": batch,
         "minutes": 60 * hours_of(log, batch),
@@ -75,14 +77,20 @@ def run(config: str, overrides: list[str], minutes: float, folder: Path) -> dict
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """A row for each trial, the best first."""
-    rows = ["| trial | settings | steps | patches | minutes | validation |", "|" + " --- |" * 6]
-    for name, r in sorted(results.items(), key=lambda item: -item[1]["psnr"]):
-        settings = ", ".join(f"`{item}`" for item in r["overrides"]) or "as in the config"
+    rows = [["trial", "settings", "steps", "patches", "minutes", "validation"]]
+    for name, result in sorted(results.items(), key=lambda item: -item[1]["psnr"]):
+        _, _, overrides = result["asked"]
         rows.append(
-            f"| {name} | {settings} | {r['steps']:,} | {r['steps'] * r['batch']:,} | "
-            f"{r['minutes']:.1f} | {r['psnr']:.2f} / {r['ssim']:.4f} |"
+            [
+                name,
+                ", ".join(f"`{item}`" for item in overrides) or "as in the config",
+                f"{result['steps']:,}",
+                f"{result['steps'] * result['batch']:,}",
+                f"{result['minutes']:.1f}",
+                format_scores((result["psnr"], result["ssim"])),
+            ]
         )
-    return "\n".join(rows)
+    return markdown_table(rows)
 
 
 def main() -> None:
@@ -111,8 +119,8 @@ def main() -> None:
             path.write_text(json.dumps(found, indent=2) + "\n")
             print(f"{name}: {found['psnr']:.2f} dB after {found['steps']:,} steps", flush=True)
         results[name] = json.loads(path.read_text())
-        if results[name]["overrides"] != overrides:
-            parser.error(f"{path} is of other settings; choose another name or folder")
+        if results[name]["asked"] != [args.config, args.minutes, overrides]:
+            parser.error(f"{path} is of another trial; choose another name or folder")
     print(table(results))
 
 

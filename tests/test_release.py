@@ -114,7 +114,8 @@ def test_a_run_of_which_a_card_would_not_be_true(config, data, tmp_path):
 
 def test_trials_of_equal_time(config, tmp_path, capsys, monkeypatch):
     path, folder = write_config(tmp_path, config), tmp_path / "trials"
-    other = {"overrides": [], "steps": 9, "batch": 2, "minutes": 1.0}
+    asked = [str(path), 0.002, []]
+    other = {"asked": asked, "steps": 9, "batch": 2, "minutes": 1.0}
     (folder / "other").mkdir(parents=True)
     (folder / "other" / "result.json").write_text(json.dumps(other | {"psnr": 1.0, "ssim": 0.1}))
     command = ["trials.py", path, "--output", folder, "--minutes", "0.002"]
@@ -131,7 +132,7 @@ def test_trials_of_equal_time(config, tmp_path, capsys, monkeypatch):
     trials.main()  # nothing is done again
     assert capsys.readouterr().out.splitlines() == rows[-4:]
     for trial, message in (
-        ("larger: data.batch_size=8", "of other settings"),
+        ("larger: data.batch_size=8", "of another trial"),
         ("a/b", "choose a name"),
         ("long: steps=8", "long sets steps, which the minutes determine"),
     ):
