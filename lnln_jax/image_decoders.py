@@ -133,7 +133,7 @@ def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Photo:
         raise ValueError(f"pixels of type {image.mode}; convert it to 8 or 16 bits per channel")
     try:
         exif = image.getexif()  # of a TIFF: without the orientation, which load() has applied
-    except Exception:
+    except Exception:  # damaged EXIF data make Pillow raise almost anything
         exif = Image.Exif()  # the picture does not depend on it
     return _upright(samples, icc_profile, exif)
 
