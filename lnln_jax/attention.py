@@ -72,7 +72,8 @@ def attend_dense(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
     Returns:
       `B N D` in the dtype of `g`; scores and softmax are computed in float32.
     """
-    scores = jnp.einsum("bnd,bmd->bnm", theta, phi, preferred_element_type=jnp.float32)
+    wide = jnp.float32 if g.dtype.itemsize < 4 else g.dtype
+    scores = jnp.einsum("bnd,bmd->bnm", theta, phi, preferred_element_type=wide)
     weights = jax.nn.softmax(scores, axis=-1).astype(g.dtype)
     return jnp.einsum("bnm,bmd->bnd", weights, g)
 

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lnln_jax.kernels.reference import widen
+
 
 class Chunks(NamedTuple):
     """The blocks in which `attend_chunked` makes the scores.
@@ -78,10 +80,10 @@ def _over_batch(elements: int, function: Callable[..., Any], *arrays: jax.Array)
 
 
 def _split(x: jax.Array, size: int, mode: str = "constant") -> jax.Array:
-    """`N ...` padded to a multiple of `size` and cut: `C size ...`, float32."""
+    """`N ...` padded to a multiple of `size` and cut: `C size ...`, float32 or wider."""
     count = -(-len(x) // size)
     widths = [(0, count * size - len(x))] + [(0, 0)] * (x.ndim - 1)
-    return jnp.pad(x.astype(jnp.float32), widths, mode=mode).reshape(count, size, *x.shape[1:])
+    return jnp.pad(widen(x), widths, mode=mode).reshape(count, size, *x.shape[1:])
 
 
 def _forward(chunks: Chunks, theta: jax.Array, phi: jax.Array, g: jax.Array) -> _Pair:
@@ -104,8 +106,8 @@ def _forward(chunks: Chunks, theta: jax.Array, phi: jax.Array, g: jax.Array) -> 
             return (new, sums * jnp.exp(largest - new) + jnp.dot(block[1], weights)), None
 
         start = (
-            jnp.full(len(queries), -jnp.inf, jnp.float32),
-            jnp.zeros((values.shape[1], len(queries)), jnp.float32),
+            jnp.full(len(queries), -jnp.inf, queries.dtype),
+            jnp.zeros((values.shape[1], len(queries)), queries.dtype),
         )
         (largest, sums), _ = lax.scan(add, start, (keys, values))
         return (sums[:-1] / sums[-1]).T.astype(g.dtype), largest + jnp.log(sums[-1])
@@ -129,7 +131,7 @@ def _backward(
     Padded queries have no `grad` and add nothing. Padded keys repeat the last key where weights are
     made, since exp must not overflow, and are zero where they are added to a query's gradient.
     """
-    shift = (out.astype(jnp.float32) * grad.astype(jnp.float32)).sum(1)
+    shift = (widen(out) * widen(grad)).sum(1)
     # Padding a query with its own sum keeps exp in range too.
     queries = (
         _split(theta, chunks.queries, "edge"),
@@ -151,7 +153,7 @@ def _backward(
             # Rows of keys on the left, as a transposed block there would take four times as long.
             return grad_theta + jnp.dot(phi_t, grad_scores), grads
 
-        start = jnp.zeros(theta.shape[::-1], jnp.float32)
+        start = jnp.zeros(theta.shape[::-1], theta.dtype)
         grad_theta, grads = lax.scan(add, start, (keys, keys_t, values, *grads_of_keys))
         return grads, grad_theta.T
 

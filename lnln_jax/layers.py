@@ -1,8 +1,9 @@
 """Flax modules that the networks share. Feature maps are `B H W C`.
 
-`dtype` is the dtype of the computation (float32 or bfloat16); parameters and batch statistics are
-always float32. New weights are drawn as PyTorch draws them (uniform, bound 1 / sqrt(fan_in), for
-kernels and biases), since the published networks were trained from there.
+`dtype` is the dtype of the computation, float32 or bfloat16; parameters and batch statistics are
+float32. (In JAX's x64 mode, float64 parameters and dtype give a reference of higher precision.) New
+weights are drawn as PyTorch draws them (uniform, bound 1 / sqrt(fan_in), for kernels and biases),
+since the published networks were trained from there.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from lnln_jax.attention import region_attention
+from lnln_jax.kernels.reference import widen
 from lnln_jax.normalization import moments, normalize
 from lnln_jax.ops import add_bias, channel_product, conv, depthwise_conv3x3, pixel_shuffle
 
@@ -185,7 +187,7 @@ class BatchNorm(nn.Module):
         offset = jnp.zeros(shape, jnp.float32) if offset is None else offset
         if not train:
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
-            image_means = x.astype(jnp.float32).mean((1, 2))
+            image_means = widen(x).mean((1, 2))
             return Normalization(running_mean.value - offset, factor, bias, image_means)
         axis_name = None if self.is_initializing() else self.axis_name
         image_means, mean, var = moments(x, axis_name)
@@ -211,13 +213,13 @@ class ChannelGate(nn.Module):
         pooled = pooled[:, None, None].astype(self.dtype)
         hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(pooled)
         logits = Conv(features, 1, dtype=self.dtype, name="excite")(nn.relu(hidden))
-        return nn.sigmoid(logits)[:, 0, 0].astype(jnp.float32)
+        return widen(nn.sigmoid(logits)[:, 0, 0])
 
 
 def attend_to_channels(x: jax.Array, gate: Callable[[jax.Array], jax.Array]) -> jax.Array:
     """Channel attention of `B H W C`: `gate` takes its means `B C` and returns factors `B C`."""
-    factors = gate(x.astype(jnp.float32).mean((1, 2)))
-    zeros = jnp.zeros(x.shape[-1], jnp.float32)
+    factors = gate(widen(x).mean((1, 2)))
+    zeros = jnp.zeros(x.shape[-1], factors.dtype)
     return normalize(x, zeros, factors, jnp.zeros_like(factors))
 
 

@@ -6,31 +6,18 @@ as long as the channels are many, and is left to JAX's own gradients.
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from lnln_jax import kernels
+from lnln_jax.kernels import reference
+from lnln_jax.kernels.reference import Moments, widen
 from lnln_jax.ops import ROWS, materialize, sums_over_pixels, sums_over_rows
 
 
-class Moments(NamedTuple):
-    """What batch normalisation needs to know of a feature map `B H W C`; all float32.
-
-    Attributes:
-      image_means: `B C`, the mean of each image.
-      mean: `C`, of the whole batch.
-      var: `C`, biased, of the whole batch.
-    """
-
-    image_means: jax.Array
-    mean: jax.Array
-    var: jax.Array
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
 def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
     """The means of each image, and the mean and variance of the whole batch, for each channel.
 
@@ -39,6 +26,11 @@ def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
       axis_name: of the devices (under `jax.shard_map` or `jax.pmap`) that have the parts of the
         batch, all of one size; None: `x` is all of it.
     """
+    return _moments(x, axis_name) if kernels.tuned() else reference.moments(x, axis_name)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _moments(x: jax.Array, axis_name: str | None) -> Moments:
     return _moments_forward(x, axis_name)[0]
 
 
@@ -52,7 +44,7 @@ def _moments_forward(
     """
     batch, height, width, channels = x.shape
     rows = max(n for n in range(1, ROWS + 1) if height % n == 0)
-    groups = x.astype(jnp.float32).reshape(batch, height // rows, rows, width, channels)
+    groups = widen(x).reshape(batch, height // rows, rows, width, channels)
     first = groups[:, :, 0]
     difference = groups - first[:, :, None]
     sums = sums_over_rows([difference, difference * difference])
@@ -78,7 +70,7 @@ def _moments_backward(
     slope = grad_var * (2 / (batch * pixels))
     shift = (grads.image_means + grad_mean / batch) / pixels - slope * centre
     rows = materialize(jnp.concatenate([slope[None], shift]))
-    grad_x = x.astype(jnp.float32) * rows[0] + rows[1:, None, None]
+    grad_x = widen(x) * rows[0] + rows[1:, None, None]
     return (grad_x.astype(x.dtype),)
 
 
@@ -86,10 +78,9 @@ def _mean_over(axis_name: str | None, x: jax.Array) -> jax.Array:
     return x if axis_name is None else lax.pmean(x, axis_name)
 
 
-moments.defvjp(_moments_forward, _moments_backward)
+_moments.defvjp(_moments_forward, _moments_backward)
 
 
-@jax.custom_vjp
 def normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
     """`(x - centre) * scale + shift`, channel by channel.
 
@@ -102,9 +93,15 @@ def normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Arra
     Returns:
       `B H W C` in the dtype of `x`, computed in float32.
     """
+    form = _normalize if kernels.tuned() else reference.normalize
+    return form(x, centre, scale, shift)
+
+
+@jax.custom_vjp
+def _normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
     scale, shift = jnp.atleast_2d(scale), jnp.atleast_2d(shift)
     rows = materialize(jnp.concatenate([scale, shift - centre * scale]))[:, None, None]
-    return (x.astype(jnp.float32) * rows[: len(scale)] + rows[len(scale) :]).astype(x.dtype)
+    return (widen(x) * rows[: len(scale)] + rows[len(scale) :]).astype(x.dtype)
 
 
 _Saved = tuple[jax.Array, jax.Array, jax.Array]
@@ -113,7 +110,7 @@ _Saved = tuple[jax.Array, jax.Array, jax.Array]
 def _normalize_forward(
     x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array
 ) -> tuple[jax.Array, _Saved]:
-    return normalize(x, centre, scale, shift), (x, centre, scale)
+    return _normalize(x, centre, scale, shift), (x, centre, scale)
 
 
 def _normalize_backward(
@@ -121,10 +118,10 @@ def _normalize_backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     x, centre, scale = saved
     # Without the barrier the loop that makes `grad` is fused, and run, once for each use.
-    grad32 = lax.optimization_barrier(grad).astype(jnp.float32)
+    grad32 = widen(lax.optimization_barrier(grad))
     rows = materialize(jnp.concatenate([centre[None], jnp.atleast_2d(scale)]))
     grad_shift, grad_scale = sums_over_pixels(
-        [grad32, grad32 * (x.astype(jnp.float32) - rows[0])], by_image=True
+        [grad32, grad32 * (widen(x) - rows[0])], by_image=True
     )
     if scale.ndim == 1:
         grad_shift, grad_scale = grad_shift.sum(0), grad_scale.sum(0)
@@ -133,4 +130,4 @@ def _normalize_backward(
     return grad_x.astype(x.dtype), grad_centre, grad_scale, grad_shift
 
 
-normalize.defvjp(_normalize_forward, _normalize_backward)
+_normalize.defvjp(_normalize_forward, _normalize_backward)

@@ -1,10 +1,11 @@
-"""The arithmetic that the layers are made of: pure functions, with gradient rules where they pay.
+"""The arithmetic that the layers are made of: the plain definitions, and tuned forms of them.
 
-Arrays are `B H W C`. The blocks of a residual group run inside `lax.scan`, so their parameters are
-slices of stacked arrays. XLA's CPU compiler fuses such a slice into every loop that reads it and
-then recomputes its address for each pixel, which makes the loop many times slower; its own
-gradient of a depthwise convolution reads the image once per tap; and inside a scan it computes the
-gradients of ordinary convolutions pixel by pixel. The rules below cure all of this:
+`lnln_jax.kernels` chooses between `lnln_jax.kernels.reference` and what stands here. Arrays are
+`B H W C`. The blocks of a residual group run inside `lax.scan`, so their parameters are slices of
+stacked arrays. XLA's CPU compiler fuses such a slice into every loop that reads it and then
+recomputes its address for each pixel, which makes the loop many times slower; its own gradient of a
+depthwise convolution reads the image once per tap; and inside a scan it computes the gradients of
+ordinary convolutions pixel by pixel. The rules below cure all of this:
 `scripts/benchmark_layout.py` measures what they are worth together.
 """
 
@@ -15,8 +16,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-# What the backward pass keeps of a block; all else is cheaper to compute again than to store.
-SAVED_NAMES = ("product", "batch_statistics")
+from lnln_jax import kernels
+from lnln_jax.kernels import reference
+from lnln_jax.kernels.reference import widen
 
 ROWS = 8  # that are added up at once; XLA's CPU compiler unrolls no more
 
@@ -52,9 +54,9 @@ def _pad(x: jax.Array) -> jax.Array:
 
 def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
     """`start` plus the sum over nine taps `9 C`, accumulated in float32, in the dtype of `x`."""
-    total = start.astype(jnp.float32)
-    for view, tap in zip(_shifted(_pad(x)), taps.astype(jnp.float32), strict=True):
-        total = total + view.astype(jnp.float32) * tap
+    total = widen(start)
+    for view, tap in zip(_shifted(_pad(x)), widen(taps), strict=True):
+        total = total + widen(view) * tap
     return total.astype(x.dtype)
 
 
@@ -65,11 +67,11 @@ def sums_over_rows(groups: list[jax.Array]) -> list[jax.Array]:
     vectorises over the columns; over a whole image it would be a scalar loop for each channel.
 
     Returns:
-      `B G W C` each, float32, as buffers of their own.
+      `B G W C` each, in their dtype, as buffers of their own.
     """
     sums = lax.reduce(
         groups,
-        [jnp.zeros((), jnp.float32)] * len(groups),
+        [jnp.zeros((), groups[0].dtype)] * len(groups),
         lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
         (2,),
     )
@@ -80,7 +82,8 @@ def sums_over_pixels(terms: list[jax.Array], *, by_image: bool = False) -> list[
     """Sums over all pixels, of several terms at once, in two stages.
 
     Args:
-      terms: `B H W C` each, float32; best not computed in advance, so that one loop does it all.
+      terms: `B H W C` each, float32 or wider; best not computed in advance, so that one loop does
+        it all.
       by_image: whether to keep the images apart.
 
     Returns:
@@ -95,12 +98,11 @@ def sums_over_pixels(terms: list[jax.Array], *, by_image: bool = False) -> list[
 
 
 def _sum(x: jax.Array) -> jax.Array:
-    """Sums float32 over all axes but the last: a product with ones, the fastest way there is."""
+    """Sums over all axes but the last: a product with ones, the fastest way there is."""
     rows = x.reshape(-1, x.shape[-1])
     return jnp.dot(jnp.ones((1, len(rows)), x.dtype), rows, precision=lax.Precision.HIGHEST)[0]
 
 
-@jax.custom_vjp
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution with zero padding that keeps the size.
 
@@ -111,6 +113,11 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
       `B H W O`, the dtype of `x`.
     """
+    return _conv(x, kernel) if kernels.tuned() else reference.conv(x, kernel)
+
+
+@jax.custom_vjp
+def _conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     radius = kernel.shape[0] // 2
     return _convolve(x, kernel, radius)
 
@@ -123,7 +130,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
 
 
 def _conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return conv(x, kernel), (x, kernel)
+    return _conv(x, kernel), (x, kernel)
 
 
 def _conv_backward(
@@ -144,7 +151,7 @@ def _conv_backward(
     return lax.platform_dependent(*saved, grad, cpu=in_nhwc, default=by_jax)
 
 
-conv.defvjp(_conv_forward, _conv_backward)
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _grouped(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
@@ -193,6 +200,8 @@ def depthwise_conv3x3(
     if implementation not in DEPTHWISE:
         choices = ", ".join(("auto", *DEPTHWISE))
         raise ValueError(f"implementation is {implementation!r}; it must be one of {choices}")
+    if not kernels.tuned():
+        return DEPTHWISE[implementation](x, kernel.reshape(9, -1), bias)
     return _depthwise(x, kernel, bias, implementation)
 
 
@@ -215,8 +224,8 @@ def _depthwise_backward(
     flipped = materialize(kernel.reshape(9, -1)[::-1])
     grad_x = DEPTHWISE[implementation](grad, flipped, jnp.zeros((), x.dtype))
     padded, grad = lax.optimization_barrier((_pad(x), grad))
-    grad32 = grad.astype(jnp.float32)
-    products = [view.astype(jnp.float32) * grad32 for view in _shifted(padded)]
+    grad32 = widen(grad)
+    products = [widen(view) * grad32 for view in _shifted(padded)]
     grad_kernel = jnp.stack(sums_over_pixels(products)).reshape(kernel.shape)
     grad_bias = _sum(grad32)
     return grad_x, grad_kernel.astype(kernel.dtype), grad_bias.astype(kernel.dtype)
@@ -225,7 +234,6 @@ def _depthwise_backward(
 _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
-@jax.custom_vjp
 def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A 1x1 convolution without bias: a matrix product over the channels.
 
@@ -236,6 +244,11 @@ def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
       `B H W O`, the dtype of `x`.
     """
+    return _product(x, kernel) if kernels.tuned() else reference.channel_product(x, kernel)
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _product_forward(x, kernel)[0]
 
 
@@ -256,25 +269,29 @@ def _product_backward(saved: _Product, grad: jax.Array) -> _Product:
     return grad_x, lax.dot_general(rows, grad, (((0,), (0,)), ((), ())))
 
 
-channel_product.defvjp(_product_forward, _product_backward)
+_product.defvjp(_product_forward, _product_backward)
+
+
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """`x + bias`, of `B H W C` and `C` in one dtype."""
+    return _add_bias(x, bias) if kernels.tuned() else reference.add_bias(x, bias)
 
 
 @jax.custom_vjp
-def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """`x + bias`, of `B H W C` and `C` in one dtype."""
+def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     return x + materialize(bias[None])[0]
 
 
 def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
-    return add_bias(x, bias), None
+    return _add_bias(x, bias), None
 
 
 def _add_bias_backward(saved: None, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
     grad = lax.optimization_barrier(grad)
-    return grad, _sum(grad.astype(jnp.float32)).astype(grad.dtype)
+    return grad, _sum(widen(grad)).astype(grad.dtype)
 
 
-add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+_add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:

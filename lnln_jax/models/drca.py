@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from lnln_jax.kernels.reference import widen
 from lnln_jax.layers import Conv, Upsampler, add_mean, subtract_mean
 from lnln_jax.models.residual_groups import DenseResidualGroups
 
@@ -60,4 +61,4 @@ class DRCA(nn.Module):
         )(head, train=train)
         features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
         sr = Conv(3, dtype=self.dtype, name="tail")(features)
-        return add_mean(sr.astype(jnp.float32))
+        return add_mean(widen(sr))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from lnln_jax.kernels.reference import widen
 from lnln_jax.layers import Conv, Upsampler, add_mean, chain, subtract_mean
 
 
@@ -61,4 +62,4 @@ class EDSR(nn.Module):
         body = Conv(self.n_feats, dtype=self.dtype, name="body")(body)
         features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
         sr = Conv(3, dtype=self.dtype, name="tail")(features)
-        return add_mean(sr.astype(jnp.float32))
+        return add_mean(widen(sr))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from lnln_jax.kernels.reference import widen
 from lnln_jax.layers import (
     Conv,
     DepthwiseSeparableConv,
@@ -79,4 +80,4 @@ class LNLN(nn.Module):
             features
         )
         sr = Conv(3, dtype=self.dtype, name="tail")(features)
-        return add_mean(sr.astype(jnp.float32))
+        return add_mean(widen(sr))

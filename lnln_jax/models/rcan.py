@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from lnln_jax.kernels.reference import widen
 from lnln_jax.layers import (
     ChannelGate,
     Conv,
@@ -96,4 +97,4 @@ class RCAN(nn.Module):
         body = Conv(self.n_feats, dtype=self.dtype, name="body")(body)
         features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
         sr = Conv(3, dtype=self.dtype, name="tail")(features)
-        return add_mean(sr.astype(jnp.float32))
+        return add_mean(widen(sr))

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from lnln_jax.kernels.reference import SAVED_NAMES
 from lnln_jax.layers import (
     BatchNorm,
     ChannelGate,
@@ -21,7 +22,6 @@ from lnln_jax.layers import (
     DepthwiseSeparableConv,
     attend_to_channels,
 )
-from lnln_jax.ops import SAVED_NAMES
 
 
 class ResidualBlock(nn.Module):

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from lnln_jax.kernels.reference import widen
 from lnln_jax.layers import Conv, chain
 from lnln_jax.resize import bicubic_upsample
 
@@ -64,4 +65,4 @@ class VDSR(nn.Module):
     def refine(self, x: jax.Array) -> jax.Array:
         """The network itself: an interpolated `B H W n_colors` in 0..1 to the corrected one."""
         features = chain(self.layers, self.first(x), self.n_layers - 2, unroll=self.unroll)
-        return x + self.last(features).astype(jnp.float32)
+        return x + widen(self.last(features))

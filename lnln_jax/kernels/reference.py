@@ -1,0 +1,88 @@
+"""Plain definitions of what the networks compute: short functions with JAX's own gradients.
+
+Arrays are `B H W C`, of float32, bfloat16 or (with JAX's x64 mode) float64. Sums are taken in
+float32 or wider. Tests and `lnln doctor` compare the tuned forms with these.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+
+# What the backward pass keeps of a residual block; all else is cheaper to compute again than to
+# store (`models.residual_groups`).
+SAVED_NAMES = ("product", "batch_statistics")
+
+
+def widen(x: jax.Array) -> jax.Array:
+    """Returns `x` in float32, or in its own dtype if that is wider."""
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+
+
+def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves `B H W I` with `K K I O`, K odd, with zero padding that keeps the size."""
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+
+
+def depthwise_conv3x3(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """Convolves each channel of `B H W C` with its own of `3 3 C`, and adds the bias `C`."""
+    taps = kernel[:, :, None]
+    return bias + lax.conv_general_dilated(
+        x, taps, (1, 1), "SAME", dimension_numbers=_NHWC, feature_group_count=x.shape[-1]
+    )
+
+
+def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Multiplies the channels `I` of each pixel by a matrix `I O`: a 1x1 convolution."""
+    return checkpoint_name(x @ kernel, "product")
+
+
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds `C` to each pixel of `B H W C`."""
+    return x + bias
+
+
+class Moments(NamedTuple):
+    """Means and variance of a feature map `B H W C`, channel by channel; float32 or wider.
+
+    Attributes:
+      image_means: `B C`, the mean of each image.
+      mean: `C`, of the whole batch.
+      var: `C`, biased, of the whole batch.
+    """
+
+    image_means: jax.Array
+    mean: jax.Array
+    var: jax.Array
+
+
+def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
+    """Returns the moments of `B H W C`, of which each device on `axis_name` has an equal part."""
+
+    def over_devices(value: jax.Array) -> jax.Array:
+        return value if axis_name is None else lax.pmean(value, axis_name)
+
+    x = widen(x)
+    image_means = x.mean((1, 2))
+    mean = over_devices(image_means.mean(0))
+    var = over_devices(jnp.square(x - mean).mean((0, 1, 2)))
+    return Moments(*(checkpoint_name(a, "batch_statistics") for a in (image_means, mean, var)))
+
+
+def normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    """Returns `(x - centre) * scale + shift`; scale and shift are `C`, or `B C` by image."""
+    scale, shift = (jnp.atleast_2d(a)[:, None, None] for a in (scale, shift))
+    return ((widen(x) - centre) * scale + shift).astype(x.dtype)
+
+
+def attend(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
+    """Returns softmax(theta phi^T) g, equation 1 of the LNLN paper, for `B N D` and twice `B M D`.
+
+    The embedded Gaussian of non-local networks (Wang et al., CVPR 2018), not scaled by 1/sqrt(D).
+    """
+    scores = jnp.einsum("bnd,bmd->bnm", widen(theta), widen(phi))
+    return jnp.einsum("bnm,bmd->bnd", jax.nn.softmax(scores, axis=-1).astype(g.dtype), g)
