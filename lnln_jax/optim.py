@@ -1,5 +1,8 @@
 """Optimizers and learning-rate schedules."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -7,7 +10,7 @@ from lnln_jax.config import OptimizerConfig
 
 
 def make_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """The learning rate by step.
+    """The learning rate by position, which is the step where nothing is stretched.
 
     Either a staircase, halved (or multiplied with another `decay_factor`) every
     `decay_every_epochs * steps_per_epoch` steps, or, where `cosine_steps` is not 0, half a cosine
@@ -28,14 +31,33 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
     return lambda step: jnp.minimum(1, (step + 1) / config.warmup_steps) * falling(step)
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
     """Adam, LAMB or SGD at the rates of `make_schedule`.
+
+    `update` takes `stretch`, a float32 scalar that may be traced: after `count` steps the rate is
+    that of the schedule at `count * stretch`.
 
     Gradients are clipped first, where `clip_norm` is not 0. SGD is PyTorch's: the weight decay is
     added to the clipped gradient, before the momentum. Where `skip_nonfinite` is not 0, steps whose
     gradients are not finite are rejected and counted.
     """
-    rate = make_schedule(config)
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, stretch: jax.Array | float = 1.0, **_: Any
+    ) -> tuple[Any, Any]:
+        return _optimizer(config, stretch).update(updates, state, params)
+
+    return optax.GradientTransformationExtraArgs(_optimizer(config, 1.0).init, update)
+
+
+def _optimizer(
+    config: OptimizerConfig, stretch: jax.Array | float
+) -> optax.GradientTransformation:
+    schedule = make_schedule(config)
+
+    def rate(count: Any) -> Any:
+        return schedule(count * stretch)
+
     if config.name in ("adam", "lamb"):
         adaptive = optax.adam if config.name == "adam" else optax.lamb
         steps = [adaptive(rate, b1=config.b1, b2=config.b2, eps=config.eps)]

@@ -6,14 +6,15 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
 from lnln_jax.image import rgb_to_y
 from lnln_jax.models import input_channels
-from lnln_jax.prng import hash_key
+from lnln_jax.models.variables import Variables
+from lnln_jax.models.variables import initialize as initialize
 
-Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 Batch = Mapping[str, jax.Array]  # {"lr": B h w 3, "hr": B H W 3}, uint8
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
@@ -27,23 +28,21 @@ class TrainState(struct.PyTreeNode):
       variables: parameters and batch statistics.
       opt_state: of the Optax optimizer.
       ema: the exponential moving average of `variables`, or None.
+      stretch: float32 scalar, positions on the learning-rate schedule for each step. It stays the
+        same, and comes from the configuration instead of checkpoints; it is here, as an input of
+        the compiled step, so that a training run of another length needs no other program.
     """
 
     step: jax.Array
     variables: Variables
     opt_state: optax.OptState
     ema: Variables | None
+    stretch: jax.Array | np.float32 = np.float32(1)
 
     @property
     def averaged(self) -> Variables:
         """What is to be evaluated: the moving average where there is one."""
         return self.variables if self.ema is None else self.ema
-
-
-def initialize(module: nn.Module, seed: int) -> Variables:
-    """Draws the variables of a network in one compiled call."""
-    shape = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
-    return jax.jit(lambda key: module.lazy_init(key, shape))(hash_key(seed))
 
 
 def create_state(
@@ -55,6 +54,7 @@ def create_state(
         variables=variables,
         opt_state=optimizer.init(variables["params"]),
         ema=jax.tree.map(jnp.copy, variables) if ema else None,
+        stretch=jnp.ones((), jnp.float32),
     )
 
 
@@ -138,7 +138,8 @@ def make_update(
 ) -> TrainStep:
     """What a training step does; to be jitted, alone or among others.
 
-    With an optimizer of `optax.apply_if_finite`, a step whose gradients are not finite changes
+    The optimizer gets the state's `stretch` as an extra argument, as those of `make_optimizer` take
+    it. With an optimizer of `optax.apply_if_finite`, a step whose gradients are not finite changes
     neither parameters nor batch statistics nor the moving average.
 
     Returns:
@@ -147,10 +148,12 @@ def make_update(
       float32 scalars on the device.
     """
 
+    optimize = optax.with_extra_args_support(optimizer).update
+
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         params = state.variables["params"]
         loss, statistics, grads = gradients(state.variables, batch)
-        updates, opt_state = optimizer.update(grads, state.opt_state, params)
+        updates, opt_state = optimize(grads, state.opt_state, params, stretch=state.stretch)
         variables = {
             **state.variables,
             **statistics,
@@ -172,10 +175,11 @@ def make_update(
         metrics = {
             "loss": loss,
             "grad_norm": optax.tree.norm(grads),
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            "learning_rate": jnp.asarray(schedule(state.step * state.stretch), jnp.float32),
             "skipped": skipped.astype(jnp.float32),
         }
-        return TrainState(state.step + 1, variables, opt_state, ema), metrics
+        state = TrainState(state.step + 1, variables, opt_state, ema, state.stretch)
+        return state, metrics
 
     return update
 
