@@ -169,12 +169,8 @@ def _grouped(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
     return total + start.astype(x.dtype)
 
 
-# The ways to compute a depthwise convolution, and which one "auto" is by device.
+# The ways to compute a depthwise convolution.
 DEPTHWISE = {"shifted": _correlate, "grouped": _grouped}
-# On a CPU grouped ones take ten times as long (`scripts/benchmark_layout.py --grouped`). On GPUs,
-# where nothing has been measured, XLA can fuse the shifted products with what comes before and
-# after them, unlike a call of cuDNN; a compiler for TPUs knows what to do with groups.
-_BEST_DEPTHWISE = {"cpu": "shifted", "gpu": "shifted", "tpu": "grouped"}
 
 
 def depthwise_conv3x3(
@@ -187,7 +183,8 @@ def depthwise_conv3x3(
       kernel: `3 3 C`, the dtype of `x`.
       bias: `C`, the dtype of `x`.
       implementation: "shifted", nine shifted multiply-adds with sums in float32; "grouped", a
-        convolution of XLA with as many groups as channels; or "auto", the best on JAX's device.
+        convolution of XLA with as many groups as channels; or "auto", which leaves it to
+        `kernels.using`.
 
     Returns:
       `B H W C`, the dtype of `x`.
@@ -196,7 +193,7 @@ def depthwise_conv3x3(
       ValueError: an unknown implementation.
     """
     if implementation == "auto":
-        implementation = _BEST_DEPTHWISE.get(jax.default_backend(), "shifted")
+        implementation = kernels.depthwise()
     if implementation not in DEPTHWISE:
         choices = ", ".join(("auto", *DEPTHWISE))
         raise ValueError(f"implementation is {implementation!r}; it must be one of {choices}")

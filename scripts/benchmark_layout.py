@@ -6,92 +6,26 @@
     python scripts/benchmark_layout.py --grouped   # also a grouped convolution (a minute a step)
 
 Compares, in one run and taking turns, the network as it is (blocks scanned, hand-written rules)
-with the plain definition of its operations (JAX's own gradients) and with unrolled blocks. Prints,
+with the plain definitions of its kernels (JAX's own gradients) and with unrolled blocks. Prints,
 for each: time to initialise, to compile the training step and the forward pass, and to run them
 (the median of the rounds and the range).
 """
 
 import argparse
-import contextlib
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.ad_checkpoint import checkpoint_name
 
-import lnln_jax.layers
+from lnln_jax import kernels
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.models import create_model
-from lnln_jax.normalization import Moments
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.state import create_state, initialize, make_train_step
-
-
-def plain_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    numbers = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
-
-
-def plain_depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    numbers = ("NHWC", "HWIO", "NHWC")
-    return bias + lax.conv_general_dilated(
-        x,
-        kernel[:, :, None],
-        (1, 1),
-        "SAME",
-        dimension_numbers=numbers,
-        feature_group_count=x.shape[-1],
-    )
-
-
-def shifted_depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    height, width = x.shape[1:3]
-    views = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    return bias + sum(v * k for v, k in zip(views, kernel.reshape(9, -1), strict=True))
-
-
-def plain_moments(x: jax.Array, axis_name: str | None = None) -> Moments:
-    assert axis_name is None
-    values = (x.mean((1, 2)), x.mean((0, 1, 2)), x.var((0, 1, 2)))
-    return Moments(*(checkpoint_name(value, "batch_statistics") for value in values))
-
-
-def plain_normalize(
-    x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array
-) -> jax.Array:
-    if scale.ndim == 2:
-        scale, shift = scale[:, None, None], shift[:, None, None]
-    return (x - centre) * scale + shift
-
-
-def plain_operations(depthwise: Callable[..., jax.Array]) -> dict[str, Callable[..., Any]]:
-    return {
-        "conv": plain_conv,
-        "depthwise_conv3x3": depthwise,
-        "channel_product": lambda x, kernel: checkpoint_name(x @ kernel, "product"),
-        "add_bias": lambda x, bias: x + bias,
-        "moments": plain_moments,
-        "normalize": plain_normalize,
-    }
-
-
-@contextlib.contextmanager
-def operations(replaced: dict[str, Callable[..., Any]]) -> Iterator[None]:
-    """Lets the layers use other functions."""
-    kept = {name: getattr(lnln_jax.layers, name) for name in replaced}
-    for name, function in replaced.items():
-        setattr(lnln_jax.layers, name, function)
-    try:
-        yield
-    finally:
-        for name, function in kept.items():
-            setattr(lnln_jax.layers, name, function)
 
 
 class Variant:
@@ -102,7 +36,8 @@ class Variant:
         name: str,
         model: str,
         unroll: int,
-        replaced: dict[str, Callable[..., Any]],
+        form: kernels.Form,
+        depthwise: kernels.Depthwise,
         batch: Any,
     ) -> None:
         self.name, self.batch = name, batch
@@ -110,7 +45,7 @@ class Variant:
         module = create_model(model, unroll=unroll)
         config = OptimizerConfig()
         optimizer = make_optimizer(config)
-        with operations(replaced):
+        with kernels.using(form, depthwise=depthwise):
             variables, self.init_seconds = timed(lambda: initialize(module, 0))
             self.state = create_state(variables, optimizer, ema=False)
             train_step = make_train_step(module, optimizer, schedule=make_schedule(config))
@@ -166,19 +101,18 @@ def main() -> None:
     rng = np.random.default_rng(0)
     shapes = {"lr": (args.batch, 48, 48, 3), "hr": (args.batch, 96, 96, 3)}
     batch = {k: jnp.asarray(rng.integers(0, 256, s), jnp.uint8) for k, s in shapes.items()}
-    shifted = plain_operations(shifted_depthwise)
-    wanted = [
-        ("scanned, our rules (as shipped)", 1, {}),
-        ("scanned, shifted taps, JAX's gradients", 1, shifted),
+    wanted: list[tuple[str, int, kernels.Form, kernels.Depthwise]] = [
+        ("scanned, tuned kernels (as shipped)", 1, "tuned", "auto"),
+        ("scanned, plain kernels, shifted taps", 1, "plain", "shifted"),
     ]
     if args.grouped:
-        wanted.append(("scanned, grouped convolution", 1, plain_operations(plain_depthwise)))
+        wanted.append(("scanned, plain kernels, grouped convolution", 1, "plain", "grouped"))
     if args.unrolled:
-        wanted.append(("unrolled, our rules", 35, {}))
+        wanted.append(("unrolled, tuned kernels", 35, "tuned", "auto"))
     variants = []
-    for name, unroll, replaced in wanted:
+    for name, unroll, form, depthwise in wanted:
         print(f"compiling: {name}", flush=True)
-        variants.append(Variant(name, args.model, unroll, replaced, batch))
+        variants.append(Variant(name, args.model, unroll, form, depthwise, batch))
     for _ in range(args.rounds):
         for variant in variants:
             variant.run()

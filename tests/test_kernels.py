@@ -163,3 +163,6 @@ def test_an_unknown_form():
     problem = "form is 'fast'; it must be one of auto, plain, tuned"
     with pytest.raises(ValueError, match=problem), kernels.using("fast"):
         pass
+    problem = "depthwise is 'dense'; it must be one of auto, shifted, grouped"
+    with pytest.raises(ValueError, match=problem), kernels.using(depthwise="dense"):
+        pass

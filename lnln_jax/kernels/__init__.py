@@ -13,12 +13,19 @@ from typing import Literal, get_args
 import jax
 
 Form = Literal["auto", "plain", "tuned"]
+Depthwise = Literal["auto", "shifted", "grouped"]
 
-_form: ContextVar[Form] = ContextVar("form of the kernels", default="auto")
+# On a CPU grouped convolutions take ten times as long (`scripts/benchmark_layout.py --grouped`). On
+# GPUs, where nothing has been measured, XLA can fuse the shifted products with what comes before
+# and after them, unlike a call of cuDNN; a compiler for TPUs knows what to do with groups.
+_BEST_DEPTHWISE = {"cpu": "shifted", "gpu": "shifted", "tpu": "grouped"}
+
+
+_choice: ContextVar[tuple[Form, Depthwise]] = ContextVar("kernels", default=("auto", "auto"))
 
 
 @contextmanager
-def using(form: Form) -> Iterator[None]:
+def using(form: Form = "auto", *, depthwise: Depthwise = "auto") -> Iterator[None]:
     """Chooses the form of all kernels that are traced inside the block.
 
     It is read while a function is traced, so a jitted function keeps the form of its first call:
@@ -27,20 +34,30 @@ def using(form: Form) -> Iterator[None]:
     Args:
       form: "plain", "tuned", or "auto": tuned on CPUs, plain on other devices, for which nothing
         has been measured yet.
+      depthwise: how depthwise convolutions that leave it open are computed
+        (`ops.depthwise_conv3x3`): "shifted", "grouped", or "auto", the best on JAX's device.
 
     Raises:
       ValueError: another form.
     """
-    if form not in get_args(Form):
-        raise ValueError(f"form is {form!r}; it must be one of {', '.join(get_args(Form))}")
-    token = _form.set(form)
+    for name, value, known in (("form", form, Form), ("depthwise", depthwise, Depthwise)):
+        if value not in get_args(known):
+            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(get_args(known))}")
+    token = _choice.set((form, depthwise))
     try:
         yield
     finally:
-        _form.reset(token)
+        _choice.reset(token)
 
 
 def tuned() -> bool:
     """Returns whether kernels that are traced now take their tuned form."""
-    form = _form.get()
+    form, _ = _choice.get()
     return jax.default_backend() == "cpu" if form == "auto" else form == "tuned"
+
+
+def depthwise() -> str:
+    """Returns how depthwise convolutions that are traced now are computed, unless they say."""
+    _, chosen = _choice.get()
+    best = _BEST_DEPTHWISE.get(jax.default_backend(), "shifted")
+    return best if chosen == "auto" else chosen
