@@ -1,4 +1,5 @@
-# make demo, make test: each makes the environment first (.venv, once) and runs.
+# make demo, make test: each makes the environment first (.venv, once) and runs. `make test` makes
+# a second one, .venv-core, with the package and what it needs at least, as users install it.
 # PYTHON chooses the interpreter. Only the tests want PyTorch: TORCH=0 leaves it, and the
 # cross-checks against it, out.
 
@@ -6,8 +7,9 @@ PYTHON ?= python3
 TORCH ?= 1
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PIP := -m pip install --quiet --disable-pip-version-check
 ready := .venv/ready-python$(VERSION)
+core := .venv-core/ready-python$(VERSION)
 
 ifeq ($(TORCH),0)
 ready_to_test := $(ready)
@@ -21,7 +23,7 @@ endif
 demo: $(ready)
 	.venv/bin/python scripts/demo.py
 
-test: lint $(ready_to_test)
+test: lint $(ready_to_test) $(core)
 	@test "$(TORCH)" != 0 || echo "TORCH=0: the cross-checks against PyTorch are left out"
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_OPTIONS)
 
@@ -31,6 +33,7 @@ lint: $(ready)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/mypy --platform win32
 
 format: $(ready)
 	.venv/bin/ruff check --fix .
@@ -39,12 +42,19 @@ format: $(ready)
 $(ready): pyproject.toml requirements.txt
 	@test "$(VERSION)" != "" || { echo "there is no $(PYTHON); set PYTHON"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(PIP) --editable ".[test,demo]"
+	.venv/bin/python $(PIP) --requirement requirements.txt
+	.venv/bin/python $(PIP) --editable ".[test]"
 	@touch $@
 
 $(ready)-torch: $(ready)
-	$(PIP) --editable ".[torch,compare]"
+	.venv/bin/python $(PIP) --editable ".[torch,compare]"
+	@touch $@
+
+$(core): pyproject.toml $(shell find lnln_jax -type f -not -name '*.pyc')
+	@rm -rf build
+	@test -e $@ || $(PYTHON) -m venv --clear .venv-core
+	.venv-core/bin/python $(PIP) .
 	@touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-core build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -24,8 +24,9 @@ from lnln_jax.checkpoint_checks import (
 from lnln_jax.config import TrainConfig, build_module, from_dict
 from lnln_jax.data.pipeline import Stream
 from lnln_jax.distributed import gather, say
+from lnln_jax.models.variables import Variables, abstract_variables
 from lnln_jax.parallel import place
-from lnln_jax.state import TrainState, Variables, initialize
+from lnln_jax.state import TrainState
 
 BEST_METRIC = "psnr_y"
 
@@ -267,9 +268,8 @@ def _read_network(manager: ocp.CheckpointManager, step: int) -> tuple[TrainConfi
 
 def _expected(config: TrainConfig) -> Any:
     """Shapes and dtypes of the variables, on the default device wherever they were trained."""
-    module = build_module(config)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
-        jax.eval_shape(lambda: initialize(module, config.seed)),
+        abstract_variables(build_module(config)),
     )

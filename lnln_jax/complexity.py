@@ -16,17 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax.models import input_channels
+from lnln_jax.models.variables import abstract_variables
 
 HD = (720, 1280)  # height and width of the output that papers count multiply-adds for
 
 # Wider than twice the reach of the deepest network here without global pooling or attention.
 _STRIP = 4096
-
-
-def abstract_variables(module: nn.Module) -> Any:
-    """The shapes and dtypes of a network's variables, without computing them."""
-    lr = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
-    return jax.eval_shape(module.init, jax.random.key(0), lr)
 
 
 def count_parameters(module: nn.Module) -> int:

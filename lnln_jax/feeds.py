@@ -14,6 +14,7 @@ from lnln_jax.data import Source, Stream, make_train_iterator
 from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.resident import Planner, ResidentImages, cut_patches, put_images, resident_bytes
 from lnln_jax.distributed import gather
+from lnln_jax.extras import install, installed
 from lnln_jax.parallel import Layout, place
 from lnln_jax.reporting import progress_of
 from lnln_jax.state import Batch, Metrics, TrainState, TrainStep, make_train_steps
@@ -25,7 +26,9 @@ Residence = Literal["host", "each", "shared"]
 
 
 def choose_residence(placement: Placement, needed: int, devices: Sequence[jax.Device]) -> Residence:
-    """Where training images are held: on the host, whole on each device, or in shares.
+    """Returns where training images are held: on the host, whole on each device, or in shares.
+
+    Without Grain, "auto" means "device".
 
     Args:
       placement: as the configuration has it.
@@ -33,24 +36,26 @@ def choose_residence(placement: Placement, needed: int, devices: Sequence[jax.De
       devices: that train, of all processes.
 
     Raises:
-      ValueError: placement is "device", and all devices together haven't the memory.
+      ValueError: they must be on the devices, and all together haven't the memory.
     """
     if placement == "host":
         return "host"
     room = _room(devices)
-    share = _SHARE if placement == "auto" else 1.0
+    may_be_host = placement == "auto" and installed("grain")
+    share = _SHARE if may_be_host else 1.0
     if needed <= share * room:
         return "each"
     if needed <= share * room * len(devices):
         return "shared"
-    if placement == "device":
-        raise ValueError(
-            f"data.placement is device, but the images take {needed / 2**30:.1f} GiB and "
-            f"{len(devices)} x {devices[0].device_kind} have "
-            f"{room * len(devices) / 2**30:.1f} GiB; set data.placement=host, or build a data set "
-            "with smaller or fewer sub-images"
-        )
-    return "host"
+    if may_be_host:
+        return "host"
+    grain = "" if installed("grain") else f" after {install('train')}"
+    raise ValueError(
+        f"data.placement is {placement}, but the images take {needed / 2**30:.1f} GiB and "
+        f"{len(devices)} x {devices[0].device_kind} have "
+        f"{room * len(devices) / 2**30:.1f} GiB; set data.placement=host{grain}, or build a data "
+        "set with smaller or fewer sub-images"
+    )
 
 
 def _room(devices: Sequence[jax.Device]) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from lnln_jax.extras import require
 from lnln_jax.image import inverse_dihedral
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
@@ -121,6 +122,7 @@ def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Photo:
         image.load()
     icc_profile = image.info.get("icc_profile")
     if image.format == "PNG" and data[24] == 16:  # the bit depth in the IHDR chunk
+        require("imagecodecs", "16bit", "an image of 16 bits per channel")
         import imagecodecs
 
         samples = imagecodecs.png_decode(data)
@@ -194,6 +196,7 @@ def _decode_16_bit_tiff(data: bytes, max_pixels: int | None) -> Photo | None:
             "make it smaller or cut it"
         )
 
+    require("imagecodecs", "16bit", "an image of 16 bits per channel")
     import imagecodecs
 
     samples = imagecodecs.tiff_decode(data)

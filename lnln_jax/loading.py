@@ -6,7 +6,6 @@ from typing import Any
 import jax
 
 from lnln_jax import pretrained
-from lnln_jax.checkpoint_reading import load_run
 from lnln_jax.inference import Bicubic, Resolver, SuperResolver
 from lnln_jax.safetensors_files import load_safetensors
 from lnln_jax.torch_port import read_state_dict
@@ -70,6 +69,8 @@ def load_weights(
     if not path.exists() and str(source) in pretrained.names():
         path = pretrained.path_of(str(source))
     if path.is_dir():
+        from lnln_jax.checkpoint_reading import load_run  # Orbax takes a while to import
+
         config, variables, step = load_run(path)
         return checked(Weights(config.model, variables, step, config.dtype), path, scale, res_scale)
     if str(source) == "bicubic":

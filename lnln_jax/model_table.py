@@ -12,13 +12,14 @@ import numpy as np
 
 from lnln_jax.complexity import (
     HD,
-    abstract_variables,
     count_multiply_adds,
     count_parameters,
     receptive_field,
 )
 from lnln_jax.config import ModelConfig
+from lnln_jax.extras import install
 from lnln_jax.models import SCALES, create_model, resolve
+from lnln_jax.models.variables import abstract_variables
 from lnln_jax.paper import TABLE_2, Size
 from lnln_jax.pretrained import BENCHMARKS, Pretrained, format_hours
 from lnln_jax.safetensors_files import save_safetensors
@@ -117,7 +118,7 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
         "PyTorch's column is of a state dict in the zip format, which spends about 300 bytes on "
         "each array."
         if all(row.state_dict for row in rows)
-        else "Without PyTorch its files can't be measured: pip install torch.",
+        else f"Without PyTorch its files can't be measured: {install('torch')}.",
         *filter(None, (disagreement(row.name) for row in rows)),
     ]
     return "\n".join([_markdown(table), "", *notes])

@@ -1,6 +1,5 @@
 """What a long run needs of the operating system: a folder of its own, and to be stopped."""
 
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -9,6 +8,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
+
+from lnln_jax.extras import installed
 
 
 @contextmanager
@@ -20,13 +22,49 @@ def exclusive(folder: Path, doing: str) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             raise ValueError(
                 f"another process is {doing} in {folder}; wait for it, or choose another folder"
-            ) from None
+            )
         yield
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Locks an open file for this process, and returns False where another process holds it.
+
+    The system lifts the lock when the file is closed, as it is when the process ends, even if
+    killed. On Windows it covers a single byte, which others then cannot read.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+    else:
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def available_memory() -> int | None:
+    """Returns the bytes of memory that programs may still take; None where nothing tells.
+
+    Without psutil it is all memory of the machine: what the system calls free leaves out what it
+    would give back at once, and would refuse what fits.
+    """
+    if installed("psutil"):
+        import psutil
+
+        return psutil.virtual_memory().available
+    if sys.platform == "win32":
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def end_with_parent(*_: object) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 
+from lnln_jax.extras import installed
 from lnln_jax.state import Metrics
 
 _WARM_UP = 2  # calls before the trace: the first compiles
@@ -59,15 +60,20 @@ class Profile(AbstractContextManager):
 
 
 def memory_in_use() -> dict[str, float]:
-    """GiB: the peak of the busiest device, where it tells (CPUs don't), and of this process."""
-    import psutil
+    """Returns GiB: the peak of the busiest device, where it tells (CPUs don't), and the process's.
 
+    The latter needs psutil, and is left out without.
+    """
     peaks = [
         stats["peak_bytes_in_use"]
         for device in jax.local_devices()
         if "peak_bytes_in_use" in (stats := device.memory_stats() or {})
     ]
-    memory = {"host_memory_gib": psutil.Process().memory_info().rss / 2**30}
+    memory = {}
+    if installed("psutil"):
+        import psutil
+
+        memory["host_memory_gib"] = psutil.Process().memory_info().rss / 2**30
     if peaks:
         memory["device_peak_gib"] = max(peaks) / 2**30
     return memory

@@ -5,14 +5,17 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 from tqdm import tqdm
 
 from lnln_jax.distributed import is_primary
-from lnln_jax.events import Events
+from lnln_jax.extras import install, installed
 from lnln_jax.files import writing
+
+if TYPE_CHECKING:
+    from lnln_jax.events import Events
 
 
 class RunReport:
@@ -20,7 +23,7 @@ class RunReport:
 
     A run that resumes at `step` drops what was written of later steps, so that each step
     is written once. A stop between two reports adds one, and parts their average in two. Of several
-    processes, only the first writes.
+    processes, only the first writes. Without tensorboardX there is no `tensorboard/`.
     """
 
     def __init__(self, folder: Path, *, step: int, total_steps: int) -> None:
@@ -30,9 +33,11 @@ class RunReport:
             return
         self._folder = folder
         with writing("metrics", folder):
-            self._lines = (folder / "metrics.jsonl").open("a+", buffering=1, errors="replace")
+            self._lines = (folder / "metrics.jsonl").open(
+                "a+", buffering=1, encoding="utf-8", errors="replace", newline="\n"
+            )
             _drop_later_lines(self._lines, step)
-            self._events = Events(folder / "tensorboard", purge_step=step + 1)
+            self._events = _open_events(folder / "tensorboard", step)
         self._bar = tqdm(
             total=total_steps, initial=step, unit="step", disable=not sys.stderr.isatty()
         )
@@ -49,7 +54,8 @@ class RunReport:
             try:
                 self._lines.close()
             finally:
-                self._events.close()
+                if self._events:
+                    self._events.close()
 
     def advance(self, steps: int) -> None:
         """Counts steps on the progress bar."""
@@ -69,7 +75,8 @@ class RunReport:
         line = {"step": step, **{f"{prefix}/{key}": value for key, value in metrics.items()}}
         with writing("metrics", self._folder):
             self._lines.write(json.dumps(line) + "\n")
-            self._events.scalars(step, {key: line[key] for key in line if key != "step"})
+            if self._events:
+                self._events.scalars(step, {key: line[key] for key in line if key != "step"})
         text = "  ".join(f"{key} {value:.6g}" for key, value in metrics.items())
         if self._bar.disable or prefix != "train":
             tqdm.write(f"step {step:>7}  {prefix}  {text}", file=sys.stderr)
@@ -85,9 +92,18 @@ class RunReport:
 
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
         """Records a uint8 `H W 3` picture in TensorBoard."""
-        if self._writes:
+        if self._writes and self._events:
             with writing("metrics", self._folder):
                 self._events.picture(step, name, image)
+
+
+def _open_events(folder: Path, step: int) -> "Events | None":
+    if not installed("tensorboardX"):
+        print(f"no TensorBoard events without tensorboardX: {install('train')}", file=sys.stderr)
+        return None
+    from lnln_jax.events import Events
+
+    return Events(folder, purge_step=step + 1)
 
 
 def progress_of(what: str) -> Callable[[int, int], None]:

@@ -27,6 +27,7 @@ from safetensors.numpy import save
 
 from lnln_jax.config import ModelConfig
 from lnln_jax.files import write_file
+from lnln_jax.models.variables import abstract_variables
 from lnln_jax.torch_port import raise_if
 from lnln_jax.version import __version__
 from lnln_jax.weights import (
@@ -34,7 +35,6 @@ from lnln_jax.weights import (
     build,
     checked,
     describe,
-    expected_variables,
     from_state_dict,
     numbers,
 )
@@ -146,7 +146,7 @@ def load_safetensors(
 def _check_shapes(arrays: Mapping[str, np.ndarray], module: nn.Module, summary: str) -> None:
     """Raises ValueError for arrays that are not the variables of a network."""
     expected = {
-        key: leaf.shape for key, leaf in flatten_dict(expected_variables(module), sep="/").items()
+        key: leaf.shape for key, leaf in flatten_dict(abstract_variables(module), sep="/").items()
     }
     problems = [f"missing {key}" for key in expected.keys() - arrays.keys()]
     problems += [f"unexpected {key}" for key in arrays.keys() - expected.keys()]

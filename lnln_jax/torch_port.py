@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lnln_jax.extras import MissingExtraError, install
 from lnln_jax.files import write_file
 from lnln_jax.torch_tables import KEY_ORDER, LAYERS, NETWORKS, TRANSFORMS, Network, Row
 
@@ -252,9 +253,9 @@ def _import_torch() -> Any:
     try:
         return importlib.import_module("torch")  # no import statement: mypy runs without it, too
     except ImportError as error:
-        raise RuntimeError(
-            "PyTorch files need PyTorch: pip install torch, or in a checkout pip install -e "
-            '".[torch]"; or convert the file to .safetensors where PyTorch is installed'
+        raise MissingExtraError(
+            f"a PyTorch file needs torch: {install('torch')}; or convert it to .safetensors where "
+            "PyTorch is installed"
         ) from error
 
 

@@ -12,9 +12,14 @@ from lnln_jax.data import (
     find_data_set,
     load_folder,
 )
+from lnln_jax.data.image_sets import is_archive
 from lnln_jax.data.prepare import default_data_dir
 from lnln_jax.distributed import processes_here
+from lnln_jax.extras import require
+from lnln_jax.process import available_memory
 from lnln_jax.reporting import progress_of
+
+_UNLIMITED = 2**62  # bytes
 
 
 def data_dir(data: DataConfig) -> Path:
@@ -34,8 +39,10 @@ def degradation(data: DataConfig) -> Degradation:
 def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
     """Finds what a field of the configuration names.
 
+    Training images may be in a .zip file, too.
+
     Returns:
-      Its folder, and whether that is a data set and not a folder of images.
+      Its folder or file, and whether that is a data set and not a folder or file of images.
 
     Raises:
       ValueError: there is neither; or as `find_data_set` raises it.
@@ -44,12 +51,27 @@ def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
     if found := find_data_set(name, config.model.scale, place):
         return found, True
     folder = Path(name).expanduser()
-    if not folder.is_dir():
+    zipped = field == "data.train"
+    if not (folder.is_dir() or (zipped and is_archive(folder))):
         raise ValueError(
             f"{field} names {name}, which is no folder of images, and no data set in {place}; "
-            "build one with `lnln prepare`, or give a folder"
+            f"build one with `lnln prepare`, or give a folder{' or a .zip file' if zipped else ''}"
         )
     return folder, False
+
+
+def check_packages(config: TrainConfig) -> None:
+    """Checks, before any image is read, that what cuts batches on the host is installed.
+
+    Raises:
+      MissingExtraError: it is not.
+    """
+    data = config.data
+    if data.num_threads or data.num_workers:
+        if config.parallel == "pmap":
+            require("grain", "train", "parallel=pmap, for which the host cuts batches,")
+        if data.placement == "host":
+            require("grain", "train", "data.placement=host")
 
 
 def open_sources(config: TrainConfig) -> list[Source]:
@@ -57,7 +79,9 @@ def open_sources(config: TrainConfig) -> list[Source]:
 
     Raises:
       ValueError: there are none, or some can't be used.
+      MissingExtraError: as `check_packages`; or there is a data set, and TFDS is not installed.
     """
+    check_packages(config)
     data, scale = config.data, config.model.scale
     degraded = degradation(data)
     sources: list[Source] = []
@@ -111,10 +135,12 @@ def open_sources(config: TrainConfig) -> list[Source]:
 
 
 def free_memory() -> int:
-    """Bytes of memory that the host has for each of the processes on it; all must ask together."""
-    import psutil
+    """Returns the bytes of memory for each of the host's processes; all must ask together.
 
-    return psutil.virtual_memory().available // processes_here()
+    Where nothing tells, that is more than anything needs.
+    """
+    available = available_memory()
+    return (_UNLIMITED if available is None else available) // processes_here()
 
 
 def open_validation(config: TrainConfig) -> Benchmark | None:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import create_model, model_options
-from lnln_jax.state import Variables, initialize
+from lnln_jax.models.variables import Variables, abstract_variables
 from lnln_jax.torch_port import from_torch
 from lnln_jax.torch_tables import NETWORKS, Found, Measure, default_res_scale
 
@@ -68,7 +67,7 @@ def from_state_dict(
     try:
         model = _infer_model(state_dict, scale or default_scale, res_scale)
         taken_for = f", taken for {describe(model)}"
-        variables = from_torch(state_dict, name=model.name, like=expected_variables(build(model)))
+        variables = from_torch(state_dict, name=model.name, like=abstract_variables(build(model)))
     except ValueError as error:
         raise ValueError(f"{path}{taken_for}: {error}") from error
     counts = (a for key, a in state_dict.items() if key.endswith(".num_batches_tracked"))
@@ -135,11 +134,6 @@ def describe(model: ModelConfig) -> str:
 def build(model: ModelConfig, dtype: str = "float32") -> nn.Module:
     """The network, computing in `dtype`."""
     return create_model(model.name, model.scale, dtype=jnp.dtype(dtype), **model.options)
-
-
-def expected_variables(module: nn.Module) -> Variables:
-    """Shapes of the variables of a network."""
-    return jax.eval_shape(lambda: initialize(module, 0))
 
 
 def numbers(name: str) -> list[str]:

@@ -47,7 +47,7 @@ def test_the_table():
     assert lnln["paper (MB)"] == "8.72"
     notes = "\n".join(lines[4:])
     assert "1280x720" in notes
-    assert "pip install torch" in notes
+    assert 'pip install "lnln-jax[torch]"' in notes
     assert "EDSR: the paper prints 41.3 M" in notes
     assert "LNLN: " not in notes
 

@@ -364,7 +364,7 @@ def test_images_in_an_archive(images, tmp_path):
     damaged = max((m for m in members if m.header_offset < offset), key=lambda m: m.header_offset)
     for origin in in_archive(path):
         if origin.name == damaged.filename:
-            with pytest.raises(ValueError, match=rf"^{origin.name}: cannot be read: .*CRC"):
+            with pytest.raises(ValueError, match=rf"{origin.name}: cannot be read: .*CRC"):
                 origin.read()
         else:
             origin.read()

@@ -85,9 +85,8 @@ def assemble(
     info.set_splits(splits.SplitDict(split_infos))
     info.write_to_directory(data)
     for path in data.iterdir():
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -18,6 +17,7 @@ import requests
 import urllib3
 
 from lnln_jax.files import make_folder, write_file
+from lnln_jax.process import try_lock
 
 Progress = Callable[[int, int], None]
 
@@ -109,10 +109,9 @@ def _open_locked(partial: Path) -> Iterator[io.FileIO]:
     """Opens a file to append to, unbuffered, for this process alone."""
     with partial.open("ab", buffering=0) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # A holder that ends just now has moved or removed the file since it was opened.
-            held = os.path.samestat(os.fstat(file.fileno()), partial.stat())
-        except (BlockingIOError, FileNotFoundError):
+            held = try_lock(file) and os.path.samestat(os.fstat(file.fileno()), partial.stat())
+        except FileNotFoundError:
             held = False
         if not held:
             raise DownloadError(f"another process is downloading to {partial}; wait for it")

@@ -2,7 +2,6 @@
 
 import warnings
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -10,13 +9,8 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from lnln_jax.image_files import (
-    IMAGE_SUFFIXES,
-    ImageFileError,
-    decode_rgb,
-    find_images,
-    read_rgb,
-)
+from lnln_jax.data.image_sets import Archive
+from lnln_jax.image_files import IMAGE_SUFFIXES, find_images, read_rgb
 
 
 class Origin(NamedTuple):
@@ -42,12 +36,8 @@ class Origin(NamedTuple):
         """
         if not self.archived:
             return read_rgb(Path(self.container, self.name))
-        try:
-            with zipfile.ZipFile(self.container) as archive:
-                data = archive.read(self.name)
-        except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise ImageFileError(f"{self.name}: cannot be read: {error}") from error
-        return decode_rgb(data, self.name)
+        with Archive(Path(self.container)) as archive:
+            return archive.read(self.name)
 
     def shape(self) -> tuple[int, int]:
         """Height and width as the file's header has them; (0, 0) where that can't be read."""
@@ -85,28 +75,16 @@ def in_archive(path: Path) -> list[Origin]:
     """The images of a .zip file, sorted.
 
     Raises:
-      ValueError: it is none, or holds no images.
+      ValueError: as `Archive` raises it; or there are no images.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [
-                member
-                for member in archive.infolist()
-                if Path(member.filename).suffix.lower() in IMAGE_SUFFIXES
-                and not any(
-                    part.startswith((".", "__MACOSX")) for part in member.filename.split("/")
-                )
-            ]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} cannot be read as a .zip file: {error}; fetch it again"
-        ) from error
+    with Archive(path) as archive:
+        members = archive.members
     if not members:
         raise ValueError(f"{path} holds no images; it must hold {', '.join(IMAGE_SUFFIXES)}")
-    return sorted(
+    return [
         Origin(member.filename, f"{member.file_size}-{member.CRC:08x}", str(path.resolve()), True)
         for member in members
-    )
+    ]
 
 
 def every_nth(origins: Sequence[Origin], n: int) -> tuple[list[Origin], list[Origin]]:

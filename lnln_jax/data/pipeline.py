@@ -1,4 +1,6 @@
-"""The training pipeline on the host: an endless stream of batches of patches, cut by Grain.
+"""The training pipeline on the host: an endless stream of batches of patches.
+
+Grain makes them ahead, in threads or processes; without these it is not needed.
 
 What a batch holds depends on (seed, step) alone (`lnln_jax.data.sampling`). So the number of
 threads, worker processes and hosts changes nothing, and the position of the stream is one number.
@@ -13,6 +15,7 @@ import numpy as np
 
 from lnln_jax.data.sampling import Sampler, offsets
 from lnln_jax.data.sources import Pair
+from lnln_jax.extras import require
 from lnln_jax.image import dihedral
 from lnln_jax.process import end_with_parent
 
@@ -71,6 +74,7 @@ class Stream:
         self._iterator: Any = None
 
     def _start(self) -> Any:
+        require("grain", "train", "making batches ahead (num_threads, num_workers)")
         import grain
         from absl import flags
 
@@ -94,9 +98,12 @@ class Stream:
         return self
 
     def __next__(self) -> Any:
-        if self._iterator is None:
-            self._iterator = self._start()
-        item = next(self._iterator)
+        if self._threads or self._workers:
+            if self._iterator is None:
+                self._iterator = self._start()
+            item = next(self._iterator)
+        else:
+            item = self._make(self._next)
         self._next += 1
         if self._workers:
             # A copy, since Grain gives shared memory back when nothing looks into it any more, and

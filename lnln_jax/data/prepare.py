@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from lnln_jax.data.origins import Origin, every_nth, in_archive, in_folder
 from lnln_jax.data.sub_images import Cut
+from lnln_jax.extras import require
 from lnln_jax.files import free_space
 
 Progress = Callable[[int, int], None]
@@ -96,8 +97,10 @@ def prepare_folder(
 
     Raises:
       ValueError: no such folder or no images; or as `SubImages` raises it.
+      MissingExtraError: the packages that build data sets are not installed.
       OSError: not enough space, or the data set can't be written.
     """
+    _check_packages()
     from lnln_jax.data.builder import Description
 
     if validation_every < 0 or validation_every == 1:
@@ -167,8 +170,10 @@ def prepare_div2k(
     Raises:
       DownloadError: an archive can't be fetched, or is not what it should be.
       ValueError: as `SubImages` raises it.
+      MissingExtraError: the packages that build data sets are not installed.
       OSError: not enough space, or something can't be written.
     """
+    _check_packages()
     from lnln_jax.data.builder import Description
 
     place = (data_dir or default_data_dir()).expanduser()
@@ -201,6 +206,11 @@ def prepare_div2k(
         workers=workers,
         progress_of=progress_of,
     )
+
+
+def _check_packages() -> None:
+    for module in ("tensorflow_datasets", "array_record", "requests", "urllib3"):
+        require(module, "prepare", "building a data set")
 
 
 def _check_space(

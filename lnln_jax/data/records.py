@@ -4,17 +4,20 @@ A visit to a sub-image decodes two PNG files. The decoded pixels are kept in mem
 processes share, as long as there is room, so that later visits cost as little as a slice.
 """
 
+import io
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lnln_jax.data.degradations import Degradation
 from lnln_jax.data.shared_memory import SharedMemory
 from lnln_jax.data.sources import Pair
 from lnln_jax.data.sub_images import FORMAT
+from lnln_jax.extras import installed, require
 
 _CACHE_BYTES = 2**30  # that decoded images may take, unless told otherwise
 
@@ -46,6 +49,7 @@ class RecordSource:
 
         Raises:
           ValueError: it is none of ours, is damaged, or has no such scale or split.
+          MissingExtraError: TensorFlow Datasets is not installed.
         """
         self._folder = folder
         self._split = split
@@ -129,11 +133,9 @@ class RecordSource:
 
     def read(self, index: int) -> Pair:
         """Reads a pair and keeps nothing."""
-        import imagecodecs
-
         try:
             record = self._records[index]
-            lr, hr = (imagecodecs.spng_decode(record[key]) for key in (f"lr_x{self.scale}", "hr"))
+            lr, hr = (_decode_png(record[key]) for key in (f"lr_x{self.scale}", "hr"))
         except Exception as error:  # damaged files make readers raise almost anything
             raise ValueError(
                 f"record {index} of {self._folder} is damaged ({str(error)[:200]}); remove the "
@@ -211,8 +213,18 @@ def _describe(folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
         ) from error
 
 
+def _decode_png(data: bytes) -> np.ndarray:
+    """Decodes a record's image, quicker than Pillow where imagecodecs is installed."""
+    if not installed("imagecodecs"):
+        return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]))
+    import imagecodecs
+
+    return imagecodecs.spng_decode(data)
+
+
 def _open(folder: Path, split: str) -> Any:
     """Random access to records, images as the PNG files that they are."""
+    require("tensorflow_datasets", "prepare", f"the data set {folder}")
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(folder)

@@ -153,7 +153,7 @@ def write_shard(folder: Path, shard: Shard, serialize: Serialize, *, stop: bool)
         if count:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            temporary.rename(folder / shard.name)
+            temporary.replace(folder / shard.name)
     finally:
         temporary.unlink(missing_ok=True)
     report = ShardReport(count, size, checksum, smallest, (height, width), left_out)

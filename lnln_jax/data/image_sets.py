@@ -1,0 +1,156 @@
+"""Image files that belong together: those of a folder, or of a .zip file that is never unpacked."""
+
+import threading
+import zipfile
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+from zipfile import ZipInfo
+
+import numpy as np
+from PIL import Image
+
+from lnln_jax.image_files import (
+    IMAGE_SUFFIXES,
+    ImageFileError,
+    decode_rgb,
+    find_images,
+    read_rgb,
+)
+
+_BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, uncompressed
+_HEADER_BYTES = 2**20
+
+
+class ImageSet(AbstractContextManager):
+    """The image files of a folder and its sub-folders; several threads may read them.
+
+    Attributes:
+      root: the folder.
+      names: of the files, as paths in it with slashes, sorted by path.
+    """
+
+    root: Path
+    names: list[str]
+
+    def __init__(self, root: Path) -> None:
+        """Lists the files.
+
+        Raises:
+          ImageFileError: `root` is not a folder, or cannot be listed.
+        """
+        self.root = root
+        self.names = [path.relative_to(root).as_posix() for path in find_images(root)]
+
+    def read(self, name: str) -> np.ndarray:
+        """Reads an image as `lnln_jax.image_files.read_rgb` does: uint8 `H W 3`."""
+        return read_rgb(self.root / name)
+
+    def __exit__(self, *_: object) -> None:
+        """Closes nothing."""
+
+
+class Archive(ImageSet):
+    """The image files in a .zip file; several threads may read them.
+
+    They are those that `find_images` would find if it were unpacked, in that order, except what
+    macOS puts into `__MACOSX`.
+
+    Attributes:
+      root: the .zip file.
+      names: as in an `ImageSet`.
+      members: what the archive says of each of them, in the same order.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Opens the file and lists its members.
+
+        Raises:
+          ValueError: it is not a .zip file, is damaged, or has an image with a password or with a
+            name that leads out of the archive.
+        """
+        self.root = root
+        try:
+            self._file = zipfile.ZipFile(root)
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{root} cannot be read as a .zip file: {error}; fetch or make it again"
+            ) from error
+        self._lock = threading.Lock()  # ZipFile counts its open members without one
+        found = {member.filename: member for member in self._file.infolist() if _is_image(member)}
+        self.members = sorted(found.values(), key=lambda member: PurePosixPath(member.filename))
+        self.names = [member.filename for member in self.members]
+        try:
+            for member in self.members:
+                _check(root, member)
+        except ValueError:
+            self._file.close()
+            raise
+
+    def read(self, name: str) -> np.ndarray:
+        """Reads an image as `lnln_jax.image_files.read_rgb` does: uint8 `H W 3`."""
+        return decode_rgb(self._bytes(name), str(self.root / name))
+
+    def _bytes(self, name: str) -> bytes:
+        limit = Image.MAX_IMAGE_PIXELS
+        size = self._file.getinfo(name).file_size
+        if limit is not None and size > limit * _BYTES_PER_PIXEL + _HEADER_BYTES:
+            raise ImageFileError(
+                f"{self.root / name}: cannot be read: it unpacks to {size} bytes, more than an "
+                f"image of {limit} pixels has"
+            )
+        try:
+            with self._lock:
+                return self._file.read(name)
+        except MemoryError:
+            raise
+        except Exception as error:  # damaged archives make decompressors raise almost anything
+            raise ImageFileError(f"{self.root / name}: cannot be read: {error}") from error
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def open_images(root: Path) -> ImageSet:
+    """Opens a folder or a .zip file of images, as a context.
+
+    Raises:
+      ValueError: as the two classes raise it; or there are no images.
+    """
+    images = Archive(root) if is_archive(root) else ImageSet(root)
+    if not images.names:
+        images.__exit__()
+        where = "this .zip file" if is_archive(root) else "this folder or its sub-folders"
+        raise ValueError(
+            f"{root}: no images in {where}; expected PNG, JPEG, BMP, WebP or TIFF files"
+        )
+    return images
+
+
+def is_archive(path: Path) -> bool:
+    """Returns whether a path is a file that ends in .zip."""
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def _is_image(member: ZipInfo) -> bool:
+    path = PurePosixPath(member.filename)
+    return (
+        path.suffix.lower() in IMAGE_SUFFIXES
+        and not member.is_dir()
+        and "__MACOSX" not in path.parts
+        and not any(part.startswith(".") and part != ".." for part in path.parts)
+    )
+
+
+def _check(archive: Path, member: ZipInfo) -> None:
+    """Raises ValueError for an image that is not to be read."""
+    parts = member.filename.replace("\\", "/").split("/")
+    if not parts[0] or ".." in parts or parts[0].endswith(":"):
+        raise ValueError(
+            f"{archive} has an image named {member.filename}, which leads out of the archive; make "
+            "it again with paths in its folder"
+        )
+    if member.flag_bits & 1:
+        raise ValueError(
+            f"{archive} has a password on {member.filename}; make it again without one"
+        )

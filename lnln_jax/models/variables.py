@@ -1,0 +1,23 @@
+"""The variables of a network: drawn, or their shapes alone."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lnln_jax.models import input_channels
+from lnln_jax.prng import hash_key
+
+Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
+
+
+def initialize(module: nn.Module, seed: int) -> Variables:
+    """Draws the variables of a network in one compiled call."""
+    shape = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
+    return jax.jit(lambda key: module.lazy_init(key, shape))(hash_key(seed))
+
+
+def abstract_variables(module: nn.Module) -> Variables:
+    """Returns the shapes and dtypes of a network's variables; nothing is computed."""
+    return jax.eval_shape(lambda: initialize(module, 0))
