@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lnln_jax import kernels
 from lnln_jax.models import input_channels
 from lnln_jax.models.variables import abstract_variables
 
@@ -64,12 +65,13 @@ def _count_forward(module: Any, output_shape: tuple[int, int]) -> Counter[str]:
     lr = jax.ShapeDtypeStruct((1, height, width, input_channels(module)), jnp.float32)
     if hasattr(module, "attention"):  # others compute padding too, which is no part of the network
         module = module.clone(attention="dense")
-    traced = jax.make_jaxpr(module.apply)(abstract_variables(module), lr)
+    with kernels.using("plain", depthwise="grouped"):  # each convolution is one operation
+        traced = jax.make_jaxpr(module.apply)(abstract_variables(module), lr)
     return _count(traced.jaxpr)
 
 
-def _count(jaxpr: Any, depthwise: bool = False) -> Counter[str]:
-    """Counts in a jaxpr and those inside it; `depthwise`: also element by element products."""
+def _count(jaxpr: Any) -> Counter[str]:
+    """Counts in a jaxpr and those inside it."""
     counts: Counter[str] = Counter()
     for equation in jaxpr.eqns:
         name, params = equation.primitive.name, equation.params
@@ -85,14 +87,9 @@ def _count(jaxpr: Any, depthwise: bool = False) -> Counter[str]:
             kind = "attention" if batched else "convolution"
             counts[kind] += outputs * math.prod(shape[axis] for axis in contracted)
             counts["moved"] += 0 if batched else _moved(equation)
-        elif name == "mul" and depthwise:
-            counts["convolution"] += outputs
         for inner in _inner_jaxprs(name, params):
             repeats = params["length"] if name == "scan" else 1
-            # Our depthwise convolution is written as nine products of shifted images.
-            is_depthwise = inner.debug_info.func_name == "_depthwise"
-            counts["moved"] += _moved(equation) if is_depthwise else 0
-            for kind, count in _count(inner, depthwise or is_depthwise).items():
+            for kind, count in _count(inner).items():
                 counts[kind] += repeats * count
     return counts
 
