@@ -166,7 +166,7 @@ def _grouped(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=channels,
     )
-    return total + start.astype(x.dtype)
+    return (widen(total) + widen(start)).astype(x.dtype)  # so that gradients of `start` are wide
 
 
 # The ways to compute a depthwise convolution.

@@ -31,9 +31,10 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def depthwise_conv3x3(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """Convolves each channel of `B H W C` with its own of `3 3 C`, and adds the bias `C`."""
     taps = kernel[:, :, None]
-    return bias + lax.conv_general_dilated(
+    out = lax.conv_general_dilated(
         x, taps, (1, 1), "SAME", dimension_numbers=_NHWC, feature_group_count=x.shape[-1]
     )
+    return add_bias(out, bias)
 
 
 def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -43,7 +44,8 @@ def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     """Adds `C` to each pixel of `B H W C`."""
-    return x + bias
+    # Widened for the sake of the bias's gradient, a sum over all pixels.
+    return (widen(x) + widen(bias)).astype(x.dtype)
 
 
 class Moments(NamedTuple):
