@@ -33,7 +33,7 @@ from lnln_jax.reporting import RunReport
 from lnln_jax.resize import imresize
 from lnln_jax.resuming import check_changes
 from lnln_jax.state import Metrics, TrainState
-from lnln_jax.training_data import open_validation
+from lnln_jax.training_data import check_packages, open_validation
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def train(
             placement = saved.data.placement
         config = settled(config, placement, choose_layout(config))
         becomes_another = check_changes(saved, config, folder, allow=allow_config_change)
+    check_packages(config)
     benchmark = open_validation(config)
     if benchmark is not None:
         evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here

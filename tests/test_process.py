@@ -1,10 +1,12 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from lnln_jax.process import exclusive, stop_signals
+from lnln_jax.process import exclusive, stop_signals, try_lock
 
 
 def test_a_folder_has_one_holder(tmp_path):
@@ -17,6 +19,22 @@ def test_a_folder_has_one_holder(tmp_path):
         pass
     with exclusive(folder, "training"):
         assert folder.is_dir()
+
+
+def test_a_lock_goes_with_the_process_that_holds_it(tmp_path):
+    code = (
+        "import sys, time; from lnln_jax.process import try_lock; "
+        "file = open(sys.argv[1], 'w'); print(try_lock(file), flush=True); time.sleep(600)"
+    )
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "True\n"
+        with path.open("w") as file:
+            assert not try_lock(file)
+            process.kill()
+            process.wait()
+            assert try_lock(file)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -15,6 +15,7 @@ from lnln_jax.data.pipeline import make_train_iterator
 from lnln_jax.data.prepare import prepare_folder
 from lnln_jax.data.records import RecordSource, find_data_set
 from lnln_jax.data.sub_images import Cut, sub_images
+from lnln_jax.extras import MissingExtraError
 from lnln_jax.image_files import read_rgb
 from lnln_jax.resize import imresize
 
@@ -51,6 +52,21 @@ def test_pairs_are_those_that_were_cut(folder, data_dir, scale, cache_bytes):
     assert source.largest == (120 // scale, 120 // scale)
     with pytest.raises(IndexError):
         source[len(source)]
+
+
+def test_pillow_reads_the_same(folder, monkeypatch):
+    quick = RecordSource(folder, scale=2, cache_bytes=0)
+    expected = [quick.read(i) for i in range(len(quick))]
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    for pair, same in zip(map(quick.read, range(len(quick))), expected, strict=True):
+        for image, other in zip(pair, same, strict=True):
+            np.testing.assert_array_equal(image, other, strict=True)
+
+
+def test_tfds_is_needed_and_named(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(MissingExtraError, match=r"1\.0\.0 needs tensorflow_datasets: .*\[prepare"):
+        RecordSource(folder, scale=2)
 
 
 def test_the_cache_reads_each_record_once_and_is_shared(folder):

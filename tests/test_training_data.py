@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from dataclasses import dataclass, replace
 
@@ -176,6 +177,17 @@ def test_the_residence_by_size():
     assert choose_residence("device", 4000, four) == "shared"
     with pytest.raises(ValueError, match=r"data.placement is device, .* 4 x accelerator have"):
         choose_residence("device", 4001, four)
+
+
+def test_without_grain_images_must_fit_on_the_devices(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    one, four = [Memory(1000)], [Memory(1000)] * 4
+    assert choose_residence("auto", 1000, one) == "each"
+    assert choose_residence("auto", 1001, four) == "shared"
+    remedy = r'set data\.placement=host after pip install "lnln-jax\[train\]", or'
+    for placement in ("auto", "device"):
+        with pytest.raises(ValueError, match=rf"data\.placement is {placement}, .* {remedy}"):
+            choose_residence(placement, 4001, four)
 
 
 def test_the_placement_of_a_configuration(data_sets):
