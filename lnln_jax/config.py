@@ -45,8 +45,8 @@ class ModelConfig:
 class DataConfig:
     """Where training and validation images come from, and how batches are made of them."""
 
-    train: tuple[str, ...] = ()  # data sets of `lnln prepare`, and folders of HR images
-    train_lr: tuple[str, ...] = ()  # folders of matching LR images; empty: made from HR
+    train: tuple[str, ...] = ()  # data sets of `lnln prepare`; folders or .zip files of HR images
+    train_lr: tuple[str, ...] = ()  # folders or .zip files of LR images; empty: made from HR
     dead_leaves: int = 0  # how many generated HR images to train on as well
     dead_leaves_size: int = 256  # their height and width
     weights: tuple[float, ...] = ()  # of each in `train`, then of dead leaves; empty: by images
