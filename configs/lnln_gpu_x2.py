@@ -1,0 +1,39 @@
+"""LNLN x2 at its full size, for minutes on one GPU: what scripts/gpu.py trains.
+
+bfloat16, a large batch, images on the device, a rate that rises and falls within the time that
+there is. It has not been measured on a GPU yet, so nothing is expected here.
+
+    python scripts/pack_images.py data/training_set data/extra --output data/pack
+    lnln train configs/lnln_gpu_x2.py data.train=data/pack/train.zip \\
+        data.validation=data/pack/validation.zip time_budget=8m
+"""
+
+from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+STEPS = 20_000  # that the schedule is made for; time_budget stretches it
+
+config = TrainConfig(
+    model=ModelConfig("lnln", scale=2),
+    data=DataConfig(
+        train=("data/pack/train.zip",),
+        validation="data/pack/validation.zip",
+        lr_patch_size=32,
+        batch_size=64,
+        placement="device",
+        on_bad_image="skip",
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=2e-3,
+        warmup_steps=500,
+        cosine_steps=STEPS,
+        clip_norm=100.0,
+        skip_nonfinite=10,
+    ),
+    steps=STEPS,
+    dtype="bfloat16",
+    ema_decay=0.999,
+    log_every=100,
+    checkpoint_every=2000,
+    validate_every=5000,
+    sample_every=0,
+)

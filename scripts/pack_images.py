@@ -1,0 +1,170 @@
+"""Packs training images into one zip, small enough to be carried to where a GPU is.
+
+    python scripts/pack_images.py data/training_set/train data/extra --output data/pack \\
+        --validation data/training_set/validation
+
+Takes images with the most detail for their bytes until the zip is full. Each is whole, and as its
+file encodes it, or as WebP of quality 95 where that is smaller; so none is worse than that. Images
+of the validation folder are kept out (by their pixels), and a few of them are packed apart, as they
+are. Writes `train.zip`, `validation.zip` and `manifest.json` into the output folder. `data.train`
+takes a zip wherever it takes a folder.
+"""
+
+import argparse
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from lnln_jax.files import replacing
+from lnln_jax.image import rgb_to_y
+from lnln_jax.image_files import ImageFileError, find_images, read_rgb
+
+MEBIBYTES = 38.0
+QUALITY = 95
+LEAST_SIDE = 96  # an HR patch of 48x48 at x2
+
+
+class Packed(NamedTuple):
+    """An image as it is going to be packed.
+
+    Attributes:
+      name: in the zip.
+      data: bytes of its file.
+      detail: the sum over its pixels of the gradient's absolute value, in levels of luma.
+      pixels: how many it has.
+      identity: CRC-32 of its pixels.
+    """
+
+    name: str
+    data: bytes
+    detail: float
+    pixels: int
+    identity: int
+
+
+def pack(rgb: np.ndarray, data: bytes, name: str) -> Packed:
+    """The smaller of an image's own file and its WebP of quality 95.
+
+    Args:
+      rgb: uint8 `H W 3`, upright.
+      data: bytes of its own file.
+      name: of that file, with its suffix.
+    """
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "WEBP", quality=QUALITY, method=6)
+    suffix = Path(name).suffix.lower()
+    if len(file.getvalue()) < len(data) or suffix not in (".jpg", ".jpeg", ".png", ".webp"):
+        name, data = f"{name.removesuffix(Path(name).suffix)}.webp", file.getvalue()
+    luma = rgb_to_y(rgb.astype(np.float32))
+    detail = sum(float(np.abs(np.diff(luma, axis=axis)).sum()) for axis in (0, 1))
+    return Packed(name, data, detail, rgb.shape[0] * rgb.shape[1], zlib.crc32(rgb.tobytes()))
+
+
+def read_all(folders: Sequence[Path]) -> Iterator[Packed]:
+    """Packs the images of folders; those that are too small or can't be read are left out."""
+
+    def read(item: tuple[Path, Path]) -> Packed | None:
+        folder, path = item
+        try:
+            rgb = read_rgb(path)
+        except ImageFileError:
+            return None
+        if min(rgb.shape[:2]) < LEAST_SIDE:
+            return None
+        name = "_".join((folder.name, *path.relative_to(folder).parts))
+        return pack(rgb, path.read_bytes(), name)
+
+    items = [(folder, path) for folder in folders for path in find_images(folder)]
+    with ThreadPoolExecutor() as pool:
+        yield from (packed for packed in pool.map(read, items) if packed is not None)
+
+
+def choose(images: Sequence[Packed], budget: int) -> list[Packed]:
+    """Those with the most detail for their bytes, as many as fit, by name."""
+    chosen, used = [], 22  # bytes of the zip's end
+    for image in sorted(images, key=lambda image: -image.detail / len(image.data)):
+        size = len(image.data) + 2 * len(image.name.encode()) + 30 + 46  # its two headers
+        if used + size <= budget:
+            chosen.append(image)
+            used += size
+    return sorted(chosen, key=lambda image: image.name)
+
+
+def write_zip(path: Path, images: Sequence[Packed]) -> None:
+    """Writes a zip that depends on the images alone; they are compressed already."""
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for image in images:
+            archive.writestr(zipfile.ZipInfo(image.name), image.data)
+
+
+def build(
+    folders: Sequence[Path], validation: Path, output: Path, *, mebibytes: float, held_out: int
+) -> dict[str, object]:
+    """Writes both zips and the manifest, and returns it.
+
+    Raises:
+      ValueError: no images, or two of one name.
+    """
+    validation_files = find_images(validation)
+    identities = {zlib.crc32(read_rgb(path).tobytes()) for path in validation_files}
+    images = []
+    for image in read_all(folders):
+        if image.identity not in identities:  # those that were held out, and twins
+            identities.add(image.identity)
+            images.append(image)
+    chosen = choose(images, int(mebibytes * 2**20))
+    names = [image.name for image in chosen]
+    if not chosen or not validation_files:
+        raise ValueError(f"there are {len(chosen)} images and {len(validation_files)} held out")
+    if len(set(names)) < len(names):
+        raise ValueError("two images have one name; give folders of different names")
+    every = max(1, len(validation_files) // held_out)
+    apart = [
+        Packed(path.name, path.read_bytes(), 0.0, 0, 0)
+        for path in validation_files[::every][:held_out]
+    ]
+    output.mkdir(parents=True, exist_ok=True)
+    write_zip(output / "train.zip", chosen)
+    write_zip(output / "validation.zip", apart)
+    manifest: dict[str, object] = {
+        "train": len(chosen),
+        "of": len(images),
+        "megapixels": round(sum(image.pixels for image in chosen) / 1e6, 2),
+        "megapixels_of": round(sum(image.pixels for image in images) / 1e6, 2),
+        "bytes": (output / "train.zip").stat().st_size,
+        "validation": [image.name for image in apart],
+        "images": names,
+    }
+    (output / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+", help="of training images")
+    parser.add_argument("--validation", type=Path, required=True, help="folder of held-out images")
+    parser.add_argument("--output", type=Path, default=Path("data/pack"))
+    parser.add_argument("--mib", type=float, default=MEBIBYTES, help="of train.zip, at most")
+    parser.add_argument("--held-out", type=int, default=8, help="images in validation.zip")
+    args = parser.parse_args()
+    try:
+        manifest = build(
+            args.folders, args.validation, args.output, mebibytes=args.mib, held_out=args.held_out
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    print(json.dumps({key: manifest[key] for key in manifest if key != "images"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

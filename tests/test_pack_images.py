@@ -1,0 +1,86 @@
+"""scripts/pack_images.py, on images that are made here."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lnln_jax.data import dead_leaves, load_folder
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "pack_images.py"
+
+
+def pack(*arguments):
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    (folder / "a").mkdir()
+    (folder / "held").mkdir()
+    for i in range(4):
+        rgb = dead_leaves(np.random.default_rng(i), (120, 160))
+        Image.fromarray(rgb).save(folder / "a" / f"{i}.png")
+    Image.fromarray(rgb).save(folder / "a" / "again.png")  # the fourth once more
+    Image.fromarray(rgb[:, ::-1]).save(folder / "a" / "photo.jpg", quality=50)
+    Image.fromarray(rgb[:64]).save(folder / "a" / "small.png")
+    Image.fromarray(np.full((200, 200, 3), 77, np.uint8)).save(folder / "a" / "flat.png")
+    held = Image.open(folder / "a" / "1.png")
+    held.save(folder / "held" / "other name.bmp")
+    output = folder / "pack"
+    done = pack(folder / "a", "--validation", folder / "held", "--output", output)
+    assert done.returncode == 0, done.stderr
+    return folder, output
+
+
+def test_whole_images_without_those_held_out(packed):
+    folder, output = packed
+    names = json.loads((output / "manifest.json").read_text())["images"]
+    stems = {Path(name).stem for name in names}
+    assert stems == {"a_0", "a_2", "a_3", "a_photo", "a_flat"}
+    with zipfile.ZipFile(output / "train.zip") as archive:
+        assert archive.namelist() == names
+        # A JPEG that is smaller than its WebP is packed as it is.
+        assert archive.read("a_photo.jpg") == (folder / "a" / "photo.jpg").read_bytes()
+        with archive.open("a_0.webp") as file, Image.open(file) as image:
+            assert image.size == (160, 120)
+            original = np.asarray(Image.open(folder / "a" / "0.png"), np.float64)
+            error = np.square(np.asarray(image.convert("RGB"), np.float64) - original).mean()
+            assert 10 * np.log10(255**2 / error) > 33  # WebP of quality 95, chroma halved
+    with zipfile.ZipFile(output / "validation.zip") as archive:
+        assert archive.namelist() == ["other name.bmp"]
+
+
+def test_it_trains(packed):
+    source = load_folder(packed[1] / "train.zip", scale=2, min_lr_size=24)
+    assert len(source) == 5
+
+
+def test_the_richest_are_chosen_and_the_size_kept(packed, tmp_path):
+    folder, _ = packed
+    done = pack(folder / "a", "--validation", folder / "held", "--output", tmp_path, "--mib", 0.03)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "train.zip").stat().st_size <= 0.03 * 2**20
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert 0 < manifest["train"] < manifest["of"] == 5
+
+
+def test_the_same_images_make_the_same_zip(packed, tmp_path):
+    folder, output = packed
+    pack(folder / "a", "--validation", folder / "held", "--output", tmp_path)
+    assert (tmp_path / "train.zip").read_bytes() == (output / "train.zip").read_bytes()
+
+
+def test_nothing_to_pack(packed, tmp_path):
+    (tmp_path / "none").mkdir()
+    done = pack(tmp_path / "none", "--validation", packed[0] / "held", "--output", tmp_path / "o")
+    assert done.returncode == 2
+    assert "there are 0 images" in done.stderr
+    assert not (tmp_path / "o").exists()
