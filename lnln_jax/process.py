@@ -21,7 +21,7 @@ def exclusive(folder: Path, doing: str) -> Iterator[None]:
       ValueError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("a") as lock:
         if not try_lock(lock):
             raise ValueError(
                 f"another process is {doing} in {folder}; wait for it, or choose another folder"
@@ -33,12 +33,13 @@ def try_lock(file: IO[Any]) -> bool:
     """Locks an open file for this process, and returns False where another process holds it.
 
     The system lifts the lock when the file is closed, as it is when the process ends, even if
-    killed. On Windows it covers a single byte, which others then cannot read.
+    killed. On Windows it covers the first byte, which nobody else can read then.
     """
     if sys.platform == "win32":
         import msvcrt
 
         try:
+            file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
