@@ -99,25 +99,34 @@ def check_fit(saved: Any, expected: Any, checkpoint: Path) -> None:
     Raises:
       ValueError: they differ; the message lists where.
     """
+    if text := misfits(saved, expected, ("checkpoint", "network")):
+        raise ValueError(
+            f"the checkpoint {checkpoint} is of another network: {text}. Train in another folder "
+            "(init_from takes over what fits), or give the network that it is of"
+        )
+
+
+def misfits(saved: Any, expected: Any, places: tuple[str, str]) -> str:
+    """Lists where the shapes of two trees differ; "" where they are the same.
+
+    `places` is what the two are called: arrays are "only in the" first, say.
+    """
     there, here = (
         {name: tuple(leaf.shape) for name, leaf in named_arrays(tree).items()}
         for tree in (saved, expected)
     )
     problems = [
-        f"{name} is {_size(there[name])} in the checkpoint and {_size(here[name])} in the network"
+        f"{name} is {_size(there[name])} in the {places[0]} and {_size(here[name])} in the "
+        f"{places[1]}"
         for name in sorted(there.keys() & here.keys())
         if there[name] != here[name]
     ]
     text = _list(problems, "; ")
     extra, missing = there.keys() - here.keys(), here.keys() - there.keys()
-    for names, where in ((extra, "checkpoint"), (missing, "network")):
+    for names, where in zip((extra, missing), places, strict=True):
         if names:
             text += f"{'; ' if text else ''}only in the {where}: {_list(sorted(names))}"
-    if text:
-        raise ValueError(
-            f"the checkpoint {checkpoint} is of another network: {text}. Train in another folder "
-            "(init_from takes over what fits), or give the network that it is of"
-        )
+    return text
 
 
 def _size(shape: tuple[int, ...]) -> str:

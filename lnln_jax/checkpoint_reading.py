@@ -179,13 +179,13 @@ def saved_config(folder: Path) -> TrainConfig | None:
         except DamagedCheckpointError as error:
             problems.append(error)
             continue
-        return _parse_config(tree, checkpoint)
+        return parse_config(tree, checkpoint)
     if problems:
         raise none_readable(folder, problems)
     return None
 
 
-def _parse_config(tree: Any, checkpoint: Path) -> TrainConfig:
+def parse_config(tree: Any, checkpoint: Path) -> TrainConfig:
     """The configuration that a sound checkpoint holds."""
     try:
         return from_dict(tree)
@@ -193,6 +193,26 @@ def _parse_config(tree: Any, checkpoint: Path) -> TrainConfig:
         raise ValueError(
             f"another version of lnln_jax wrote the checkpoint {checkpoint} ({error}); use that one"
         ) from error
+
+
+def find_checkpoints(path: Path) -> tuple[Path, list[int], int | None]:
+    """Finds what `load_run` takes.
+
+    Returns:
+      The `checkpoints` folder, the steps in it, and the step that is wanted, or None.
+
+    Raises:
+      ValueError: there is no such checkpoint.
+    """
+    folder, wanted = path, None
+    if (path / "checkpoints").is_dir():
+        folder = path / "checkpoints"
+    elif path.name.isdigit():
+        folder, wanted = path.parent, int(path.name)
+    steps = saved_steps(folder)
+    if not steps or wanted not in (None, *steps):
+        raise ValueError(f"{path} holds no checkpoint; give the folder of a training run")
+    return folder, steps, wanted
 
 
 def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
@@ -208,14 +228,7 @@ def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
     Raises:
       ValueError: there is no complete checkpoint, or it is damaged.
     """
-    folder, wanted = path, None
-    if (path / "checkpoints").is_dir():
-        folder = path / "checkpoints"
-    elif path.name.isdigit():
-        folder, wanted = path.parent, int(path.name)
-    steps = saved_steps(folder)
-    if not steps or wanted not in (None, *steps):
-        raise ValueError(f"{path} holds no checkpoint; give the folder of a training run")
+    folder, steps, wanted = find_checkpoints(path)
     with open_manager(folder, create=False) as manager:
         if wanted is None:
             damaged = unreadable_scores(folder)
@@ -254,7 +267,7 @@ def _read_network(manager: ocp.CheckpointManager, step: int) -> tuple[TrainConfi
         verify_json(checkpoint, ("config", "metrics"))
         args = ocp.args.Composite(config=ocp.args.JsonRestore())
         tree = manager.restore(step, args=args)["config"]
-    config = _parse_config(tree, checkpoint)
+    config = parse_config(tree, checkpoint)
     item, expected = "ema" if config.ema_decay else "variables", _expected(config)
     with damage_named(checkpoint):
         saved = _shapes(checkpoint / item)

@@ -104,6 +104,7 @@ class TrainConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters: float32
     ema_decay: float = 0.0  # of the averaged weights that are evaluated; 0: no averaging
     init_from: str = ""  # of another scale: all but its tail; a shallower LNLN or DRCA grows
+    init_state: bool = False  # go on from the step of init_from with all of its state
     log_every: int = 100
     checkpoint_every: int = 1000
     keep_checkpoints: int = 3  # the latest ones; the best is kept besides
@@ -169,6 +170,11 @@ class TrainConfig:
             raise ValueError(
                 f"optimizer.cosine_steps is {self.optimizer.cosine_steps}, after which the "
                 f"learning rate is 0, and steps is {self.steps}; they should be equal"
+            )
+        if self.init_state and not self.init_from:
+            raise ValueError(
+                "init_state is true, but init_from is empty; set init_from to a run's folder or to "
+                "a file of lnln convert --state"
             )
         if self.spike_factor and not self.spike_factor > 1:
             raise ValueError(

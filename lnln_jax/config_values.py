@@ -5,7 +5,7 @@ import dataclasses
 import typing
 from typing import Any, Literal
 
-_KINDS = {int: "a whole number", float: "a number", str: "text"}
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 _ITEMS: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), '("folder",)'),
     float: ((int, float), "(0.7, 0.3)"),
@@ -22,7 +22,7 @@ def check_types(prefix: str, part: Any) -> None:
             kinds, example = _ITEMS[typing.get_args(hint)[0]]
             if not isinstance(value, tuple) or not all(type(item) in kinds for item in value):
                 raise ValueError(f"{key} is {value!r}; it must be a tuple such as {example}")
-        elif dataclasses.is_dataclass(hint) or hint in (int, str):
+        elif dataclasses.is_dataclass(hint) or hint in (int, str, bool):
             if type(value) is not hint:
                 kind = _KINDS.get(hint, f"a {hint.__name__}")
                 raise ValueError(f"{key} is {value!r}; it must be {kind}")
@@ -49,7 +49,7 @@ def parse(key: str, text: str, hint: Any) -> Any:
         kind = typing.get_args(hint)[0]
         return tuple(parse(key, part, kind) for part in parts if part)
     try:
-        value = ast.literal_eval(text)
+        value = ast.literal_eval(text.capitalize() if hint is bool else text)
     except (ValueError, SyntaxError):
         value = text
     if hint is float and type(value) is int:

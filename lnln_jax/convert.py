@@ -6,8 +6,10 @@ import jax
 import numpy as np
 
 from lnln_jax.files import check_target, failure_named
+from lnln_jax.handed_state import read_state, write_state
 from lnln_jax.loading import SUFFIXES, load_weights
 from lnln_jax.safetensors_files import save_safetensors
+from lnln_jax.safetensors_parts import files_of, stem_of
 from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.torch_tables import NETWORKS, default_res_scale
 from lnln_jax.weights import Weights
@@ -77,6 +79,59 @@ def convert(
     size = target.stat().st_size / 1e6
     report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {target} ({size:.2f} MB)"
     return report if suffix == ".safetensors" else report + _hidden_in_pytorch(weights)
+
+
+def convert_state(
+    source: str | Path, target: str | Path, *, split: int | None = None, overwrite: bool = False
+) -> str:
+    """Writes the state of a training to files with which another run goes on (`init_state`).
+
+    Args:
+      source: the folder of a training run, whose newest checkpoint is taken, or of one step in it;
+        or a file with a state, one of a set of such files, or their name without numbers.
+      target: a `.safetensors` file (see `lnln_jax.handed_state`), of which all parts appear, or
+        none. Its folder is made where there is none.
+      split: how many MiB a file may have; what is larger becomes a set of files that are named
+        `x-00001-of-00003.safetensors` and so on. None: one file.
+      overwrite: whether `target`, or a set of that name, may be there already; it goes.
+
+    Returns:
+      What was done, in one line, for printing.
+
+    Raises:
+      ValueError: the source holds no state that can be read, or the target cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    if split is not None and split < 1:
+        raise ValueError(f"split is {split}; it must be at least 1 (MiB)")
+    if target.suffix.lower() != ".safetensors":
+        raise ValueError(f"target is {target}; a state is written to .safetensors, so name it so")
+    if stem_of(target) != target.stem:
+        raise ValueError(
+            f"target is {target}, which is the name of a part; leave out its number, as in "
+            f"{stem_of(target)}{target.suffix}"
+        )
+    with failure_named(target):
+        old = files_of(target)
+    if (
+        not source.is_dir()
+        and stem_of(source) == stem_of(target)
+        and any(file.parent.samefile(source.parent) for file in old)
+    ):
+        raise ValueError(f"source and target are the same, {target}; name another target")
+    for file in old or [target]:
+        check_target(file, overwrite=overwrite)
+
+    state = read_state(source)
+    with failure_named(target):
+        files = write_state(state, target, part_bytes=None if split is None else split * 2**20)
+    size = sum(file.stat().st_size for file in files) / 1e6
+    parts = {name.partition("/")[0] for name in state.arrays}
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return (
+        f"{state.config.model.name} x{state.config.model.scale} after {state.step:,} steps, "
+        f"{', '.join(sorted(parts))}: {files[0]}{more} ({size:.2f} MB)"
+    )
 
 
 def _hidden_in_pytorch(weights: Weights) -> str:

@@ -12,6 +12,7 @@ from lnln_jax.config import Placement, TrainConfig, build_module
 from lnln_jax.distributed import check_same
 from lnln_jax.feeds import Feed, open_feed
 from lnln_jax.growth import GROWING, grow
+from lnln_jax.handed_state import begin_with, read_state
 from lnln_jax.loading import load_weights
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout, choose_layout
@@ -36,7 +37,7 @@ class Experiment:
       layout: of state and batch on the devices.
       gradients: of a batch on the devices.
       feed: what takes steps.
-      start: makes the state before the first step.
+      start: makes the state before the first step, or with `init_state` takes over another run's.
       shapes: of a state, with their shardings.
       identity: what identifies the training images, for each source.
       sources: name and number of images of each source.
@@ -76,20 +77,26 @@ def open_experiment(config: TrainConfig) -> Experiment:
     def create(variables: Variables) -> TrainState:
         return create_state(variables, optimizer, ema=config.ema_decay > 0)
 
+    shapes = layout.shapes(create, jax.eval_shape(lambda: initialize(module, config.seed)))
+    here = settled(config, feed.placement, layout)
+
     def start() -> TrainState:
+        if config.init_state:
+            state = read_state(Path(config.init_from))
+            return begin_with(state, here, shapes, feed.stream, identity)
         variables = initialize(module, config.seed)
         if config.init_from:
             variables = _transfer(variables, Path(config.init_from), config)
         return layout.make(create, variables)
 
     return Experiment(
-        config=settled(config, feed.placement, layout),
+        config=here,
         module=module,
         layout=layout,
         gradients=gradients,
         feed=feed,
         start=start,
-        shapes=layout.shapes(create, jax.eval_shape(lambda: initialize(module, config.seed))),
+        shapes=shapes,
         identity=identity,
         sources=[(source.name, len(source)) for source in sources],
     )

@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -127,3 +127,34 @@ def free_space(folder: Path) -> int:
     """Bytes that are free where a folder is, or is to be made."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
+
+
+def write_files(contents: Iterable[tuple[Path, bytes]], *, instead_of: Iterable[Path]) -> None:
+    """Writes several files in a folder that is there; all of them appear, or none.
+
+    Args:
+      contents: paths and what they are to hold; one is held in memory at a time.
+      instead_of: files that go when these come, those that are to be replaced among them.
+
+    Raises:
+      OSError: they cannot be written; what was there is as it was.
+    """
+    with contextlib.ExitStack() as rest, contextlib.ExitStack() as undo:
+
+        def beside(path: Path) -> Path:
+            return path.with_name(f".{secrets.token_hex(8)}.tmp")
+
+        written = []
+        for path, data in contents:
+            written.append((beside(path), path))
+            rest.callback(written[-1][0].unlink, missing_ok=True)
+            write_file(written[-1][0], data)
+        for path in instead_of:
+            aside = beside(path)
+            path.rename(aside)
+            undo.callback(aside.rename, path)
+            rest.callback(aside.unlink, missing_ok=True)
+        for temporary, path in written:
+            temporary.rename(path)
+            undo.callback(path.unlink)
+        undo.pop_all()

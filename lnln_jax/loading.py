@@ -8,6 +8,7 @@ import jax
 from lnln_jax import pretrained
 from lnln_jax.inference import Bicubic, Resolver, SuperResolver
 from lnln_jax.safetensors_files import load_safetensors
+from lnln_jax.safetensors_parts import find_file, stem_of
 from lnln_jax.torch_port import read_state_dict
 from lnln_jax.weights import Weights, checked, from_state_dict
 
@@ -24,7 +25,9 @@ def load_model(
         taken), or of one step in it; or the name of a trained network of this package
         (`pretrained.names()`); or a file:
 
-        - `.safetensors`, as `lnln_jax.safetensors_files.save_safetensors` writes it;
+        - `.safetensors`, as `lnln_jax.safetensors_files.save_safetensors` writes it, or with the
+          state of a training (`lnln_jax.handed_state`): also by the name that all files of a set
+          have without their numbers;
         - `.pt` or `.pth` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR, whose keys
           are those of the authors' checkpoints. The network is recognised by them.
           `lnln_jax.torch_port.read_state_dict` says what else such a file may hold. PyTorch must be
@@ -68,6 +71,7 @@ def load_weights(
     path = Path(source)
     if not path.exists() and str(source) in pretrained.names():
         path = pretrained.path_of(str(source))
+    path = find_file(path)
     if path.is_dir():
         from lnln_jax.checkpoint_reading import load_run  # Orbax takes a while to import
 
@@ -95,8 +99,8 @@ def load_weights(
 
 def _name(path: Path) -> str:
     """A file's without suffix, or a run folder's, with the step if one was chosen: lnln_x2@1000."""
-    if path.is_file():
-        return path.stem
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        return stem_of(path)
     path = path.resolve()
     step = f"@{path.name}" if path.name.isdigit() and path.parent.name == "checkpoints" else ""
     run = path.parent if step else path

@@ -57,7 +57,13 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
             )
         else:
             state = experiment.start()
+        state = experiment.scheduled(state)
         before = start = int(state.step)
+        if before >= step:
+            raise ValueError(
+                f"step is {step}, but the run in {folder} began with step {before} of another run "
+                "(init_state); replay that one"
+            )
         if _settings_of(folder, start + 1) != settings:
             raise ValueError(
                 f"step is {step}, but the settings of the run in {folder} were changed before, and "

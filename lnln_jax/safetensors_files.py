@@ -7,6 +7,8 @@ under `lnln_jax` in its metadata which network they are of, as JSON:
      "options": {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0, ...}, "step": 0,
      "dtype": "float32", "training": {...}}
 
+A file of the state of a training (`lnln_jax.handed_state`) has format 2; of it a network is read.
+
 `options` are all hyper-parameters, so that later defaults change nothing; `step` is how many steps
 the network has been trained, 0 where that is unknown; `dtype` is that of the computation (the
 arrays are float32), "float32" where it is left out; `training` may say how it was trained
@@ -17,7 +19,7 @@ import json
 import operator
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
@@ -28,6 +30,13 @@ from safetensors.numpy import save
 from lnln_jax.config import ModelConfig
 from lnln_jax.files import write_file
 from lnln_jax.models.variables import abstract_variables
+from lnln_jax.safetensors_parts import (
+    LONGEST_METADATA,
+    METADATA_KEY,
+    damaged,
+    read_metadata,
+    read_parts,
+)
 from lnln_jax.torch_port import raise_if
 from lnln_jax.version import __version__
 from lnln_jax.weights import (
@@ -40,8 +49,7 @@ from lnln_jax.weights import (
 )
 
 FORMAT = 1
-METADATA_KEY = "lnln_jax"
-_LONGEST = 50_000  # characters of metadata; a few hundred are usual, thousands with the training
+STATE_FORMAT = 2  # of a file that holds the state of a training
 _DTYPES = ("float32", "bfloat16")  # of a computation
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -77,19 +85,28 @@ def save_safetensors(
     }
     module = build(config)
     _check_shapes(arrays, module, f"these are not the variables of {describe(config)}")
-    options = {key: getattr(module, key) for key in numbers(config.name)}
     # One entry, since safetensors writes several in any order: equal weights make equal files.
-    about = {"format": FORMAT, "version": __version__, "name": config.name, "scale": config.scale}
-    about |= {"options": options, "step": step, "dtype": dtype}
+    about = describe_network(config, step=step, dtype=dtype)
     about |= {} if training is None else {"training": training}
     text = json.dumps(about)
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST_METADATA:
         raise ValueError(
-            f"training takes {len(text)} characters as JSON with the rest; {_LONGEST} are read"
+            f"training takes {len(text)} characters as JSON with the rest; {LONGEST_METADATA} are "
+            "read"
         )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, save(arrays, {METADATA_KEY: text}))
+
+
+def describe_network(
+    config: ModelConfig, *, step: int, dtype: str, format: int = FORMAT
+) -> dict[str, Any]:
+    """Returns what a file of ours says of its network (see above)."""
+    module = build(config)
+    options = {key: getattr(module, key) for key in numbers(config.name)}
+    about = {"format": format, "version": __version__, "name": config.name, "scale": config.scale}
+    return about | {"options": options, "step": step, "dtype": dtype}
 
 
 def load_safetensors(
@@ -112,9 +129,26 @@ def load_safetensors(
         its arrays do not fit the network; all such arrays are listed.
     """
     path = Path(path)
+    text = read_metadata(path)
+    if text is None:
+        return from_state_dict(
+            _read_arrays(path), path, scale=scale, res_scale=res_scale, default_scale=default_scale
+        )
+    about = parse_metadata(path, text)
+    arrays = _read_network_of_state(path) if about.has_state else _read_arrays(path)
+    model = about.model
+    _check_shapes(arrays, build(model), f"{path} does not hold the {describe(model)} it names")
+    tree = unflatten_dict(
+        {key: a.astype(np.float32, copy=False) for key, a in arrays.items()}, sep="/"
+    )
+    weights = Weights(model, tree, about.step, about.dtype, about.training)
+    return checked(weights, path, scale, res_scale)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file, which must be those of a network."""
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = (file.metadata() or {}).get(METADATA_KEY)
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
             raise_if(
                 [
@@ -125,22 +159,18 @@ def load_safetensors(
                 f"{path} holds what are no weights; they have {', '.join(_FLOATS)}",
             )
             # JAX has taught NumPy bfloat16, by which safetensors asks for it.
-            arrays = {key: file.get_tensor(key) for key in slices}
+            return {key: file.get_tensor(key) for key in slices}
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} is damaged, incomplete or no safetensors file ({str(error)[:200]}); "
-            "download it again"
-        ) from error
-    if metadata is None:
-        return from_state_dict(
-            arrays, path, scale=scale, res_scale=res_scale, default_scale=default_scale
-        )
-    model, step, dtype, training = _parse_metadata(path, metadata)
-    _check_shapes(arrays, build(model), f"{path} does not hold the {describe(model)} it names")
-    tree = unflatten_dict(
-        {key: a.astype(np.float32, copy=False) for key, a in arrays.items()}, sep="/"
-    )
-    return checked(Weights(model, tree, step, dtype, training), path, scale, res_scale)
+        raise damaged(path, error) from error
+
+
+def _read_network_of_state(path: Path) -> dict[str, np.ndarray]:
+    """The network in the state of a training: the moving average where there is one."""
+    _, arrays = read_parts(path, lambda name: name.startswith(("variables/", "ema/")))
+    item = "ema/" if any(name.startswith("ema/") for name in arrays) else "variables/"
+    return {
+        name.removeprefix(item): array for name, array in arrays.items() if name.startswith(item)
+    }
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], module: nn.Module, summary: str) -> None:
@@ -158,13 +188,27 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], module: nn.Module, summary: 
     raise_if(problems, summary)
 
 
-def _parse_metadata(path: Path, text: str) -> tuple[ModelConfig, int, str, dict[str, Any] | None]:
-    """The network, the step, the dtype and the training that a file of ours names."""
+class About(NamedTuple):
+    """What a file of ours says of its network, and whether it holds a state besides."""
+
+    model: ModelConfig
+    step: int
+    dtype: str
+    training: dict[str, Any] | None
+    has_state: bool
+
+
+def parse_metadata(path: Path, text: str) -> About:
+    """Parses the metadata of a file of ours.
+
+    Raises:
+      ValueError: it is damaged, or a later version wrote it.
+    """
     try:
-        if len(text) > _LONGEST:
+        if len(text) > LONGEST_METADATA:
             raise ValueError(f"it is {len(text)} characters long")
         tree = json.loads(text)
-        if tree["format"] != FORMAT:
+        if tree["format"] not in (FORMAT, STATE_FORMAT):
             raise ValueError(
                 f"format {tree['format']!r}, written by lnln_jax {tree.get('version')}, is not "
                 f"known to lnln_jax {__version__}"
@@ -180,7 +224,8 @@ def _parse_metadata(path: Path, text: str) -> tuple[ModelConfig, int, str, dict[
         if (dtype := tree.get("dtype", "float32")) not in _DTYPES:
             raise ValueError(f"dtype is {dtype!r}")
         training = tree.get("training")
-        return model, step, dtype, None if training is None else dict(training)
+        has_state = tree["format"] == STATE_FORMAT
+        return About(model, step, dtype, None if training is None else dict(training), has_state)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} has metadata that this version of lnln_jax cannot read "

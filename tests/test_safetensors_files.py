@@ -221,7 +221,7 @@ def test_a_damaged_file_is_named(edsr):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2, "version": "9.1"}, "format 2, written by lnln_jax 9.1, is not known"),
+        ({"format": 3, "version": "9.1"}, "format 3, written by lnln_jax 9.1, is not known"),
         ({"format": None}, "format None"),
         ({"name": "san"}, "name is 'san'; the networks are"),
         ({"name": ["edsr"]}, "unhashable"),
