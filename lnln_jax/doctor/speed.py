@@ -1,0 +1,270 @@
+"""How fast a device is, and which share of that LNLN reaches.
+
+The ceilings are the rates of a large matrix product and of a large copy. The operations and bytes
+of a network are those that `lnln_jax.complexity` counts, as if every convolution read and wrote its
+feature maps once and all else happened on the way; a training step is three forward passes.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lnln_jax.complexity import count_elements_moved, count_multiply_adds
+from lnln_jax.config import OptimizerConfig
+from lnln_jax.doctor.networks import random_variables
+from lnln_jax.models import create_model
+from lnln_jax.optim import make_optimizer, make_schedule
+from lnln_jax.process import available_memory
+from lnln_jax.state import create_state, make_train_step
+
+_LASTING = 0.5  # seconds that a measurement takes, where a call is not longer
+_ROUNDS = 3, 10  # the fewest and the most
+_ROUND = (
+    0.02  # seconds that a round has on accelerators, where a call may be shorter than its start
+)
+
+
+class Spread(NamedTuple):
+    """The median of several rounds, and their range."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Ceilings(NamedTuple):
+    """Rates in a second, medians.
+
+    Attributes:
+      float32: operations in a product at the highest precision.
+      tf32: operations in a product whose inputs are rounded to TF32; None where no GPU does that.
+      bfloat16: operations in a product of bfloat16.
+      bytes_per_s: read and written in a copy.
+    """
+
+    float32: float
+    tf32: float | None
+    bfloat16: float
+    bytes_per_s: float
+
+
+class Size(NamedTuple):
+    """An LNLN x2 and its batch.
+
+    Attributes:
+      options: hyper-parameters that are not the published ones.
+      batch: patches.
+      patch: side of the LR patches.
+    """
+
+    options: dict[str, int]
+    batch: int
+    patch: int
+
+
+LIGHT = Size({"n_resgroups": 2, "n_resblocks": 4}, batch=8, patch=32)  # that of lnln_light_x2
+PUBLISHED = Size({}, batch=16, patch=48)
+
+
+class NetworkSpeed(NamedTuple):
+    """One compiled program of LNLN.
+
+    Attributes:
+      what: "forward pass" or "training step".
+      precision: "float32", "tf32" or "bfloat16".
+      seconds: of a call.
+      ready_seconds: that tracing and compiling took, or reading from the compilation cache.
+      flop: operations of a call.
+      bytes: read and written in a call, at least.
+      flop_share: of the product's rate in this precision.
+      bytes_share: of the copy's rate.
+      temporary_bytes: that the compiler has planned, arguments and results left out.
+    """
+
+    what: str
+    precision: str
+    seconds: Spread
+    ready_seconds: float
+    flop: int
+    bytes: int
+    flop_share: float | None
+    bytes_share: float
+    temporary_bytes: int
+
+
+def ceilings() -> Ceilings:
+    """Measures the rates of JAX's default device."""
+    return medians(measure_ceilings())
+
+
+def medians(rates: Mapping[str, Spread]) -> Ceilings:
+    """Returns the medians of what `measure_ceilings` returns."""
+    return Ceilings(
+        float32=rates["float32"].median,
+        tf32=rates["tf32"].median if "tf32" in rates else None,
+        bfloat16=rates["bfloat16"].median,
+        bytes_per_s=rates["bytes_per_s"].median,
+    )
+
+
+def measure_ceilings() -> dict[str, Spread]:
+    """Returns the rates that `Ceilings` holds by the names of its fields, with their ranges."""
+    backend = jax.default_backend()
+    rate = partial(product_rate, 2048 if backend == "cpu" else 8192)
+    return {
+        "float32": rate(jnp.float32, "highest"),
+        **({"tf32": rate(jnp.float32, "tensorfloat32")} if backend == "gpu" else {}),
+        "bfloat16": rate(jnp.bfloat16, "default"),
+        "bytes_per_s": copy_rate(),
+    }
+
+
+def product_rate(side: int, dtype: Any, precision: str) -> Spread:
+    """Returns the operations in a second of a product of two square matrices."""
+    rng = np.random.default_rng(0)  # numbers that are alike would let a GPU run faster
+    x = jax.device_put(rng.normal(size=(side, side)).astype(np.float32)).astype(dtype)
+    product = jax.jit(partial(jnp.dot, precision=precision))
+    return _rate(2 * side**3, seconds_of(lambda: product(x, x)))
+
+
+def copy_rate() -> Spread:
+    """Returns the bytes in a second, read and written, of adding 1 to a large array in place."""
+    free = free_memory()
+    most = 2**28 if jax.default_backend() == "cpu" else 2**30
+    x = jnp.zeros(min(most, free // 8 if free else most) // 4, jnp.float32)
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+
+    def call() -> jax.Array:
+        nonlocal x
+        x = add(x)
+        return x
+
+    return _rate(2 * x.nbytes, seconds_of(call))
+
+
+def free_memory() -> int | None:
+    """Returns the bytes that JAX's default device has left; None where nothing tells."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return available_memory()
+
+
+def training_precisions() -> tuple[str, ...]:
+    """Returns the precisions that training on JAX's default device would choose from."""
+    return {"cpu": ("float32",), "gpu": ("tf32", "bfloat16")}.get(
+        jax.default_backend(), ("bfloat16",)
+    )
+
+
+def default_size() -> Size:
+    """Returns what is measured: the light network on a CPU, else the published one."""
+    return LIGHT if jax.default_backend() == "cpu" else PUBLISHED
+
+
+def network_speeds(precision: str, limits: Ceilings, size: Size) -> list[NetworkSpeed]:
+    """Measures LNLN x2, as it is trained.
+
+    Args:
+      precision: "float32" or, on a GPU, "tf32", which differ by the device alone; or "bfloat16".
+      limits: of this device.
+      size: of network and batch.
+
+    Returns:
+      The forward pass and the training step.
+    """
+    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    module = create_model("lnln", scale=2, dtype=dtype, **size.options)
+    rng = np.random.default_rng(0)
+    batch = {
+        key: jax.device_put(rng.integers(0, 256, (size.batch, side, side, 3), np.uint8))
+        for key, side in (("lr", size.patch), ("hr", 2 * size.patch))
+    }
+    config = OptimizerConfig()
+    optimizer, schedule = make_optimizer(config), make_schedule(config)
+    create = jax.jit(partial(create_state, optimizer=optimizer, ema=False))
+    state = create(random_variables(module, rng))
+    lr = batch["lr"].astype(jnp.float32)
+    ready_forward, forward = _compile(jax.jit(module.apply), state.variables, lr)
+    train = make_train_step(module, optimizer, schedule=schedule)
+    ready_step, step = _compile(train, state, batch)
+
+    def call() -> Any:  # each step takes over the state of the one before
+        nonlocal state
+        state, metrics = step(state, batch)
+        return metrics
+
+    row = partial(_row, precision=precision, limits=limits, size=size)
+    seconds = seconds_of(lambda: forward(state.variables, lr))
+    return [
+        row("forward pass", 1, seconds, ready_forward, forward),
+        row("training step", 3, seconds_of(call), ready_step, step),
+    ]
+
+
+def _compile(function: Any, *arguments: Any) -> tuple[float, Any]:
+    start = time.perf_counter()
+    compiled = function.lower(*arguments).compile()
+    return time.perf_counter() - start, compiled
+
+
+def _row(
+    what: str,
+    passes: int,
+    seconds: Spread,
+    ready_seconds: float,
+    compiled: Any,
+    *,
+    precision: str,
+    limits: Ceilings,
+    size: Size,
+) -> NetworkSpeed:
+    module, hr = create_model("lnln", scale=2, **size.options), (2 * size.patch,) * 2
+    width = 2 if precision == "bfloat16" else 4
+    flop = passes * 2 * size.batch * sum(count_multiply_adds(module, hr).values())
+    moved = passes * width * size.batch * count_elements_moved(module, hr)
+    limit = getattr(limits, precision)
+    return NetworkSpeed(
+        what=what,
+        precision=precision,
+        seconds=seconds,
+        ready_seconds=ready_seconds,
+        flop=flop,
+        bytes=moved,
+        flop_share=flop / seconds.median / limit if limit else None,
+        bytes_share=moved / seconds.median / limits.bytes_per_s,
+        temporary_bytes=compiled.memory_analysis().temp_size_in_bytes,
+    )
+
+
+def seconds_of(call: Callable[[], Any]) -> Spread:
+    """Measures a call, after two that do not count.
+
+    Short calls to an accelerator are queued, as they are in training, and a round has several.
+    """
+    for _ in range(2):
+        jax.block_until_ready(call())
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    once = time.perf_counter() - start
+    queued = jax.default_backend() != "cpu"  # on a CPU, calls might run at the same time
+    calls = max(1, round(_ROUND / once)) if queued else 1
+    fewest, most = _ROUNDS
+    times = []
+    for _ in range(min(most, max(fewest, round(_LASTING / (calls * once))))):
+        start = time.perf_counter()
+        for _ in range(calls):
+            result = call()
+        jax.block_until_ready(result)
+        times.append((time.perf_counter() - start) / calls)
+    return Spread(statistics.median(times), min(times), max(times))
+
+
+def _rate(work: float, seconds: Spread) -> Spread:
+    return Spread(work / seconds.median, work / seconds.high, work / seconds.low)
