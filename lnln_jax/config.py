@@ -15,6 +15,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
+from lnln_jax.clock import seconds_of
 from lnln_jax.config_values import check_types, parse
 from lnln_jax.models import MODELS, create_model, model_options, resolve
 
@@ -95,6 +96,8 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: Literal["l1", "l2"] = "l1"  # see state.training_loss
     steps: int = 1_000_000
+    schedule_steps: int = 0  # that the optimizer's numbers are meant for; 0: as many as steps
+    time_budget: str = ""  # such as 45m, from the process's start: sets steps; see lnln_jax.budget
     steps_per_call: int = 100  # at most, where images are on the device
     parallel: Parallel = "auto"  # how several devices train together; see lnln_jax.parallel
     devices: int = 0  # how many of this machine's train; 0: all, of all processes
@@ -153,6 +156,7 @@ class TrainConfig:
             "optimizer.cosine_steps": self.optimizer.cosine_steps,
             "optimizer.skip_nonfinite": self.optimizer.skip_nonfinite,
             "devices": self.devices,
+            "schedule_steps": self.schedule_steps,
             "seed": self.seed,
         }
         for key, value in whole.items():
@@ -166,11 +170,14 @@ class TrainConfig:
         for key in ("b1", "b2", "momentum", "weight_decay"):
             if not 0 <= (value := getattr(self.optimizer, key)) < 1:
                 raise ValueError(f"optimizer.{key} is {value}; it must be at least 0 and below 1")
-        if 0 < self.optimizer.cosine_steps < self.steps:
+        length = "schedule_steps" if self.schedule_steps else "steps"
+        if 0 < self.optimizer.cosine_steps < getattr(self, length):
             raise ValueError(
                 f"optimizer.cosine_steps is {self.optimizer.cosine_steps}, after which the "
-                f"learning rate is 0, and steps is {self.steps}; they should be equal"
+                f"learning rate is 0, and {length} is {getattr(self, length)}; they should be equal"
             )
+        if self.time_budget:
+            seconds_of("time_budget", self.time_budget)
         if self.init_state and not self.init_from:
             raise ValueError(
                 "init_state is true, but init_from is empty; set init_from to a run's folder or to "
@@ -216,6 +223,11 @@ class TrainConfig:
                 f"data.train_lr has {len(self.data.train_lr)} folders and data.train "
                 f"{len(self.data.train)}; give one LR folder for each HR folder, or none"
             )
+
+    @property
+    def stretch(self) -> float:
+        """Positions on the learning-rate schedule for each step."""
+        return (self.schedule_steps or self.steps) / self.steps
 
 
 def build_module(config: TrainConfig) -> nn.Module:

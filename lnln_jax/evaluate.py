@@ -110,6 +110,7 @@ def evaluate(
     self_ensemble: bool = False,
     done: Done | None = None,
     progress: Progress | None = None,
+    give_up: Callable[[], bool] | None = None,
 ) -> list[Result]:
     """Runs models over a benchmark, whose images are all read before and held meanwhile.
 
@@ -124,6 +125,7 @@ def evaluate(
         process enlarges.
       progress: called with what is going to be done; what it returns is called with how many of
         how many images are done (`reporting.progress_of`).
+      give_up: asked before each image, in one process alone; where it says True nothing is returned.
 
     Returns:
       One result for each model.
@@ -148,6 +150,8 @@ def evaluate(
         scores: list[Score] = []
         peak = 0
         for image in mine:
+            if give_up is not None and give_up():
+                return []
             score, sr, memory = _score(model, image, protocol, self_ensemble, first=not scores)
             scores.append(score)
             peak = max(peak, memory)

@@ -7,6 +7,7 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lnln_jax.config import Placement, TrainConfig, build_module
 from lnln_jax.distributed import check_same
@@ -15,7 +16,7 @@ from lnln_jax.growth import GROWING, grow
 from lnln_jax.handed_state import begin_with, read_state
 from lnln_jax.loading import load_weights
 from lnln_jax.optim import make_optimizer, make_schedule
-from lnln_jax.parallel import Layout, choose_layout
+from lnln_jax.parallel import Layout, choose_layout, place
 from lnln_jax.state import (
     GradientFunction,
     TrainState,
@@ -52,6 +53,16 @@ class Experiment:
     shapes: TrainState
     identity: list[str]
     sources: list[tuple[str, int]]
+
+    def scheduled(self, state: TrainState) -> TrainState:
+        """Returns a state whose learning rates are those of the configuration's length."""
+        stretch = np.float32(self.config.stretch)
+        return state.replace(stretch=place(stretch, self.shapes.stretch.sharding))
+
+    @property
+    def state_bytes(self) -> int:
+        """The size of a state, once."""
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.shapes))
 
 
 def open_experiment(config: TrainConfig) -> Experiment:

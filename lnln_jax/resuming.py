@@ -1,5 +1,6 @@
-"""Whether a training may go on with settings other than those that it was started with."""
+"""Whether a training run may go on with settings other than those that it was started with."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lnln_jax.config import TrainConfig, differences
@@ -9,6 +10,8 @@ from lnln_jax.distributed import say
 FREE_FIELDS = frozenset(
     {
         "steps",
+        "schedule_steps",
+        "time_budget",
         "log_every",
         "checkpoint_every",
         "keep_checkpoints",
@@ -24,6 +27,14 @@ FREE_FIELDS = frozenset(
 )
 # Those on which a step depends in rounding alone.
 ROUNDING_FIELDS = frozenset({"parallel", "devices", "data.placement"})
+LENGTH_FIELDS = frozenset({"steps", "schedule_steps"})
+
+
+def with_length_of(saved: TrainConfig, config: TrainConfig) -> TrainConfig:
+    """Returns a configuration with the numbers of steps that a run's time budget has come to."""
+    if not (saved.time_budget and config.time_budget):
+        return config
+    return replace(config, steps=saved.steps, schedule_steps=saved.schedule_steps)
 
 
 def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allow: bool) -> bool:
@@ -42,11 +53,13 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
       ValueError: results would differ, and `allow` is False.
     """
     changed = differences(saved, config)
-    rounding = ROUNDING_FIELDS
+    free, rounding = FREE_FIELDS, ROUNDING_FIELDS
+    if saved.stretch != config.stretch:  # learning rates are those of other positions
+        free -= LENGTH_FIELDS
     if config.batch_norm == "local" or config.accumulate > 1:
         rounding -= {"devices"}  # statistics are those of other parts of the batch
     listing = {key: f"{key} was {old} and is {new}" for key, (old, new) in changed.items()}
-    other = [text for key, text in listing.items() if key not in FREE_FIELDS | rounding]
+    other = [text for key, text in listing.items() if key not in free | rounding]
     if other and not allow:
         raise ValueError(
             f"{folder} holds a run with another configuration: {'; '.join(other)}. Train in "
@@ -54,7 +67,7 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
             "from here (--allow-config-change)"
         )
     for key, text in listing.items():
-        if key in FREE_FIELDS:
+        if key in free:
             text += ", which changes no step"
         elif key in rounding:
             text += ", which changes steps in rounding alone"

@@ -37,7 +37,7 @@ class TrainState(struct.PyTreeNode):
     variables: Variables
     opt_state: optax.OptState
     ema: Variables | None
-    stretch: jax.Array | np.float32 = np.float32(1)
+    stretch: Any = np.float32(1)
 
     @property
     def averaged(self) -> Variables:

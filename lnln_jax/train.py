@@ -12,33 +12,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import numpy as np
-from PIL import Image
 
-from lnln_jax.benchmarks import Benchmark
+from lnln_jax.budget import fit_to_budget
 from lnln_jax.checkpoint import RunCheckpoints
 from lnln_jax.checkpoint_reading import saved_config
+from lnln_jax.clock import Clock, process_start
 from lnln_jax.config import TrainConfig, to_dict
-from lnln_jax.distributed import check_same, is_primary, say
+from lnln_jax.distributed import check_same, gather, is_primary, say
 from lnln_jax.evaluate import evaluate
 from lnln_jax.experiment import Experiment, open_experiment, settled
 from lnln_jax.files import check_folder, write_file, writing
-from lnln_jax.inference import Bicubic, SuperResolver
+from lnln_jax.inference import Bicubic
+from lnln_jax.look import Look
 from lnln_jax.monitor import Monitor
 from lnln_jax.pace import Pace
 from lnln_jax.parallel import choose_layout
 from lnln_jax.process import Stop, exclusive, stop_signals
 from lnln_jax.profiling import Profile, memory_in_use
 from lnln_jax.reporting import RunReport
-from lnln_jax.resize import imresize
-from lnln_jax.resuming import check_changes
+from lnln_jax.resuming import check_changes, with_length_of
 from lnln_jax.state import Metrics, TrainState
 from lnln_jax.training_data import check_packages, open_validation
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of `train` ended: at which step, and whether a signal ended it early."""
+    """How a call of `train` ended: at which step, and whether before the last one."""
 
     step: int
     stopped: bool
@@ -50,10 +49,13 @@ def train(
     *,
     allow_config_change: bool = False,
     profile_steps: int = 0,
+    deadline: float | None = None,
+    since: float | None = None,
 ) -> Outcome:
     """Trains, or goes on training, in `folder`.
 
-    SIGTERM and SIGINT end the run after the current step, with a checkpoint. Under
+    SIGTERM and SIGINT end the run after the current step, with a checkpoint; a deadline ends it so
+    early that the checkpoint is written by then, unless a compilation takes longer. Under
     `lnln_jax.distributed` all processes call this together, with a folder that all of them see.
 
     Args:
@@ -61,20 +63,22 @@ def train(
       folder: of the run.
       allow_config_change: go on with settings under which it is another run.
       profile_steps: how many steps to trace, at least, into `profile/`; 0: none.
+      deadline: on the clock of `time.monotonic`; None: none.
+      since: when `config.time_budget` began, on that clock; None: when the process began.
 
     Raises:
       ValueError: data, configuration or a folder that can't be used, or processes that differ;
         nothing has been written then.
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
-    check_same("the configurations", repr((config, allow_config_change)))
+    check_same("the configurations", repr((config, allow_config_change, deadline is None)))
     check_folder(folder)
     saved, becomes_another = saved_config(folder / "checkpoints"), False
     if saved is not None:
         placement = config.data.placement
         if placement == "auto" and config.parallel != "pmap":  # decided when the run began
             placement = saved.data.placement
-        config = settled(config, placement, choose_layout(config))
+        config = with_length_of(saved, settled(config, placement, choose_layout(config)))
         becomes_another = check_changes(saved, config, folder, allow=allow_config_change)
     check_packages(config)
     benchmark = open_validation(config)
@@ -82,27 +86,47 @@ def train(
         evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
     experiment = open_experiment(config)
     state = experiment.start() if saved is None else None
-    primary = is_primary()
+    clock = Clock(deadline, experiment.state_bytes)
     with (
-        exclusive(folder, "training") if primary else nullcontext(),
+        exclusive(folder, "training") if is_primary() else nullcontext(),
         stop_signals("stopping after this step") as stop,
-        RunCheckpoints(
+        experiment.feed,
+    ):
+        if saved_config(folder / "checkpoints") != saved:
+            raise ValueError(f"another process has trained in {folder} meanwhile; start again")
+        fitted = None
+        if state is not None and config.time_budget:
+            fitted = fit_to_budget(
+                experiment,
+                state,
+                benchmark,
+                since=process_start() if since is None else since,
+                stops=lambda: stop.requested or clock.over(),
+            )
+            if fitted is None:  # it was asked to stop meanwhile
+                return Outcome(int(state.step), stopped=True)
+            experiment = fitted.experiment
+        with RunCheckpoints(
             folder / "checkpoints",
             experiment.config,
             images=experiment.identity,
             other_images=allow_config_change,
-        ) as checkpoints,
-        experiment.feed as feed,
-    ):
-        if saved_config(folder / "checkpoints") != saved:
-            raise ValueError(f"another process has trained in {folder} meanwhile; start again")
-        if state is None:
-            state = checkpoints.restore(experiment.shapes, feed.stream)
-        if primary:
-            if saved is not None and becomes_another:  # for `lnln replay` of the steps until here
-                _write_config(saved, folder, f"config_until_{int(state.step):07d}.json")
-            _write_config(experiment.config, folder, "config.json")
-        return _loop(experiment, state, benchmark, checkpoints, stop, profile_steps)
+        ) as checkpoints:
+            if state is None:
+                state = checkpoints.restore(experiment.shapes, experiment.feed.stream)
+            state, step = experiment.scheduled(state), int(state.step)
+            if is_primary():
+                if saved is not None and becomes_another:  # for `lnln replay` of the steps so far
+                    _write_config(saved, folder, f"config_until_{step:07d}.json")
+                _write_config(experiment.config, folder, "config.json")
+            with (
+                RunReport(folder, step=step, total_steps=experiment.config.steps) as report,
+                Profile(folder / "profile", profile_steps if is_primary() else 0) as profile,
+            ):
+                if fitted is not None:
+                    report.event(step, "time_budget", fitted.text)
+                look = Look(experiment, benchmark, report, clock, folder)
+                return _loop(look, state, checkpoints, stop, profile)
 
 
 def _write_config(config: TrainConfig, folder: Path, name: str) -> None:
@@ -111,74 +135,78 @@ def _write_config(config: TrainConfig, folder: Path, name: str) -> None:
 
 
 def _loop(
-    experiment: Experiment,
+    look: Look,
     state: TrainState,
-    benchmark: Benchmark | None,
     checkpoints: RunCheckpoints,
     stop: Stop,
-    profile_steps: int,
+    profile: Profile,
 ) -> Outcome:
-    """Takes the steps from a state to the last, or until a signal."""
-    config, feed, folder = experiment.config, experiment.feed, checkpoints.folder.parent
+    """Takes the steps from a state to the last, or until a signal or the deadline."""
+    config, feed = look.experiment.config, look.experiment.feed
+    report, clock = look.report, look.clock
     step = start = int(state.step)
-    _announce(experiment, state, start)
+    _announce(look.experiment, state, start)
     pending: list[tuple[Metrics, int]] = []
-    pace = Pace(feed.most)
-    profile = Profile(folder / "profile", profile_steps if is_primary() else 0)
+    pace, last = Pace(feed.most), False
     monitor = Monitor(
-        folder,
+        look.folder,
         spike_factor=config.spike_factor,
         skip_nonfinite=config.optimizer.skip_nonfinite,
         skipped=int(getattr(state.opt_state, "notfinite_count", 0)),
     )
-    with RunReport(folder, step=start, total_steps=config.steps) as report, profile:
-        while step < config.steps:
-            n = min(pace.steps, _to_next_event(step, config))
-            with profile.call(step):
-                state, metrics = feed.run(state, n)
-            profile.after_call(metrics, n)
-            pending.append((metrics, n))
-            pace.sent(metrics, n)
-            if step == start:  # it was compiled before it ran
-                jax.block_until_ready(metrics)
-                clock, timed_from = time.perf_counter(), step + n
-            step += n
-            report.advance(n)
-            last = pace.stops(stop.requested) or step == config.steps
-            validates = step % config.validate_every == 0 or step == config.steps
-            pictures = config.sample_every > 0 and step % config.sample_every == 0
-            saves = step % config.checkpoint_every == 0 or validates or last
-            if step % config.log_every == 0 or saves or pictures:
-                pace.land()
-                summary = monitor.summarize(pending, step, report)
-                elapsed = time.perf_counter() - clock
-                if step > timed_from:
-                    patches = (step - timed_from) * config.data.batch_size
-                    summary["images_per_second"] = patches / elapsed
-                report.write(step, summary | memory_in_use(), prefix="train")
-                pending = []
-            scores: dict[str, float] = {}
-            if benchmark is not None and (validates or pictures):
-                network = SuperResolver(
-                    config.model.name,
-                    config.model.scale,
-                    experiment.module,
-                    experiment.layout.local(state.averaged),
-                )
-                try:
-                    if validates:
-                        scores = _validate(network, benchmark, report, step)
-                    if pictures and is_primary():
-                        _picture(network, benchmark, report, step, folder / "samples")
-                except ValueError as error:  # the images are sound, so it is the weights
-                    raise monitor.divergence(step, str(error)) from error
-            if saves:
-                checkpoints.save(state, feed.stream, scores)
-            if not pending:
-                clock, timed_from = time.perf_counter(), step
-            if last:
-                break
+    timed_since, timed_from = time.perf_counter(), start
+    while step < config.steps and not last:
+        n = min(pace.steps, _to_next_event(step, config))
+        pace.begins()
+        with profile.call(step):
+            state, metrics = feed.run(state, n)
+        profile.after_call(metrics, n)
+        pending.append((metrics, n))
+        pace.sent(metrics, n)
+        if step == start:  # it was compiled before it ran, as validation will be
+            now = time.perf_counter()
+            look.expects(now - timed_since)
+            timed_since, timed_from = now, step + n
+        step += n
+        report.advance(n)
+        ahead = pace.ahead() + look.at_the_end(config.steps - step <= pace.steps)
+        last = pace.stops(stop.requested or clock.over(ahead)) or step == config.steps
+        if not (due := _due(step, config, last)):
+            continue
+        pace.land()
+        summary = monitor.summarize(pending, step, report)
+        if step > timed_from:
+            patches = (step - timed_from) * config.data.batch_size
+            summary["images_per_second"] = patches / (time.perf_counter() - timed_since)
+        report.write(step, summary | memory_in_use(), prefix="train")
+        try:
+            scores = look.at(state, step, due, pace.ahead())
+        except ValueError as error:  # the images are sound, so it is the weights
+            raise monitor.divergence(step, str(error)) from error
+        if clock.runs and "checkpoint" in due:  # and if there is no time for another
+            late = clock.over(pace.ahead() + clock.save_seconds())
+            last = bool(gather([late]).any()) or last
+        if last or "checkpoint" in due:
+            clock.saves(checkpoints.folder / str(step))
+            checkpoints.save(state, feed.stream, scores)
+        pending, timed_since, timed_from = [], time.perf_counter(), step
     return Outcome(step, stopped=step < config.steps)
+
+
+def _due(step: int, config: TrainConfig, last: bool) -> set[str]:
+    """Returns what is to be done after a step, of "log", "checkpoint", "validation", "picture"."""
+    intervals = {
+        "log": config.log_every,
+        "checkpoint": config.checkpoint_every,
+        "validation": config.validate_every,
+        "picture": config.sample_every,
+    }
+    due = {what for what, interval in intervals.items() if interval and step % interval == 0}
+    if step == config.steps:
+        due.add("validation")
+    if last or "validation" in due:
+        due.add("checkpoint")
+    return due
 
 
 def _to_next_event(step: int, config: TrainConfig) -> int:
@@ -200,26 +228,3 @@ def _announce(experiment: Experiment, state: TrainState, start: int) -> None:
         f"{several}{devices[0].device_kind}{processes}; "
         + (f"going on from step {start}" if start else f"{config.steps} steps")
     )
-
-
-def _validate(
-    network: SuperResolver, benchmark: Benchmark, report: RunReport, step: int
-) -> dict[str, float]:
-    """Mean Y-PSNR and SSIM on the benchmark."""
-    (result,) = evaluate([network], benchmark)
-    scores = {"psnr_y": result.psnr, "ssim_y": result.ssim}
-    report.write(step, scores, prefix="validation")
-    return scores
-
-
-def _picture(
-    network: SuperResolver, benchmark: Benchmark, report: RunReport, step: int, folder: Path
-) -> None:
-    """Writes the benchmark's first image: by bicubic, by the network, and the original."""
-    image = next(iter(benchmark))
-    bicubic, sr = imresize(image.lr, benchmark.scale), network.upscale(image.lr)
-    row = np.concatenate([bicubic, sr, image.hr], axis=1)
-    report.picture(step, "bicubic_network_original", row)
-    with writing("a sample", folder):
-        folder.mkdir(exist_ok=True)
-        Image.fromarray(row).save(folder / f"{step:07d}_{image.name}.png")

@@ -53,10 +53,12 @@ def write_config(folder: Path, config: TrainConfig) -> Path:
 class Training:
     """A process of `lnln train`, and its progress."""
 
-    def __init__(self, config: Path, output: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, config: Path, output: Path, environment: dict[str, str], *arguments: str
+    ) -> None:
         command = "import sys; from lnln_jax.cli import main; sys.exit(main())"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", command, "train", str(config), "--output", str(output)],
+            [sys.executable, "-c", command, "train", config, "--output", output, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
