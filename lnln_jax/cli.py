@@ -7,7 +7,13 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from lnln_jax import export_command, prepare_command, replay_command, train_command
+from lnln_jax import (
+    doctor_command,
+    export_command,
+    prepare_command,
+    replay_command,
+    train_command,
+)
 from lnln_jax.cli_options import (
     MODEL_HELP,
     NETWORK_HELP,
@@ -37,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.overrides += rest  # argparse leaves those that follow an option
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if arguments is None and args.run in (train_command.run, _evaluate, _upscale):
+    long_running = (train_command.run, _evaluate, _upscale, doctor_command.run)
+    if arguments is None and args.run in long_running:
         restart_with_huge_pages()
     if not getattr(args, "distributed", False):
         return _run(args)
@@ -226,6 +233,8 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--format", default="png", help="png, jpg, webp, tiff or same")
     upscale.add_argument("--overwrite", action="store_true", help="replace existing results")
     upscale.set_defaults(run=_upscale)
+
+    doctor_command.add_parser(commands)
     return parser
 
 
