@@ -75,10 +75,7 @@ def train(
     check_folder(folder)
     saved, becomes_another = saved_config(folder / "checkpoints"), False
     if saved is not None:
-        placement = config.data.placement
-        if placement == "auto" and config.parallel != "pmap":  # decided when the run began
-            placement = saved.data.placement
-        config = with_length_of(saved, settled(config, placement, choose_layout(config)))
+        config = _as_it_began(saved, config)
         becomes_another = check_changes(saved, config, folder, allow=allow_config_change)
     check_packages(config)
     benchmark = open_validation(config)
@@ -127,6 +124,14 @@ def train(
                     report.event(step, "time_budget", fitted.text)
                 look = Look(experiment, benchmark, report, clock, folder)
                 return _loop(look, state, checkpoints, stop, profile)
+
+
+def _as_it_began(saved: TrainConfig, config: TrainConfig) -> TrainConfig:
+    """Returns a configuration with what was decided when the run began."""
+    placement = config.data.placement
+    if placement == "auto" and config.parallel != "pmap":
+        placement = saved.data.placement
+    return with_length_of(saved, settled(config, placement, choose_layout(config)))
 
 
 def _write_config(config: TrainConfig, folder: Path, name: str) -> None:

@@ -30,6 +30,7 @@ from lnln_jax.config import TrainConfig, differences, load_config, to_dict
 from lnln_jax.evaluate import evaluate
 from lnln_jax.image_files import find_images
 from lnln_jax.inference import Bicubic, SuperResolver
+from lnln_jax.resuming import with_length_of
 from lnln_jax.safetensors_files import save_safetensors
 from lnln_jax.tables import environment
 from lnln_jax.weights import build
@@ -64,7 +65,7 @@ def check(run: Path, config: TrainConfig, path: Path, training_set: Path, last: 
     """
     if last != config.steps:
         raise ValueError(f"{run} is at step {last} of {config.steps}; train it to its end")
-    theirs = load_config(path)
+    theirs = with_length_of(config, load_config(path))
     placement, devices = theirs.data.placement, theirs.devices  # what "auto" and 0 came to
     own = replace(config, data=replace(config.data, placement=placement), devices=devices)
     if changed := differences(theirs, own):

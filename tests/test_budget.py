@@ -11,7 +11,7 @@ from runs import CONFIG, assert_equal, read_metrics, restore_everything, save_pi
 
 from lnln_jax.budget import Costs
 from lnln_jax.checkpoint_reading import saved_config, saved_steps
-from lnln_jax.config import OptimizerConfig, TrainConfig, override
+from lnln_jax.config import ModelConfig, OptimizerConfig, TrainConfig, override
 from lnln_jax.optim import make_schedule
 from lnln_jax.train import Outcome, train
 
@@ -53,6 +53,7 @@ def config(tmp_path_factory) -> TrainConfig:
     pictures = save_pictures(folder / "pictures", 3, 40)
     config = replace(
         CONFIG,
+        model=ModelConfig("edsr", 2, {"n_resblocks": 1, "n_feats": 8}),  # compiled in a second
         data=replace(CONFIG.data, validation=str(pictures), batch_size=8, lr_patch_size=24),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=40, cosine_steps=400),
         steps=400,

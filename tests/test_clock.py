@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from runs import (
@@ -21,7 +22,7 @@ from runs import (
 
 from lnln_jax.checkpoint_reading import saved_steps
 from lnln_jax.clock import Clock, seconds_of
-from lnln_jax.config import TrainConfig, override
+from lnln_jax.config import ModelConfig, TrainConfig, override
 from lnln_jax.experiment import open_experiment
 from lnln_jax.look import Look
 from lnln_jax.reporting import RunReport
@@ -157,7 +158,8 @@ def started(tmp_path_factory):
     pictures = save_pictures(folder / "pictures", 2, 40)
     items = ["steps=1000000", "log_every=10", "checkpoint_every=50", "validate_every=100"]
     items += [f"data.validation={pictures}", "data.batch_size=8", "keep_checkpoints=2"]
-    config = write_config(folder, override(CONFIG, items))
+    small = ModelConfig("edsr", 2, {"n_resblocks": 1, "n_feats": 8})  # compiled in a second
+    config = write_config(folder, override(replace(CONFIG, model=small), items))
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",

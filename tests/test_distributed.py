@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import psutil
 import pytest
 from runs import CONFIG, read_metrics, save_pictures, write_config
 
-from lnln_jax.checkpoint_reading import load_run, saved_steps
+from lnln_jax.checkpoint_reading import load_run, saved_config, saved_steps
 from lnln_jax.cli import main
 from lnln_jax.config import OptimizerConfig
 
@@ -84,9 +85,10 @@ def experiment(tmp_path_factory):
 def run(experiment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two") / "run"
     config, cache = experiment
+    begun = time.monotonic()
     status, output = Job("train", config, "--output", folder, environment=cache).end()
     assert status == 0, output
-    return folder, output
+    return folder, output, time.monotonic() - begun
 
 
 def test_two_processes_train_as_one_does(experiment, run, tmp_path):
@@ -107,7 +109,7 @@ def test_two_processes_train_as_one_does(experiment, run, tmp_path):
 
 
 def test_the_first_process_alone_writes_and_speaks(run):
-    folder, output = run
+    folder, output, _ = run
     assert f"0: trained 10 steps; the run is in {folder}\n" in output
     assert "4 x cpu of 2 processes" in output
     spoken = [line for line in output.splitlines() if line.startswith("1: ")]
@@ -137,6 +139,24 @@ def test_a_signal_to_one_process_stops_both_at_one_step(experiment, tmp_path):
     (step,) = saved_steps(tmp_path / "run" / "checkpoints")
     assert f"0: stopped at step {step}; the same command goes on from there\n" in output
     assert read_metrics(tmp_path / "run")[-1]["step"] == step
+
+
+def test_two_processes_agree_on_what_a_budget_holds_and_on_when_to_end(experiment, run, tmp_path):
+    """Steps of a budget of hours, and 20 s more than the run before took, which compiled."""
+    config, cache = experiment
+    folder, limit = tmp_path / "run", round(run[2] + 20)
+    items = ["time_budget=5h", "steps=1000", "log_every=20", "parallel=fsdp"]
+    command = ["train", config, *items, "--output", folder, "--time-limit", f"{limit}s"]
+    begun = time.monotonic()
+    status, output = Job(*command, environment=cache).end()
+    assert status == 75, output
+    assert time.monotonic() - begun < limit + 5  # local.py begins before its processes
+    saved = saved_config(folder / "checkpoints")
+    assert (saved.schedule_steps, saved.time_budget) == (1000, "5h")
+    assert saved.steps > 1000
+    step = saved_steps(folder / "checkpoints")[-1]
+    assert f"0: stopped at step {step}; the same command goes on from there\n" in output
+    assert read_metrics(folder)[0]["time_budget"].startswith(f"5h: {saved.steps:,} steps at ")
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -110,6 +110,9 @@ def test_a_run_of_which_a_card_would_not_be_true(config, data, tmp_path):
         release.check(tmp_path, config, path, data / "set", 4)
     (tmp_path / "config_until_0000002.json").unlink()
     release.check(tmp_path, config, path, data / "set", 4)
+    path = write_config(tmp_path, replace(config, time_budget="5m"))
+    fitted = replace(config, time_budget="5m", steps=3, schedule_steps=4)
+    release.check(tmp_path, fitted, path, data / "set", 3)
 
 
 def test_trials_of_equal_time(config, tmp_path, capsys, monkeypatch):
