@@ -33,7 +33,7 @@ sys.path.insert(0, str(HERE.parent))  # a checkout is enough
 PARTS = {"check": 120.0, "speed": 240.0, "train": 180.0}
 REHEARSED = {"check": 120.0, "speed": 90.0, "train": 60.0}
 PROCESSES = {"check": ("check",), "speed": ("speed", "speed-torch"), "train": ("train",)}
-SHARE_OF_JAX = 0.6  # of the part speed; PyTorch has the rest
+SHARE_OF_JAX = 0.7  # of the part speed; PyTorch has the rest
 
 
 def main() -> int:

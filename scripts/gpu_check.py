@@ -11,9 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,12 @@ from lnln_jax.torch_port import to_torch
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-_GROUPS = {"n_resgroups": 2, "n_resblocks": 3, "n_feats": 16, "reduction": 4}
+_GROUPS = {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
 NETWORKS: dict[str, dict[str, Any]] = {
     "lnln": _GROUPS,
     "drca": _GROUPS,
     "rcan": _GROUPS,
-    "edsr": {"n_resblocks": 3, "n_feats": 16, "res_scale": 0.1},
+    "edsr": {"n_resblocks": 2, "n_feats": 16, "res_scale": 0.1},
     "vdsr": {"n_layers": 5, "n_feats": 16},
 }
 # What may lie between ours and float64, all arrays as one vector, where PyTorch's float32 is no
@@ -72,9 +71,10 @@ def run(report: Report, *, rehearse: bool) -> None:
             side: pool.submit(_evaluate, pictures, Path(folder, side), extra, report.left)
             for side, extra in sides.items()
         }
-        with report.attempt("kernels"):
+        with report.attempt("networks beside PyTorch"):
+            _networks(report, seeds=1 if rehearse else 3)
+        with report.attempt("deviations from float64"):
             _kernels(report)
-        _networks(report, seeds=1 if rehearse else 3)
         for finish in waiting:
             with report.attempt("resuming"):
                 finish()
@@ -107,28 +107,22 @@ def _networks(report: Report, *, seeds: int) -> None:
     except ImportError:
         report.row("networks beside PyTorch", network="all", problem="PyTorch is not installed")
         return
-    for name, options in NETWORKS.items():
-        with report.attempt("networks beside PyTorch", network=name), _full_precision(torch):
-            compare = _comparison(name, options, torch)
-            found = [compare(seed) for seed in range(seeds)]
-            for what in found[0]:
-                ours, theirs = np.median([errors[what] for errors in found], axis=0).tolist()
-                report.row(
-                    "networks beside PyTorch",
-                    network=name,
-                    what=what,
-                    ours=ours,
-                    pytorch=theirs,
-                    sound=ours <= max(LIMITS[what], TIMES_PYTORCH * theirs),
-                )
-
-
-@contextmanager
-def _full_precision(torch: Any) -> Iterator[None]:
-    """Both frameworks without TF32."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    with jax.default_matmul_precision("highest"):
-        yield
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)  # its threads would spend their time waiting for each other
+    with ThreadPoolExecutor(len(NETWORKS)) as pool:  # most of the time goes into compiling
+        list(pool.map(lambda name: _network(report, name, torch, seeds), NETWORKS))
+
+
+def _network(report: Report, name: str, torch: Any, seeds: int) -> None:
+    table = "networks beside PyTorch"
+    with report.attempt(table, network=name), jax.default_matmul_precision("highest"):
+        compare = _comparison(name, NETWORKS[name], torch)
+        found = [compare(seed) for seed in range(seeds)]
+        for what in found[0]:
+            ours, theirs = np.median([errors[what] for errors in found], axis=0).tolist()
+            sound = ours <= max(LIMITS[what], TIMES_PYTORCH * theirs)
+            report.row(table, network=name, what=what, ours=ours, pytorch=theirs, sound=sound)
 
 
 Errors = dict[str, tuple[float, float]]  # what -> ours and PyTorch's, from float64

@@ -1,6 +1,7 @@
 """What the parts of gpu.py write: tables that are on disk as soon as a row of them is known."""
 
 import json
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ class Report:
         """Opens a folder, with the tables that earlier parts left there."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.deadline = folder, deadline
+        self._writing = threading.Lock()
         path = folder / "results.json"
         self.tables: dict[str, list[dict[str, Any]]] = (
             json.loads(path.read_text()) if path.exists() else {}
@@ -37,12 +39,12 @@ class Report:
 
     def row(self, table: str, /, **cells: Any) -> None:
         """Adds a row to a table, prints it, and writes both files."""
-        self.tables.setdefault(table, []).append(cells)
-        print(f"{table}: " + ", ".join(f"{k} {cell(v)}" for k, v in cells.items()), flush=True)
-        write_file(
-            self.folder / "results.json", (json.dumps(self.tables, indent=1) + "\n").encode()
-        )
-        write_file(self.folder / "results.md", to_markdown(self.tables).encode())
+        with self._writing:  # rows may come from several threads
+            self.tables.setdefault(table, []).append(cells)
+            print(f"{table}: " + ", ".join(f"{k} {cell(v)}" for k, v in cells.items()), flush=True)
+            text = json.dumps(self.tables, indent=1) + "\n"
+            write_file(self.folder / "results.json", text.encode())
+            write_file(self.folder / "results.md", to_markdown(self.tables).encode())
 
     def has(self, seconds: float, table: str, /, **cells: Any) -> bool:
         """Returns whether so many seconds are left; if not, a row says that it was left out."""

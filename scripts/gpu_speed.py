@@ -1,12 +1,14 @@
 """The JAX side of gpu.py's speed: LNLN in all forms of its kernels, and other networks.
 
-One factor is changed at a time, from the fastest so far, so each row but the first has one
-alternative. All alternatives of a factor are compiled at the same time, then measured one by one.
+First each form in each precision, and the networks that PyTorch is compared with; then, from the
+fastest, one factor at a time. What is compared is compiled at the same time, then measured one by
+one.
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,7 +30,7 @@ from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.state import create_state, make_train_step
 
 OPTIMIZER = OptimizerConfig()
-PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
+PRECISIONS = {"bfloat16": "default", "tf32": "tensorfloat32", "float32": "highest"}
 
 
 class Sizes(NamedTuple):
@@ -37,15 +39,17 @@ class Sizes(NamedTuple):
     Attributes:
       patch: side of the LR patches.
       batches: the small and the large one.
+      precisions: in which all forms of the kernels are compared.
       options: hyper-parameters that make LNLN what is measured; none: as published.
       shallow: those of the depth at which `torch.compile` is compared.
       others: other networks, with their hyper-parameters.
       photo: side of the LR photo.
-      seconds: that a measurement lasts.
+      seconds: that a measurement of PyTorch lasts; ours are `doctor.speed.seconds_of`'s.
     """
 
     patch: int
     batches: tuple[int, int]
+    precisions: tuple[str, ...]
     options: dict[str, Any]
     shallow: dict[str, Any]
     others: dict[str, dict[str, Any]]
@@ -56,18 +60,20 @@ class Sizes(NamedTuple):
 FULL = Sizes(
     patch=48,
     batches=(16, 128),
+    precisions=tuple(PRECISIONS),
     options={},
     shallow={"n_resgroups": 1, "n_resblocks": 4},
     others={"rcan": {}, "edsr_baseline": {}},
     photo=1000,
     seconds=0.5,
 )
-_TINY = {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
+_TINY = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "reduction": 4}
 REHEARSAL = Sizes(
     patch=12,
     batches=(2, 4),
+    precisions=("bfloat16", "float32"),
     options=_TINY,
-    shallow=_TINY | {"n_resblocks": 1},
+    shallow=_TINY | {"n_feats": 8},
     others={"edsr_baseline": {"n_resblocks": 1, "n_feats": 8}},
     photo=100,
     seconds=0.02,
@@ -147,88 +153,91 @@ def measure(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-class Sweep:
-    """Measures settings of LNLN, and remembers the fastest."""
+class Job(NamedTuple):
+    """A network in one form, and the row that it gets."""
 
-    def __init__(self, report: Report, sizes: Sizes, bytes_per_s: float) -> None:
-        """Starts with nothing measured; `bytes_per_s` is the ceiling of a copy."""
-        self._report, self._sizes = report, sizes
-        module = create_model("lnln", **sizes.options)
-        self._moved = count_elements_moved(module, (2 * sizes.patch,) * 2)
-        self._rate = bytes_per_s
-        self.milliseconds: dict[Setting, float] = {}
+    table: str
+    cells: dict[str, Any]
+    model: str
+    options: dict[str, Any]
+    setting: Setting
 
-    @property
-    def best(self) -> Setting:
-        """The fastest setting of those that take as many patches as the last."""
-        batch = next(reversed(self.milliseconds)).batch
-        taken = {key: ms for key, ms in self.milliseconds.items() if key.batch == batch}
-        return min(taken, key=lambda key: taken[key])
 
-    def run(self, table: str, settings: Sequence[Setting], needs: float) -> None:
-        """Compiles all settings at once and measures each; a row each, also of what fails."""
-        settings = [setting for setting in settings if setting not in self.milliseconds]
-        sizes, report = self._sizes, self._report
-        settings = [setting for setting in settings if report.has(needs, table, **setting.cells)]
-        with ThreadPoolExecutor(4) as pool:
-            compiling = {
-                setting: pool.submit(prepare, "lnln", sizes.options, setting, sizes.patch)
-                for setting in settings
-            }
-            for setting in settings:
-                with report.attempt(table, **setting.cells):
-                    prepared = compiling.pop(setting).result()
-                    found = measure(prepared)
-                    wide = 2 if setting.precision == "bfloat16" else 4
-                    floor = 3 * wide * self._moved * setting.batch / self._rate
-                    found["patches_s"] = 1e3 * setting.batch / found["step_ms"]
-                    found["of_the_traffic_floor"] = floor / (found["step_ms"] / 1e3)
-                    report.row(table, **setting.cells, **found)
-                    self.milliseconds[setting] = found["step_ms"]
+def measure_all(report: Report, jobs: Sequence[Job], patch: int, moved_per_s: float) -> list[float]:
+    """Compiles all jobs at the same time, then measures one after the other.
+
+    Args:
+      report: gets a row for each, also for what fails.
+      jobs: the most important first.
+      patch: side of the LR patches.
+      moved_per_s: numbers of four bytes that a copy moves.
+
+    Returns:
+      Milliseconds of each step; infinity for what failed.
+    """
+    found = []
+    with ThreadPoolExecutor(8) as pool:
+        compiling = [pool.submit(prepare, j.model, j.options, j.setting, patch) for j in jobs]
+        wait(compiling, 0.5 * report.left)  # compilers try kernels out, which disturbs
+        for job, prepared in zip(jobs, compiling, strict=True):
+            milliseconds = math.inf
+            if report.has(2, job.table, **job.cells):
+                with report.attempt(job.table, **job.cells):
+                    cells = measure(prepared.result(report.left))
+                    milliseconds = cells["step_ms"]
+                    module = create_model(job.model, **job.options)
+                    moved = 3 * job.setting.batch * count_elements_moved(module, (2 * patch,) * 2)
+                    floor = moved / moved_per_s / (2 if job.setting.precision == "bfloat16" else 1)
+                    cells["patches_s"] = 1e3 * job.setting.batch / milliseconds
+                    cells["of_the_traffic_floor"] = 1e3 * floor / milliseconds
+                    report.row(job.table, **job.cells, **cells)
+            found.append(milliseconds)
+        pool.shutdown(wait=False, cancel_futures=True)
+    return found
 
 
 def run(report: Report, sizes: Sizes) -> None:
     """Measures everything of the JAX side, the most important first."""
-    gpu = jax.default_backend() == "gpu"
     limits = ceilings()
-    with report.attempt("ceilings"):
-        for name, value in limits._asdict().items():
-            if value is not None:
-                report.row("ceilings", what=name, per_second=f"{value:.3g}")
-    sweep = Sweep(report, sizes, limits.bytes_per_s)
+    for name, value in limits._asdict().items():
+        report.row("ceilings", what=name, per_second=value)
+    measure_jobs = partial(
+        measure_all, report, patch=sizes.patch, moved_per_s=limits.bytes_per_s / 4
+    )
     small, large = sizes.batches
     table = f"LNLN x2, LR {sizes.patch}x{sizes.patch}, JAX {jax.__version__}"
-    first = Setting(batch=small)
-    rounds: list[Callable[[Setting], list[Setting]]] = [
-        lambda best: [best, replace(best, form="tuned")],
-        lambda best: [replace(best, precision=name) for name in PRECISIONS],
-        lambda best: [replace(best, depthwise="grouped")],
-        lambda best: [
-            replace(best, attention="chunked"),
-            *([replace(best, attention="cudnn")] if gpu and best.precision == "bfloat16" else []),
-        ],
-        lambda best: [
-            replace(best, batch=large),
-            replace(best, batch=large, form="tuned" if best.form == "plain" else "plain"),
-        ],
+
+    def job(setting: Setting) -> Job:
+        return Job(table, setting.cells, "lnln", sizes.options, setting)
+
+    settings = [
+        Setting(form, precision=precision, batch=small)
+        for precision in sizes.precisions
+        for form in ("plain", "tuned")
     ]
-    best = first
-    for settings in rounds:
-        sweep.run(table, settings(best), needs=20 if gpu else 0)
-        best = sweep.best if sweep.milliseconds else first
-        jax.clear_caches()
-    beside, sides = "beside PyTorch", replace(best, batch=small)
-    compared = {"lnln": sizes.shallow, **sizes.others}
-    for model, options in compared.items():
-        for precision in ("tf32", "bfloat16"):
-            setting = replace(sides, precision=precision, attention="dense")
-            cells = {"network": model, "options": str(options), "side": f"JAX {precision}"}
-            cells["batch"] = setting.batch
-            if not report.has(10 if gpu else 0, beside, **cells):
-                continue
-            with report.attempt(beside, **cells):
-                found = measure(prepare(model, options, setting, sizes.patch))
-                report.row(beside, **cells, **found)
+    others = [
+        Job(
+            "beside PyTorch",
+            {"network": model, "options": str(options), "side": f"JAX {precision}", "batch": small},
+            model,
+            options,
+            Setting("auto", "auto", precision, batch=small),
+        )
+        for model, options in {"lnln": sizes.shallow, **sizes.others}.items()
+        for precision in sizes.precisions[:2]
+    ]
+    times = measure_jobs([*map(job, settings), *others])[: len(settings)]
+    best = settings[times.index(min(times))]
+    cudnn = jax.default_backend() == "gpu" and best.precision == "bfloat16"
+    changed = [
+        replace(best, batch=large),
+        replace(best, batch=large, form="tuned" if best.form == "plain" else "plain"),
+        replace(best, depthwise="grouped"),
+        replace(best, attention="chunked"),
+        *([replace(best, attention="cudnn")] if cudnn else []),
+    ]
+    jax.clear_caches()
+    measure_jobs(list(map(job, changed)))
     _photo(report, sizes)
 
 

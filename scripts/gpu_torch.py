@@ -160,6 +160,8 @@ def run(report: Report, sizes: Sizes) -> None:
         report.row("beside PyTorch", side="PyTorch", problem="not installed here")
         return
     gpu = torch.cuda.is_available()
+    if not gpu:
+        torch.set_num_threads(1)
     small, large = sizes.batches
     eager, graph, compiled = (Way(mode, "bfloat16") for mode in ("eager", "graph", "compile"))
     jobs: list[tuple[str, dict[str, Any], Way, int]] = [

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from gpu_report import Report
 
+from lnln_jax.handed_state import read_state
+
 HERE = Path(__file__).parent
 WEIGHTS = "trained.safetensors"
 STATE = "state.safetensors"
@@ -53,13 +55,7 @@ def run(report: Report, recipe: Recipe) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
-        options = [str(recipe.config), *_overrides(recipe), *recipe.overrides]
-        if recipe.start:
-            options.append(f"init_from={recipe.start}")
-        if recipe.go_on:
-            options.append("init_state=true")
-        else:
-            options.append(f"time_budget={seconds:.0f}s")
+        options = [str(recipe.config), *_overrides(recipe, seconds), *recipe.overrides]
         limit = f"{seconds + recipe.reserve / 4:.0f}s"
         command = ["train", *options, "--time-limit", limit, "--output", str(folder)]
         start = time.monotonic()
@@ -87,12 +83,18 @@ def run(report: Report, recipe: Recipe) -> None:
                 report.row("scores", set=tests.name, **cells, ssim=f"{result['ssim']:.4f}")
 
 
-def _overrides(recipe: Recipe) -> list[str]:
-    """Where the images are."""
+def _overrides(recipe: Recipe, seconds: float) -> list[str]:
+    """Where the images are, what it starts from, and how long it goes on."""
     found = [] if recipe.images is None else [f"data.train={recipe.images}"]
     if recipe.validation is not None:
         found.append(f"data.validation={recipe.validation}")
-    return found
+    if recipe.start:
+        found.append(f"init_from={recipe.start}")
+    if not recipe.go_on:
+        return [*found, f"time_budget={seconds:.0f}s"]
+    before = read_state(Path(recipe.start or "")).config
+    lengths = [f"steps={before.steps}", f"schedule_steps={before.schedule_steps}"]
+    return [*found, "init_state=true", *lengths]
 
 
 def _hand_on(report: Report, folder: Path) -> None:
