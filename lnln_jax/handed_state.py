@@ -186,7 +186,7 @@ def begin_with(
     Raises:
       ValueError: the state is of another network or optimizer, or this run would be over with it.
     """
-    if state.step >= config.steps:
+    if state.step >= config.steps and not config.time_budget:  # which sets them later
         raise ValueError(
             f"steps is {config.steps}, but init_from is {state.source} with {state.step} steps "
             "taken already; raise steps"

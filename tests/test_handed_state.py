@@ -33,6 +33,9 @@ pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 RUN = override(CONFIG, ["steps=6", "checkpoint_every=3", "model.n_feats=8"])
 
+# Where only machinery is tested.
+TINY = replace(RUN, model=ModelConfig("edsr", 2, {"n_resblocks": 1, "n_feats": 8}))
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled(tmp_path_factory):
@@ -59,6 +62,15 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("handed") / "run"
     with jax.numpy_dtype_promotion("standard"):
         train(RUN, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """The same of a network that compiles quickly."""
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    with jax.numpy_dtype_promotion("standard"):
+        train(TINY, folder)
     return folder
 
 
@@ -131,12 +143,12 @@ def test_a_run_goes_on_bit_for_bit(run, handed, tmp_path):
     assert_equal(restore_everything(tmp_path / "new", 6), restore_everything(run, 6))
 
 
-def test_from_the_command_line(run, tmp_path, capsys):
+def test_from_the_command_line(tiny_run, tmp_path, capsys):
     """A run's newest checkpoint; the training beyond its end is that of one run."""
-    target, config = tmp_path / "new" / "out.safetensors", write_config(tmp_path, RUN)
-    assert main(["convert", str(run), str(target), "--state", "--split"]) == 0
+    target, config = tmp_path / "new" / "out.safetensors", write_config(tmp_path, TINY)
+    assert main(["convert", str(tiny_run), str(target), "--state", "--split"]) == 0
     assert re.fullmatch(
-        rf"lnln x2 after 6 steps, ema, optimizer, variables: {target} \(0\.\d\d MB\)\n",
+        rf"edsr x2 after 6 steps, ema, optimizer, variables: {target} \(0\.\d\d MB\)\n",
         capsys.readouterr().out,
     )
     assert [file.name for file in target.parent.iterdir()] == ["out.safetensors"]  # one is enough
@@ -150,8 +162,8 @@ def test_from_the_command_line(run, tmp_path, capsys):
     assert "validate_every was 1000 and is 5, which changes no step" in err
     assert "init_" not in err
 
-    shutil.copytree(run, tmp_path / "whole")
-    train(replace(RUN, steps=7), tmp_path / "whole")
+    shutil.copytree(tiny_run, tmp_path / "whole")
+    train(replace(TINY, steps=7), tmp_path / "whole")
     assert_equal(restore_everything(tmp_path / "run", 7), restore_everything(tmp_path / "whole", 7))
 
 
@@ -304,8 +316,7 @@ def test_an_average_is_left_out(run, handed, capsys):
 
 def test_an_average_begins(run, handed, tmp_path, capsys):
     """With what is averaged, in memory of its own: a step takes over (donates) both."""
-    plain, model = tmp_path / "plain", ModelConfig("edsr", 2, {"n_resblocks": 1, "n_feats": 8})
-    config = replace(RUN, model=model, ema_decay=0.0, steps=2)
+    plain, config = tmp_path / "plain", replace(TINY, ema_decay=0.0, steps=2)
     train(config, plain)
     config = override(config, [f"init_from={plain}", "init_state=true", "steps=3"])
     capsys.readouterr()
@@ -364,9 +375,10 @@ for source in ({str(tmp_path / "out.safetensors")!r}, {str(large)!r}):
 # ---- `lnln replay` ----
 
 
-def test_replay_of_a_run_that_began_so(run, handed, tmp_path, capsys):
-    folder = tmp_path / "new"
-    train(override(RUN, [f"init_from={handed[0]}", "init_state=true", "log_every=1"]), folder)
+def test_replay_of_a_run_that_began_so(tiny_run, tmp_path, capsys):
+    folder, file = tmp_path / "new", tmp_path / "out.safetensors"
+    write_state(read_state(tiny_run / "checkpoints" / "3"), file)
+    train(override(TINY, [f"init_from={file}", "init_state=true", "log_every=1"]), folder)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     losses = {row["step"]: row["train/loss"] for row in rows if "train/loss" in row}
     assert sorted(losses) == [4, 5, 6]
@@ -378,9 +390,9 @@ def test_replay_of_a_run_that_began_so(run, handed, tmp_path, capsys):
     capsys.readouterr()
     assert main(["replay", str(folder), "--step", "3"]) == 1
     assert "began with step 3 of another run (init_state)" in capsys.readouterr().err
-    handed[0].unlink()
+    file.unlink()
     assert main(["replay", str(folder), "--step", "5"]) == 1
-    assert f"{handed[0].name} cannot be found" in capsys.readouterr().err
+    assert f"there is no state {file}" in capsys.readouterr().err
 
 
 # ---- what is refused ----
@@ -400,6 +412,7 @@ def test_another_network_or_optimizer_is_refused(handed, large):
             begin(RUN, handed[0], *items)
     with pytest.raises(ValueError, match=r"the state of another network: model\.name was edsr"):
         begin(RUN, large)
+    begin(RUN, handed[0], "steps=3", "time_budget=5m")  # which sets steps
 
 
 def test_what_holds_no_state_is_refused(run, tmp_path):
