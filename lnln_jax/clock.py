@@ -41,11 +41,13 @@ def process_start() -> float:
     Linux tells, to a hundredth of a second, and a process that has replaced itself (`execve`) began
     when the first one did. Elsewhere it is when this module was imported, one of the first.
     """
+    if sys.platform != "linux":
+        return _IMPORTED
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         began = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # since the system did
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - began
-    except (OSError, AttributeError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError):
         return _IMPORTED
     return min(_IMPORTED, time.monotonic() - age)
 
