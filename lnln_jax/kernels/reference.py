@@ -39,7 +39,9 @@ def depthwise_conv3x3(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.A
 
 def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Multiplies the channels `I` of each pixel by a matrix `I O`: a 1x1 convolution."""
-    return checkpoint_name(x @ kernel, "product")
+    # As rows: in bfloat16, JAX 0.11 sums the kernel's gradient of `x @ kernel` in bfloat16 on CPUs.
+    product = x.reshape(-1, x.shape[-1]) @ kernel
+    return checkpoint_name(product.reshape(*x.shape[:-1], -1), "product")
 
 
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
