@@ -6,10 +6,9 @@ import jax
 import numpy as np
 
 from lnln_jax.files import check_target, failure_named
-from lnln_jax.handed_state import read_state, write_state
 from lnln_jax.loading import SUFFIXES, load_weights
+from lnln_jax.part_names import files_of, stem_of
 from lnln_jax.safetensors_files import save_safetensors
-from lnln_jax.safetensors_parts import files_of, stem_of
 from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.torch_tables import NETWORKS, default_res_scale
 from lnln_jax.weights import Weights
@@ -101,6 +100,8 @@ def convert_state(
     Raises:
       ValueError: the source holds no state that can be read, or the target cannot be written.
     """
+    from lnln_jax.handed_state import read_state, write_state  # Orbax takes a while to import
+
     source, target = Path(source), Path(target)
     if split is not None and split < 1:
         raise ValueError(f"split is {split}; it must be at least 1 (MiB)")

@@ -125,7 +125,7 @@ def evaluate(
         process enlarges.
       progress: called with what is going to be done; what it returns is called with how many of
         how many images are done (`reporting.progress_of`).
-      give_up: asked before each image, in one process alone; where it says True nothing is returned.
+      give_up: asked before each image, in one process alone; if it says True, nothing is returned.
 
     Returns:
       One result for each model.

@@ -59,7 +59,7 @@ def test_a_photo_is_enlarged_without_what_training_needs(tmp_path):
     )
     code = (
         "import json, sys; from lnln_jax.cli import main; status = main(sys.argv[1:]); "
-        "import lnln_jax.evaluate_command, lnln_jax.export, lnln_jax.model_table; "
+        "from lnln_jax import convert, evaluate_command, export, model_table; "
         "print(json.dumps([status, [name.partition('.')[0] for name in sys.modules]]))"
     )
     photo, output = str(tmp_path / "photo.png"), str(tmp_path / "out")
