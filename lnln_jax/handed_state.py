@@ -44,9 +44,10 @@ from lnln_jax.config import TrainConfig, differences, from_dict, to_dict
 from lnln_jax.data.pipeline import Stream
 from lnln_jax.distributed import say
 from lnln_jax.parallel import place
+from lnln_jax.part_names import find_file
 from lnln_jax.resuming import check_changes
 from lnln_jax.safetensors_files import STATE_FORMAT, describe_network, parse_metadata
-from lnln_jax.safetensors_parts import find_file, read_metadata, read_parts, write_parts
+from lnln_jax.safetensors_parts import read_metadata, read_parts, write_parts
 from lnln_jax.state import TrainState
 
 _ITEMS = ("variables", "ema", "optimizer")

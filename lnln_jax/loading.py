@@ -7,8 +7,8 @@ import jax
 
 from lnln_jax import pretrained
 from lnln_jax.inference import Bicubic, Resolver, SuperResolver
+from lnln_jax.part_names import find_file, stem_of
 from lnln_jax.safetensors_files import load_safetensors
-from lnln_jax.safetensors_parts import find_file, stem_of
 from lnln_jax.torch_port import read_state_dict
 from lnln_jax.weights import Weights, checked, from_state_dict
 

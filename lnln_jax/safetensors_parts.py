@@ -14,13 +14,11 @@ are told apart. `pieces` gives for each array that is cut the shape of the whole
 at which the piece begins.
 """
 
-import glob
 import hashlib
 import itertools
 import json
 import math
 import operator
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,13 +29,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lnln_jax.files import write_files
+from lnln_jax.part_names import files_of, files_of_set, name_part
 
 METADATA_KEY = "lnln_jax"
 LONGEST_METADATA = 50_000  # characters; a few hundred are usual, thousands with the training
 _CHECKSUMS = "checksums"
 _OF_THE_PART = ("export", "part", "parts", "pieces")
-_NAME = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})", re.DOTALL)
-_LISTED = 5  # files that an error names
 
 
 class _Piece(NamedTuple):
@@ -55,45 +52,6 @@ class _Piece(NamedTuple):
 
 
 _Part = dict[str, _Piece]
-
-
-def stem_of(path: Path) -> str:
-    """What a file is called without its suffix and without its number in a set."""
-    match = _NAME.fullmatch(path.stem)
-    return match["stem"] if match else path.stem
-
-
-def files_of(path: Path) -> list[Path]:
-    """The files there are of the sets that are called `path`, and `path` itself if it exists."""
-    names = f"{glob.escape(stem_of(path))}-*-of-*{glob.escape(path.suffix)}"
-    there = (file for file in path.parent.glob(names) if stem_of(file) == stem_of(path))
-    parts = sorted(file for file in there if _NAME.fullmatch(file.stem))
-    return [path, *(file for file in parts if file != path)] if path.exists() else parts
-
-
-def find_file(path: Path) -> Path:
-    """Finds the file to open for what a user calls `path`, the name of a set without a number, say.
-
-    Returns:
-      `path`, where it is there or nothing is; else a file of the one set of that name.
-
-    Raises:
-      ValueError: there are several sets of that name.
-    """
-    if path.suffix.lower() != ".safetensors" or path.exists():
-        return path
-    sets: dict[str, Path] = {}
-    for file in files_of(path):
-        sets.setdefault(file.stem.rpartition("-")[2], file)
-    wanted = _NAME.fullmatch(path.stem)
-    if wanted:
-        return sets.get(wanted["parts"], path)
-    if len(sets) > 1:
-        raise ValueError(
-            f"there are several sets of files {path}; name the first file of one: "
-            f"{', '.join(file.name for file in sets.values())}"
-        )
-    return next(iter(sets.values()), path)
 
 
 def write_parts(
@@ -135,10 +93,7 @@ def write_parts(
     export = _digest(about, sums)
     names = [target]
     if len(parts) > 1:
-        names = [
-            target.with_name(f"{target.stem}-{i:05d}-of-{len(parts):05d}{target.suffix}")
-            for i in range(1, len(parts) + 1)
-        ]
+        names = [name_part(target, i, len(parts)) for i in range(1, len(parts) + 1)]
 
     def contents() -> Iterator[tuple[Path, bytes]]:
         for i, (name, part) in enumerate(zip(names, parts, strict=True)):
@@ -235,7 +190,7 @@ def read_parts(
     Raises:
       ValueError: a file is missing, damaged or of another export.
     """
-    files = _files_of_set(path)
+    files = files_of_set(path)
     first: dict[str, Any] = {}
     found: dict[str, list[_Piece]] = {}
     sums = []
@@ -264,29 +219,6 @@ def read_parts(
         return said, {name: _joined(name, pieces) for name, pieces in found.items()}
     except (ValueError, TypeError, LookupError) as error:
         raise damaged(path, error) from error
-
-
-def _files_of_set(path: Path) -> list[Path]:
-    """All files of the set that a file is of: itself alone, unless its name has a number.
-
-    Raises:
-      ValueError: some are missing.
-    """
-    match = _NAME.fullmatch(path.stem)
-    if not match:
-        return [path]
-    total = int(match["parts"])
-    files = [
-        path.with_name(f"{match['stem']}-{i:05d}-of-{total:05d}{path.suffix}")
-        for i in range(1, total + 1)
-    ]
-    if missing := [file.name for file in files if not file.is_file()]:
-        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-        raise ValueError(
-            f"{path} is one of {total} files, of which {', '.join(missing[:_LISTED])}{more} "
-            f"cannot be found; put all of them in the folder {path.parent}"
-        )
-    return files
 
 
 def _read_part(
