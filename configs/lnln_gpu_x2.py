@@ -1,11 +1,15 @@
 """LNLN x2 at its full size, for minutes on one GPU: what scripts/gpu.py trains.
 
 bfloat16, a large batch, images on the device, a rate that rises and falls within the time that
-there is. It has not been measured on a GPU yet, so nothing is expected here.
+there is: `time_budget` sizes the run by the pace that it measures. It has not run on a GPU yet, so
+nothing is expected here.
 
-    python scripts/pack_images.py data/training_set data/extra --output data/pack
-    lnln train configs/lnln_gpu_x2.py data.train=data/pack/train.zip \\
-        data.validation=data/pack/validation.zip time_budget=8m
+    python scripts/training_set.py data data/training_set
+    python scripts/pack_images.py data/training_set/train data/extra \\
+        --validation data/training_set/validation --output data/pack
+    lnln train configs/lnln_gpu_x2.py time_budget=8m
+
+`init_from=lnln_x2`, or another trained LNLN of at most this depth, is a better start than none.
 """
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
@@ -16,7 +20,8 @@ config = TrainConfig(
     model=ModelConfig("lnln", scale=2),
     data=DataConfig(
         train=("data/pack/train.zip",),
-        validation="data/pack/validation.zip",
+        validation="data/training_set/validation",
+        validation_images=8,
         lr_patch_size=32,
         batch_size=64,
         placement="device",

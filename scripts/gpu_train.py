@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +56,10 @@ def run(report: Report, recipe: Recipe) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
+        if recipe.validation is not None and recipe.validation.is_file():
+            with zipfile.ZipFile(recipe.validation) as archive:
+                archive.extractall(Path(scratch, "validation"))
+            recipe = recipe._replace(validation=Path(scratch, "validation"))
         options = [str(recipe.config), *_overrides(recipe, seconds), *recipe.overrides]
         limit = f"{seconds + recipe.reserve / 4:.0f}s"
         command = ["train", *options, "--time-limit", limit, "--output", str(folder)]
