@@ -19,7 +19,8 @@ EXTRAS = {
     "16bit": ("imagecodecs",),
     "torch": ("torch",),
 }
-_DRIVER = Path("/proc/driver/nvidia")
+# Any of them tells of a GPU: on Linux, and on Linux under Windows.
+_FILES = (Path("/proc/driver/nvidia"), Path("/dev/nvidia0"), Path("/dev/dxg"))
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _PATIENCE = 20  # seconds that nvidia-smi may take; a driver that hangs is a finding, too
 
@@ -125,7 +126,7 @@ def processor() -> str:
 
 def ask_driver() -> Nvidia:
     """Returns what `nvidia-smi` says; its queries change no setting."""
-    files = _DRIVER.exists() or Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
+    files = any(path.exists() for path in _FILES)
     query = "--query-gpu=name,memory.total,memory.used,driver_version"
     try:
         table = _run("nvidia-smi", query, "--format=csv,noheader,nounits")
