@@ -61,7 +61,7 @@ def run(report: Report, recipe: Recipe) -> None:
                 archive.extractall(Path(scratch, "validation"))
             recipe = recipe._replace(validation=Path(scratch, "validation"))
         options = [str(recipe.config), *_overrides(recipe, seconds), *recipe.overrides]
-        limit = f"{seconds + recipe.reserve / 4:.0f}s"
+        limit = f"{seconds + recipe.reserve / 2:.0f}s"
         command = ["train", *options, "--time-limit", limit, "--output", str(folder)]
         start = time.monotonic()
         status, text = _lnln(command, report.left, echo=True)
