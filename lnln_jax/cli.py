@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lnln_jax import (
+    convert_command,
     doctor_command,
     export_command,
     prepare_command,
@@ -16,10 +17,8 @@ from lnln_jax import (
 )
 from lnln_jax.cli_options import (
     MODEL_HELP,
-    NETWORK_HELP,
     add_degradation,
     add_distributed,
-    add_target_options,
     connect,
     degradation,
     natural,
@@ -186,29 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default: 2")
     models.set_defaults(run=_models)
 
-    convert = commands.add_parser(
-        "convert",
-        help="weights to .pt (PyTorch) or .safetensors; the state of a training to .safetensors",
-    )
-    convert.add_argument("source", type=Path, help=NETWORK_HELP)
-    convert.add_argument("target", type=Path, help="a file; its suffix is its format")
-    add_target_options(convert)
-    convert.add_argument(
-        "--state",
-        action="store_true",
-        help="write all that training needs to go on elsewhere (init_from=target init_state=true), "
-        "from a run's newest checkpoint",
-    )
-    convert.add_argument(
-        "--split",
-        type=positive,
-        nargs="?",
-        const=15,
-        metavar="MiB",
-        help="cut the state in files of at most so many MiB (15)",
-    )
-    convert.set_defaults(run=_convert)
-
+    convert_command.add_parser(commands)
     export_command.add_parser(commands)
 
     upscale = commands.add_parser("upscale", help="enlarge photos")
@@ -272,28 +249,6 @@ def _models(args: argparse.Namespace) -> int:
         print()
     if networks:
         print(format_models([measure(name, args.scale) for name in networks], args.scale))
-    return 0
-
-
-def _convert(args: argparse.Namespace) -> int:
-    from lnln_jax.convert import convert, convert_state
-
-    if args.state:
-        for option in ("scale", "res_scale"):
-            if getattr(args, option) is not None:
-                raise ValueError(f"{option} is for PyTorch files, not for --state; leave it out")
-        print(convert_state(args.source, args.target, split=args.split, overwrite=args.overwrite))
-        return 0
-    if args.split is not None:
-        raise ValueError("--split cuts the state of a training; add --state")
-    report = convert(
-        args.source,
-        args.target,
-        scale=args.scale,
-        res_scale=args.res_scale,
-        overwrite=args.overwrite,
-    )
-    print(report)
     return 0
 
 

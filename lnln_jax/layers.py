@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 from lnln_jax.attention import region_attention
 from lnln_jax.kernels.reference import widen
 from lnln_jax.normalization import moments, normalize
-from lnln_jax.ops import add_bias, channel_product, conv, depthwise_conv3x3, pixel_shuffle
+from lnln_jax.ops import add_bias, channel_product, conv, depthwise_conv3x3
 
 Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
 
@@ -244,6 +244,24 @@ class RegionNonLocal(nn.Module):
         y = region_attention(*projections, implementation=self.attention)
         zeros = nn.initializers.zeros
         return x + Conv(x.shape[-1], 1, init_with=zeros, dtype=self.dtype, name="w")(y)
+
+
+def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
+    """Rearranges `B H W C*factor*factor` to `B H*factor W*factor C`.
+
+    Channels are ordered (C, row, column) as in PyTorch (Shi et al., 2016), not (row, column, C).
+
+    Raises:
+      ValueError: The number of channels is not a multiple of the square of `factor`.
+    """
+    batch, height, width, channels = x.shape
+    if channels % (factor * factor):
+        raise ValueError(
+            f"x has {channels} channels, which is no multiple of factor**2 = {factor * factor}; "
+            "let the convolution before it produce C * factor**2 channels"
+        )
+    x = x.reshape(batch, height, width, -1, factor, factor)
+    return x.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * factor, width * factor, -1)
 
 
 class Upsampler(nn.Module):

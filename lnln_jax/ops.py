@@ -289,21 +289,3 @@ def _add_bias_backward(saved: None, grad: jax.Array) -> tuple[jax.Array, jax.Arr
 
 
 _add_bias.defvjp(_add_bias_forward, _add_bias_backward)
-
-
-def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
-    """Rearranges `B H W C*factor*factor` to `B H*factor W*factor C`.
-
-    Channels are ordered (C, row, column) as in PyTorch (Shi et al., 2016), not (row, column, C).
-
-    Raises:
-      ValueError: The number of channels is not a multiple of the square of `factor`.
-    """
-    batch, height, width, channels = x.shape
-    if channels % (factor * factor):
-        raise ValueError(
-            f"x has {channels} channels, which is no multiple of factor**2 = {factor * factor}; "
-            "let the convolution before it produce C * factor**2 channels"
-        )
-    x = x.reshape(batch, height, width, -1, factor, factor)
-    return x.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * factor, width * factor, -1)

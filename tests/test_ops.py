@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from lnln_jax.layers import pixel_shuffle
 from lnln_jax.ops import (
     DEPTHWISE,
     add_bias,
@@ -15,7 +16,6 @@ from lnln_jax.ops import (
     conv,
     depthwise_conv3x3,
     materialize,
-    pixel_shuffle,
     sums_over_pixels,
 )
 

@@ -19,7 +19,6 @@ from lnln_jax.models.edsr import EDSRBlock
 from lnln_jax.models.rcan import RCANBlock, RCANGroup
 from lnln_jax.models.residual_groups import ResidualBlock, ResidualGroup
 from lnln_jax.models.vdsr import VDSRLayer
-from lnln_jax.ops import pixel_shuffle
 from lnln_jax.torch_port import to_torch
 
 settings = parity.one_thread_and_full_precision
@@ -167,7 +166,7 @@ def test_layer(name, size, train):
 def test_pixel_shuffle(factor):
     x = random_features(1, (2, *SIZES["odd"], 5 * factor**2))
     expected = torch.nn.functional.pixel_shuffle(to_nchw(x), factor)
-    np.testing.assert_array_equal(pixel_shuffle(x, factor), to_nhwc(expected))
+    np.testing.assert_array_equal(layers.pixel_shuffle(x, factor), to_nhwc(expected))
 
 
 @pytest.mark.parametrize("name", ["sub_mean", "add_mean"])
