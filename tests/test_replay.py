@@ -18,7 +18,8 @@ pytestmark = pytest.mark.usefixtures("standard_promotion")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replay") / "run"
-    config = replace(CONFIG, steps=12, log_every=1, checkpoint_every=5)
+    items = ["steps=12", "schedule_steps=6", "optimizer.cosine_steps=6", "optimizer.warmup_steps=2"]
+    config = replace(override(CONFIG, items), log_every=1, checkpoint_every=5)
     train(config, folder)
     return folder
 
