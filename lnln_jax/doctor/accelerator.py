@@ -132,7 +132,7 @@ def _no_start(seen: Backend, said: str) -> Finding:
         return Finding(f"JAX does not start: {said}", remedy, broken=True)
     what = f"JAX does not start with JAX_PLATFORMS={seen.platforms}: {said}"
     remedy = "unset JAX_PLATFORMS"
-    if seen.nvidia.present and not seen.plugins:
+    if seen.nvidia.present and not DRIVERS.keys() & set(seen.plugins):
         remedy = f"{install(_fitting(seen.nvidia))}, or {remedy}"
     return Finding(what, remedy, broken=True)
 

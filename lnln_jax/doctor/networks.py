@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lnln_jax.complexity import abstract_variables
+from lnln_jax.models.variables import abstract_variables
 
 
 def random_variables(module: nn.Module, rng: np.random.Generator) -> dict[str, Any]:
