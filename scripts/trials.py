@@ -6,8 +6,8 @@
 Each trial is one `lnln train` of a config with overrides, from its beginning to its last step, with
 a `time_budget` of the minutes: from the start of its process, with compilation and the validation
 at the end. Warm-up and cosine, or stairs, are stretched to the steps that fit. What the steps alone
-took is in the table too. Trials run one after the other; what the output folder holds is not done again. Short
-trials favour small networks and high rates.
+took is in the table too. Trials run one after the other; what the output folder holds is not done
+again. Short trials favour small networks and high rates.
 """
 
 import argparse
