@@ -13,11 +13,13 @@ import pytest
 
 from lnln_jax import ops
 from lnln_jax.cli import main
-from lnln_jax.doctor import accelerator, kernel_cases, machine
+from lnln_jax.doctor import accelerator, kernel_cases, machine, speed
 from lnln_jax.doctor.accelerator import Backend, diagnose
 from lnln_jax.doctor.advice import Facts, advise
 from lnln_jax.doctor.deviations import Deviation, kernel_deviations, network_deviations
+from lnln_jax.doctor.examination import Report
 from lnln_jax.doctor.machine import Gpu, Nvidia, read_answers
+from lnln_jax.doctor.report import to_json
 
 H100 = Nvidia(True, (Gpu("NVIDIA H100", 80 << 30, 0),), driver="580.65.06", cuda="13.0")
 GIB = 1 << 30
@@ -127,6 +129,26 @@ def test_an_implementation_that_fails_is_three_rows(monkeypatch):
     failed = [row for row in rows if row.implementation == "tuned"]
     assert ["out of registers" in row.error for row in failed] == [True] * 3
     assert not any(row.sound for row in failed)
+
+
+def test_a_part_that_fails_is_said_and_the_next_one_begins(capsys, monkeypatch):
+    def fails():
+        raise RuntimeError("RESOURCE_EXHAUSTED:\nout of memory")
+
+    monkeypatch.setattr(speed, "measure_ceilings", fails)
+    assert main(["doctor", "--only", "speed"]) == 1
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "PROBLEM: ceilings: RESOURCE_EXHAUSTED: out of memory" in lines
+    assert "Advice" in lines
+    assert lines[-1] == "This machine is NOT sound: ceilings failed."
+
+
+def test_json_has_no_number_that_json_does_not_know():
+    row = Deviation("conv", "tuned", "value", "float32", math.nan, 1e-6)
+    report = Report(machine.look(), Backend("cpu"), None, kernels=[row])
+    tree = json.loads(to_json(report), parse_constant=lambda name: pytest.fail(name))
+    assert tree["kernels"][0]["deviation"] is None
+    assert tree["kernels"][0]["sound"] is tree["sound"] is False
 
 
 def test_nothing_is_left_switched_to_64_bits(whole):
