@@ -7,10 +7,12 @@ shows whether the device computes the same twice. Prints a line of JSON.
 """
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from lnln_jax.compilation_cache import enable_compilation_cache
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lnln_jax.train import train
 
@@ -46,6 +48,8 @@ def differing(one: dict[str, int], other: dict[str, int]) -> int:
 
 def main() -> None:
     folder = Path(sys.argv[1])
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "xla")
+    enable_compilation_cache()  # as `lnln train` does; the step is compiled once
     train(CONFIG, folder / "whole")
     train(replace(CONFIG, steps=STEPS // 2), folder / "interrupted")
     train(CONFIG, folder / "interrupted")

@@ -72,15 +72,15 @@ class Deviation(NamedTuple):
 
 def kernel_deviations(
     precisions: Sequence[Precision] = PRECISIONS, *, seed: int = 0
-) -> list[Deviation]:
+) -> Iterator[Deviation]:
     """Compares the values and gradients of all kernels, in all their implementations.
 
     Args:
       precisions: to compute in; "tf32" is left out where the device is not a GPU.
       seed: of the arguments.
 
-    Returns:
-      A row for each kernel, implementation, precision and array.
+    Yields:
+      A row for each kernel, implementation, precision and array, as soon as it is known.
 
     Raises:
       ValueError: JAX has no CPU device to compute the truth on.
@@ -88,8 +88,8 @@ def kernel_deviations(
     cases = all_kernels(np.random.default_rng(seed))
     compare = partial(_compare_kernel, precisions=runnable(precisions), seed=seed)
     with _threads() as pool:
-        rows = list(pool.map(compare, cases, cases.values()))
-    return [row for some in rows for row in some]
+        for rows in pool.map(compare, cases, cases.values()):
+            yield from rows
 
 
 def network_deviations(

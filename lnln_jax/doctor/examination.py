@@ -69,7 +69,7 @@ def examine(
         return report
     if "deviations" in parts:
         with _attempt(report, "kernels"):
-            report.kernels = kernel_deviations()
+            report.kernels = list(kernel_deviations())
         with _attempt(report, "networks"):
             report.networks = network_deviations()
         say("deviations", report)
