@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # a checkout is enough
 
 PARTS = {"check": 120.0, "speed": 240.0, "train": 180.0}
-REHEARSED = {"check": 120.0, "speed": 90.0, "train": 60.0}
+REHEARSED = {"check": 80.0, "speed": 110.0, "train": 45.0}
 PROCESSES = {"check": ("check",), "speed": ("speed", "speed-torch"), "train": ("train",)}
 SHARE_OF_JAX = 0.7  # of the part speed; PyTorch has the rest
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from gpu_report import Report
 from PIL import Image
 
@@ -33,8 +34,8 @@ from lnln_jax.doctor.deviations import (
 )
 from lnln_jax.doctor.networks import random_variables
 from lnln_jax.models import create_model, input_channels
-from lnln_jax.optim import make_optimizer, make_schedule
-from lnln_jax.state import create_state, make_gradients, make_train_step
+from lnln_jax.optim import make_optimizer
+from lnln_jax.state import make_gradients
 from lnln_jax.torch_port import to_torch
 
 HERE = Path(__file__).parent
@@ -151,10 +152,14 @@ def _comparison(name: str, options: dict[str, Any], torch: Any) -> Callable[[int
     loss, config = ("l1", OptimizerConfig(learning_rate=1e-3)) if name != "vdsr" else ("l2", SGD)
     module = create_model(name, **options)
     colors = input_channels(module)
-    optimizer, schedule = make_optimizer(config), make_schedule(config)
+    optimizer = make_optimizer(config)
     forward = jax.jit(module.apply)
     gradients = jax.jit(make_gradients(module, loss))
-    step = make_train_step(module, optimizer, schedule=schedule, loss=loss)
+
+    @jax.jit
+    def optimize(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
 
     def in_torch(network: Any, batches: list[dict[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
         dtype = next(network.parameters()).dtype
@@ -210,10 +215,12 @@ def _comparison(name: str, options: dict[str, Any], torch: Any) -> Callable[[int
         ours = {"output": {"sr": np.asarray(forward(variables, x))}}
         found = gradients(variables, batches[0])
         ours["gradients"] = to_torch({"params": found.params, **found.statistics}, name=name)
-        state = create_state(jax.device_put(variables), optimizer, ema=False)
+        state = optimizer.init(variables["params"])
         for batch in batches:
-            state, _ = step(state, batch)
-        ours["parameters after ten steps"] = to_torch(jax.device_get(state.variables), name=name)
+            found = gradients(variables, batch)
+            params, state = optimize(found.params, state, variables["params"])
+            variables = {**variables, **found.statistics, "params": params}
+        ours["parameters after ten steps"] = to_torch(jax.device_get(variables), name=name)
         errors = {}
         for what, arrays in truth.items():
             true, mine, other = (

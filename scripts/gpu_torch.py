@@ -27,7 +27,7 @@ class Way(NamedTuple):
     def side(self) -> str:
         """As a row of the table says it."""
         names = {"eager": "eager", "graph": "CUDA graph", "compile": "torch.compile"}
-        return f"PyTorch {names[self.mode]}, channels_last, {self.precision}"
+        return f"{names[self.mode]}, channels_last, {self.precision}"
 
 
 class Training:
@@ -175,9 +175,10 @@ def run(report: Report, sizes: Sizes) -> None:
         ("lnln", sizes.options, graph, large),
         ("lnln", sizes.shallow, compiled, small),
     ]
-    table = f"beside PyTorch {torch.__version__}"
+    table = "beside PyTorch"
     for name, options, way, batch in jobs:
-        cells = {"network": name, "options": str(options), "side": way.side, "batch": batch}
+        side = f"PyTorch {torch.__version__}, {way.side}"
+        cells = {"network": name, "options": str(options), "side": side, "batch": batch}
         if not gpu and (way.mode != "eager" or sizes is FULL):
             report.row(table, **cells, problem="needs a CUDA GPU")
             continue
