@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_SPAN = re.compile(r"(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s?)?")
+_NUMBER = r"(\d+(?:\.\d*)?)"
+_SPAN = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?")
 _IMPORTED = time.monotonic()
 
 _MARGIN = (2.0, 0.02)  # seconds, and a share of the limit: closing files, and the process's end
@@ -27,7 +28,7 @@ def seconds_of(name: str, text: str) -> float:
     Raises:
       ValueError: it spells none, or 0.
     """
-    match = _SPAN.fullmatch(text)
+    match = _SPAN.fullmatch(f"{text}s" if re.fullmatch(_NUMBER, text) else text)
     numbers = [float(number or 0) for number in match.groups()] if match else [0.0]
     total = sum(number * unit for number, unit in zip(numbers, (3600, 60, 1), strict=False))
     if not total:

@@ -198,7 +198,9 @@ def depthwise_conv3x3(
         choices = ", ".join(("auto", *DEPTHWISE))
         raise ValueError(f"implementation is {implementation!r}; it must be one of {choices}")
     if not kernels.tuned():
-        return DEPTHWISE[implementation](x, kernel.reshape(9, -1), bias)
+        if implementation == "grouped":
+            return reference.depthwise_conv3x3(x, kernel, bias)
+        return _correlate(x, kernel.reshape(9, -1), bias)
     return _depthwise(x, kernel, bias, implementation)
 
 

@@ -50,9 +50,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtra
     return optax.GradientTransformationExtraArgs(_optimizer(config, 1.0).init, update)
 
 
-def _optimizer(
-    config: OptimizerConfig, stretch: jax.Array | float
-) -> optax.GradientTransformation:
+def _optimizer(config: OptimizerConfig, stretch: jax.Array | float) -> optax.GradientTransformation:
     schedule = make_schedule(config)
 
     def rate(count: Any) -> Any:

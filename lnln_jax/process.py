@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -56,9 +57,12 @@ def try_lock(file: IO[Any]) -> bool:
 def available_memory() -> int | None:
     """Returns the bytes of memory that programs may still take; None where nothing tells.
 
-    Without psutil it is all memory of the machine: what the system calls free leaves out what it
-    would give back at once, and would refuse what fits.
+    Linux tells; so does psutil, elsewhere. Without it, it is all memory of the machine: what other
+    systems call free leaves out what they would give back at once, and would refuse what fits.
     """
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists() and (found := re.search(r"MemAvailable: +(\d+) kB", meminfo.read_text())):
+        return 1024 * int(found[1])
     if installed("psutil"):
         import psutil
 

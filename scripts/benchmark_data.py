@@ -34,12 +34,13 @@ import numpy as np
 from data_sides import BASELINE, MODES, Job, close_mode, make_job, measure_mode, open_mode
 from framework_sides import busy_seconds
 from PIL import Image
-from report import markdown_table, processor
+from report import markdown_table
 
 from lnln_jax.config import TrainConfig, build_module, load_config
 from lnln_jax.data import Stream, load_folder
 from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images
+from lnln_jax.doctor.machine import processor
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout
 from lnln_jax.process import end_with_parent

@@ -23,11 +23,11 @@ os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before the imports th
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
-from report import processor  # noqa: E402
 from skimage.color import rgb2ycbcr  # noqa: E402
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
 from timing import in_turns, spread  # noqa: E402
 
+from lnln_jax.doctor.machine import processor  # noqa: E402
 from lnln_jax.evaluate import _compiled_metrics  # noqa: E402
 from lnln_jax.metrics import psnr, ssim  # noqa: E402
 from lnln_jax.resize import imresize  # noqa: E402

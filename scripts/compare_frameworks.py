@@ -30,10 +30,10 @@ sys.path.insert(0, str(ROOT / "tests"))  # also that of the processes that this 
 
 import comparison_report  # noqa: E402
 from framework_sides import Job, Variant, Worker, busy_seconds  # noqa: E402
-from report import processor  # noqa: E402
 
 from lnln_jax.config import OptimizerConfig  # noqa: E402
 from lnln_jax.data import dead_leaves_pairs, load_folder, make_train_iterator  # noqa: E402
+from lnln_jax.doctor.machine import processor  # noqa: E402
 from lnln_jax.models import MODELS, create_model, input_channels  # noqa: E402
 from lnln_jax.state import initialize  # noqa: E402
 from lnln_jax.torch_port import to_torch  # noqa: E402

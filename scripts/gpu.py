@@ -13,14 +13,14 @@ check   kernels, networks, resuming and evaluation, against float64, PyTorch and
 speed   LNLN in all forms of its kernels, other networks and a photo, beside PyTorch
 train   a network of configs/lnln_gpu_x2.py, its state, weights, scores and learning curve
 
-Results are in `results.json` and `results.md` as soon as they are known. A checkout is enough, and
-no network is needed; PyTorch's rows say so where PyTorch is not installed. Exits with 1 if a part
-failed or a check is not sound.
+Results are in `results.json` and `results.md` as soon as they are known, in place of earlier ones
+of the same part. A checkout is enough, and no network is needed; PyTorch's rows say so where it is
+not installed. Exits with 1 if something failed or a check is not sound; what had no time left is no
+failure.
 """
 
 import argparse
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -33,7 +33,7 @@ sys.path.insert(0, str(HERE.parent))  # a checkout is enough
 PARTS = {"check": 120.0, "speed": 240.0, "train": 180.0}
 REHEARSED = {"check": 80.0, "speed": 110.0, "train": 45.0}
 PROCESSES = {"check": ("check",), "speed": ("speed", "speed-torch"), "train": ("train",)}
-SHARE_OF_JAX = 0.7  # of the part speed; PyTorch has the rest
+SHARE_OF_JAX = 0.65  # of the part speed; PyTorch has the rest
 
 
 def main() -> int:
@@ -73,25 +73,24 @@ def run_parts(args: argparse.Namespace, limits: dict[str, float]) -> int:
     """Runs the parts in processes that end at their limits; returns the exit status."""
     from gpu_report import Report, to_markdown
 
-    for name in ("results.json", "results.md"):
-        (args.output / name).unlink(missing_ok=True)
-    status = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process is left behind
+    failed = []
     for part in args.parts or PARTS:
         end = time.monotonic() + limits[part]
+        Report(args.output, part, end).begin()
         for process in PROCESSES[part]:
             left = end - time.monotonic()
             share = SHARE_OF_JAX if process == "speed" else 1.0
             code = run_limited(process, share * left)
-            report = Report(args.output, end)
-            if code is None:
-                report.row("parts", part=process, ended=f"at its limit, {share * left:.0f} s")
-            else:
-                report.row("parts", part=process, status=code, seconds=limits[part] - report.left)
-                status |= code != 0
-    tables = Report(args.output, 0.0).tables
-    status |= any(row.get("sound") is False for rows in tables.values() for row in rows)
-    print(to_markdown(tables))
-    return int(status)
+            ended = f"at its limit, {share * left:.0f} s" if code is None else f"with status {code}"
+            report = Report(args.output, part, end)
+            report.row("processes", process=process, ended=ended)
+            failed += [f"{process} ended {ended}"] if code else []
+        failed += [f"{part}: {table}" for table in Report(args.output, part, end).failures]
+    print(to_markdown(report.parts))
+    for text in failed:
+        print(f"failed, or not sound: {text}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def run_limited(process: str, seconds: float) -> int | None:
@@ -119,16 +118,17 @@ def run_process(args: argparse.Namespace) -> int:
     """What a process of a part does."""
     from gpu_report import Report
 
+    part = next(part for part, processes in PROCESSES.items() if args.process in processes)
     # It ends by itself a little before it would be ended.
-    report = Report(args.output, time.monotonic() + args.seconds - min(5, 0.05 * args.seconds))
+    deadline = time.monotonic() + args.seconds - min(5, 0.05 * args.seconds)
+    report = Report(args.output, part, deadline)
     if args.process == "speed-torch":
         import gpu_torch
         from gpu_speed import FULL, REHEARSAL
 
         gpu_torch.run(report, REHEARSAL if args.rehearse else FULL)
         return 0
-    if "machine" not in report.tables:
-        describe(report)
+    describe(report)
     if args.process == "check":
         import gpu_check
 
@@ -137,6 +137,8 @@ def run_process(args: argparse.Namespace) -> int:
         import gpu_speed
 
         gpu_speed.run(report, gpu_speed.REHEARSAL if args.rehearse else gpu_speed.FULL)
+        sys.stdout.flush()
+        os._exit(0)  # a compilation that is still running would be waited for
     else:
         import gpu_train
 
@@ -147,17 +149,20 @@ def run_process(args: argparse.Namespace) -> int:
 def describe(report: "Report") -> None:  # noqa: F821
     """Says what it runs on."""
     import jax
-    from report import processor
 
-    device = jax.devices()[0]
+    from lnln_jax.doctor.machine import ask_driver, look
+
+    seen, driver, device = look(), ask_driver(), jax.devices()[0]
     stats = device.memory_stats() or {}
     rows = {
-        "device": f"{len(jax.devices())} x {device.device_kind}",
-        "memory GiB": f"{stats['bytes_limit'] / 2**30:.1f}" if "bytes_limit" in stats else "",
-        "processor": f"{os.cpu_count()} x {processor()}",
-        "Python": platform.python_version(),
-        "jax": jax.__version__,
         "date": time.strftime("%Y-%m-%d"),
+        "device": f"{len(jax.devices())} x {device.device_kind}",
+        "device memory, GiB": f"{stats['bytes_limit'] / 2**30:.1f}"
+        if "bytes_limit" in stats
+        else "",
+        "driver, CUDA": f"{driver.driver}, {driver.cuda}" if driver.driver else "",
+        "processor": f"{seen.cores} x {seen.processor}",
+        **seen.versions,
     }
     for what, value in rows.items():
         report.row("machine", what=what, value=value)
@@ -167,23 +172,27 @@ def recipe(args: argparse.Namespace) -> "Recipe":  # noqa: F821
     """What the options say about training."""
     from gpu_train import Recipe
 
-    settings = Recipe(
+    overrides: tuple[str, ...] = ()
+    if args.images is None:
+        count, size = (4, 64) if args.rehearse else (256, 256)
+        leaves = (f"data.dead_leaves={count}", f"data.dead_leaves_size={size}")
+        overrides += ("data.train=", *leaves)
+    if args.validation is None:
+        overrides += ("data.validation=",)
+    if args.rehearse:
+        sizes = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "reduction": 4}
+        overrides += tuple(f"model.{key}={size}" for key, size in sizes.items())
+        overrides += ("data.lr_patch_size=12", "data.batch_size=4", "log_every=5")
+    return Recipe(
         config=args.config,
-        overrides=tuple(args.set),
+        overrides=(*overrides, *args.set),
         images=args.images,
         validation=args.validation,
         start=args.start,
         go_on=args.go_on,
         tests=tuple(args.tests),
+        reserve=25.0 if args.rehearse else 45.0,
     )
-    if not args.rehearse:
-        return settings
-    small = ("model.n_resgroups=1", "model.n_resblocks=1", "model.n_feats=16", "model.reduction=4")
-    data = ("data.dead_leaves=4", "data.dead_leaves_size=64", "data.lr_patch_size=12")
-    rest = ("data.batch_size=4", "log_every=5", "validate_every=100000", *args.set)
-    if args.images is None:
-        data += ("data.train=", "data.validation=")
-    return settings._replace(overrides=(*small, *data, *rest), reserve=25.0)
 
 
 if __name__ == "__main__":

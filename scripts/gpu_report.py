@@ -13,24 +13,32 @@ from report import markdown_table
 
 from lnln_jax.files import write_file
 
+Tables = dict[str, list[dict[str, Any]]]  # rows by table
+
 
 class Report:
-    """The tables of one run, in `results.json` and `results.md`, which parts go on with in turns.
+    """The tables of one part, in `results.json` and `results.md` beside those of the others.
 
     Attributes:
       folder: where both files lie.
       deadline: on the clock of `time.monotonic`, when the part has to end.
+      tables: of this part.
+      parts: the tables of all parts.
     """
 
-    def __init__(self, folder: Path, deadline: float) -> None:
-        """Opens a folder, with the tables that earlier parts left there."""
+    def __init__(self, folder: Path, part: str, deadline: float) -> None:
+        """Opens a folder, with the tables that were left there."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.deadline = folder, deadline
         self._writing = threading.Lock()
         path = folder / "results.json"
-        self.tables: dict[str, list[dict[str, Any]]] = (
-            json.loads(path.read_text()) if path.exists() else {}
-        )
+        self.parts: dict[str, Tables] = json.loads(path.read_text()) if path.exists() else {}
+        self.tables = self.parts.setdefault(part, {})
+
+    def begin(self) -> None:
+        """Forgets what an earlier run of this part has found."""
+        self.tables.clear()
+        self._write()
 
     @property
     def left(self) -> float:
@@ -42,14 +50,17 @@ class Report:
         with self._writing:  # rows may come from several threads
             self.tables.setdefault(table, []).append(cells)
             print(f"{table}: " + ", ".join(f"{k} {cell(v)}" for k, v in cells.items()), flush=True)
-            text = json.dumps(self.tables, indent=1) + "\n"
-            write_file(self.folder / "results.json", text.encode())
-            write_file(self.folder / "results.md", to_markdown(self.tables).encode())
+            self._write()
+
+    def _write(self) -> None:
+        text = json.dumps(self.parts, indent=1) + "\n"
+        write_file(self.folder / "results.json", text.encode())
+        write_file(self.folder / "results.md", to_markdown(self.parts).encode())
 
     def has(self, seconds: float, table: str, /, **cells: Any) -> bool:
         """Returns whether so many seconds are left; if not, a row says that it was left out."""
         if self.left < seconds:
-            self.row(table, **cells, problem=f"left out, {self.left:.0f} s before the limit")
+            self.row(table, **cells, left_out=f"{self.left:.0f} s before the limit")
         return self.left >= seconds
 
     @contextmanager
@@ -60,17 +71,28 @@ class Report:
         except Exception as error:  # out of memory, a broken driver: the next row may do
             traceback.print_exc()
             text = " ".join(f"{type(error).__name__}: {error}".split())
-            self.row(table, **cells, problem=text[:300])
+            self.row(table, **cells, failed=text[:300])
+
+    @property
+    def failures(self) -> list[str]:
+        """The tables in which something failed or is not sound."""
+        return [
+            name
+            for name, rows in self.tables.items()
+            if any("failed" in row or row.get("sound") is False for row in rows)
+        ]
 
 
-def to_markdown(tables: dict[str, list[dict[str, Any]]]) -> str:
+def to_markdown(parts: dict[str, Tables]) -> str:
     """All tables, each with the columns of all its rows."""
-    parts = []
-    for name, rows in tables.items():
-        head = list(dict.fromkeys(key for row in rows for key in row))
-        cells = [[cell(row.get(key, "")) for key in head] for row in rows]
-        parts.append(f"## {name}\n\n{markdown_table([head, *cells])}\n")
-    return "\n".join(parts)
+    text = []
+    for part, tables in parts.items():
+        text.append(f"# {part}\n")
+        for name, rows in tables.items():
+            head = list(dict.fromkeys(key for row in rows for key in row))
+            cells = [[cell(row.get(key, "")) for key in head] for row in rows]
+            text.append(f"## {name}\n\n{markdown_table([head, *cells])}\n")
+    return "\n".join(text)
 
 
 def cell(value: Any) -> str:

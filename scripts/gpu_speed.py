@@ -1,8 +1,8 @@
 """The JAX side of gpu.py's speed: LNLN in all forms of its kernels, and other networks.
 
-First each form in each precision, and the networks that PyTorch is compared with; then, from the
-fastest, one factor at a time. What is compared is compiled at the same time, then measured one by
-one.
+First each form in each precision, and the networks that PyTorch is compared with; then the fastest
+of these with one thing changed at a time. What is compared is compiled at the same time, then
+measured one by one.
 """
 
 import math
@@ -132,7 +132,10 @@ def prepare(model: str, options: dict[str, Any], setting: Setting, patch: int) -
 
 
 def measure(prepared: Prepared) -> dict[str, Any]:
-    """Milliseconds and planned memory of a compiled step and forward pass."""
+    """Milliseconds of a compiled step and forward pass, and the memory that the step plans for.
+
+    Its results take the place of its arguments; what it takes at once is the peak.
+    """
     state, batch = prepared.state, prepared.batch
     lr = batch["lr"].astype(jnp.float32)
     forward = seconds_of(lambda: prepared.forward(state.variables, lr))
@@ -148,12 +151,13 @@ def measure(prepared: Prepared) -> dict[str, Any]:
         "step_ms": 1e3 * steps.median,
         "step_range_ms": f"{1e3 * steps.low:.3g}-{1e3 * steps.high:.3g}",
         "forward_ms": 1e3 * forward.median,
-        "planned_MiB": (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 2**20,
+        "peak_MiB": (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 2**20,
         "compile_s": prepared.compile_seconds,
     }
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Job:
     """A network in one form, and the row that it gets."""
 
     table: str
@@ -175,25 +179,31 @@ def measure_all(report: Report, jobs: Sequence[Job], patch: int, moved_per_s: fl
     Returns:
       Milliseconds of each step; infinity for what failed.
     """
-    found = []
-    with ThreadPoolExecutor(8) as pool:
-        compiling = [pool.submit(prepare, j.model, j.options, j.setting, patch) for j in jobs]
-        wait(compiling, 0.5 * report.left)  # compilers try kernels out, which disturbs
-        for job, prepared in zip(jobs, compiling, strict=True):
-            milliseconds = math.inf
-            if report.has(2, job.table, **job.cells):
-                with report.attempt(job.table, **job.cells):
-                    cells = measure(prepared.result(report.left))
-                    milliseconds = cells["step_ms"]
-                    module = create_model(job.model, **job.options)
-                    moved = 3 * job.setting.batch * count_elements_moved(module, (2 * patch,) * 2)
-                    floor = moved / moved_per_s / (2 if job.setting.precision == "bfloat16" else 1)
-                    cells["patches_s"] = 1e3 * job.setting.batch / milliseconds
-                    cells["of_the_traffic_floor"] = 1e3 * floor / milliseconds
-                    report.row(job.table, **job.cells, **cells)
-            found.append(milliseconds)
-        pool.shutdown(wait=False, cancel_futures=True)
-    return found
+    pool = ThreadPoolExecutor(8)
+    compiling = {
+        job: pool.submit(prepare, job.model, job.options, job.setting, patch) for job in jobs
+    }
+    wait(compiling.values(), 0.5 * report.left)  # compilers try kernels out, which disturbs
+    times = dict.fromkeys(jobs, math.inf)
+    while compiling:
+        job = next((job for job, future in compiling.items() if future.done()), None)
+        job = job or next(iter(compiling))
+        future = compiling.pop(job)
+        if not report.has(2, job.table, **job.cells):
+            continue
+        with report.attempt(job.table, **job.cells):
+            busy = sum(not other.done() for other in compiling.values())
+            cells = measure(future.result(report.left))
+            times[job] = cells["step_ms"]
+            module = create_model(job.model, **job.options)
+            moved = 3 * job.setting.batch * count_elements_moved(module, (2 * patch,) * 2)
+            floor = moved / moved_per_s / (2 if job.setting.precision == "bfloat16" else 1)
+            cells["patches_s"] = 1e3 * job.setting.batch / times[job]
+            cells["of_the_traffic_floor"] = 1e3 * floor / times[job]
+            cells |= {"compiling_meanwhile": busy} if busy else {}
+            report.row(job.table, **job.cells, **cells)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return list(times.values())
 
 
 def run(report: Report, sizes: Sizes) -> None:

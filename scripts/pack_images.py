@@ -62,7 +62,7 @@ def pack(rgb: np.ndarray, data: bytes, name: str) -> Packed:
     Image.fromarray(rgb).save(file, "WEBP", quality=QUALITY, method=6)
     suffix = Path(name).suffix.lower()
     if len(file.getvalue()) < len(data) or suffix not in (".jpg", ".jpeg", ".png", ".webp"):
-        name, data = f"{name.removesuffix(Path(name).suffix)}.webp", file.getvalue()
+        name, data = f"{name}.webp", file.getvalue()  # a.png and a.jpg may be in one folder
     luma = rgb_to_y(rgb.astype(np.float32))
     detail = sum(float(np.abs(np.diff(luma, axis=axis)).sum()) for axis in (0, 1))
     return Packed(name, data, detail, rgb.shape[0] * rgb.shape[1], zlib.crc32(rgb.tobytes()))

@@ -20,13 +20,13 @@ from typing import Any
 
 import jax
 from PIL import Image
-from report import processor
 
 from lnln_jax import pretrained
 from lnln_jax.benchmarks import open_benchmark
 from lnln_jax.checkpoint_reading import load_run
 from lnln_jax.compilation_cache import enable_compilation_cache
 from lnln_jax.config import TrainConfig, differences, load_config, to_dict
+from lnln_jax.doctor.machine import processor
 from lnln_jax.evaluate import evaluate
 from lnln_jax.image_files import find_images
 from lnln_jax.inference import Bicubic, SuperResolver

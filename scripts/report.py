@@ -1,17 +1,6 @@
-"""What the reports of these scripts share: the name of the processor, and Markdown tables."""
+"""Markdown tables, which the reports of these scripts share."""
 
-import platform
 from collections.abc import Sequence
-from pathlib import Path
-
-
-def processor() -> str:
-    """The model name of this machine's processor."""
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else []:
-        if line.startswith("model name"):
-            return line.partition(": ")[2]
-    return platform.processor() or platform.machine()
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -30,6 +30,9 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # 960 pixels. TF32 was emulated: 2**-11 for inputs that are rounded makes 5e-4 in attention, and
 # inputs whose last bits are cut off, as some hardware does, 2e-3.
 KERNEL_BOUNDS: dict[Precision, float] = {"float32": 2e-6, "tf32": 5e-3, "bfloat16": 2e-2}
+# On a GPU cuDNN may compute 3x3 convolutions in float32 by Winograd's transforms, which round more.
+# Nothing has been measured there; TF32 in place of float32 would still show, at 5e-4.
+_WINOGRAD = 3e-5
 # A network adds up the errors of its layers, and where a ReLU's input is near zero rounding decides
 # about the gradient of what comes before it. Measured with five seeds: 3.4e-7 and 1.1e-2 for the
 # output, 2.2e-6 and 4.1e-2 for the gradients. In TF32 only products are rounded.
@@ -165,11 +168,17 @@ def _compare_kernel(
             if label == "cudnn" and precision != "bfloat16":
                 continue
             found, error = _attempt(form, precision, passes(function), inputs)
-            bound, measured = KERNEL_BOUNDS[precision], found or [math.nan] * len(names)
+            bound, measured = _bound(name, precision), found or [math.nan] * len(names)
             for what, out, expected in zip(names, measured, truth, strict=True):
                 deviation = relative(out, expected)
                 rows.append(Deviation(name, label, what, precision, deviation, bound, error))
     return rows
+
+
+def _bound(kernel: str, precision: Precision) -> float:
+    if kernel == "conv" and precision == "float32" and jax.default_backend() == "gpu":
+        return _WINOGRAD
+    return KERNEL_BOUNDS[precision]
 
 
 def _rounded(kernel: Kernel, precision: Precision) -> tuple[np.ndarray, ...]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.extend.backend import get_backend
 
 from lnln_jax import attention, kernels, normalization, ops
 from lnln_jax.chunked_attention import Chunks, attend_chunked
@@ -97,6 +98,6 @@ def _attentions() -> dict[str, tuple[kernels.Form, Function]]:
         "dense": ("auto", attention.attend_dense),
         "chunked": ("auto", partial(attend_chunked, chunks=Chunks(1, 80, 64))),
     }
-    if jax.default_backend() == "gpu":
+    if jax.default_backend() == "gpu" and "cuda" in get_backend().platform_version.lower():
         found["cudnn"] = ("auto", attention.attend_cudnn)
     return found
