@@ -87,6 +87,9 @@ def fit_to_budget(
 
     Returns:
       The experiment with its `steps` and `schedule_steps`; None if the run has been asked to stop.
+
+    Raises:
+      ValueError: no step fits into the budget.
     """
     config, feed, start = experiment.config, experiment.feed, int(state.step)
     budget = seconds_of("time_budget", config.time_budget)
@@ -104,14 +107,17 @@ def fit_to_budget(
     left = float(gather([left]).min())
     lengths = range(start + 1, start + 1 + max(1, int(left * rate)))
     fitting = bisect.bisect_right(lengths, left, key=lambda n: costs.of(config, start, n))
-    steps = start + max(1, fitting)
-    nominal = config.schedule_steps or config.steps
-    text = f"{config.time_budget}: {steps - start:,} steps at {rate:.3g} a second"
+    if not fitting:
+        needed = time.monotonic() - since + costs.of(config, start, start + 1) + _END[0]
+        raise ValueError(
+            f"time_budget is {config.time_budget}, in which no step fits: a start, a step, a "
+            f"validation and a checkpoint take about {math.ceil(needed)} s; give more"
+        )
+    steps, nominal = start + fitting, config.schedule_steps or config.steps
+    text = f"{config.time_budget}: {fitting:,} steps at {rate:.3g} a second"
     if benchmark is not None:
         text += f", a validation takes {validation:.2g} s"
     text += f"; the schedule of {nominal:,} steps is stretched by {steps / nominal:.3g}"
-    if not fitting:
-        text += ". Warning: there is no time for one; give it more"
     config = replace(config, steps=steps, schedule_steps=nominal)
     return Fitted(replace(experiment, config=config), text)
 

@@ -31,7 +31,7 @@ def seconds_of(name: str, text: str) -> float:
     match = _SPAN.fullmatch(f"{text}s" if re.fullmatch(_NUMBER, text) else text)
     numbers = [float(number or 0) for number in match.groups()] if match else [0.0]
     total = sum(number * unit for number, unit in zip(numbers, (3600, 60, 1), strict=False))
-    if not total:
+    if not 0 < total < math.inf:
         raise ValueError(f"{name} is {text!r}; write a time such as 90s, 8m, 1h30m or 2h")
     return total
 
@@ -131,7 +131,8 @@ def ending_by(deadline: float, run: Path, status: int) -> Iterator[None]:
     early = _MARGIN[0] / 4
 
     def watch() -> None:
-        if done.wait(max(0.0, deadline - early - time.monotonic())):
+        left = max(0.0, deadline - early - time.monotonic())
+        if done.wait(min(left, threading.TIMEOUT_MAX)):
             return
         os.write(2, f"lnln: {_lost(run)}\n".encode())
         with contextlib.suppress(OSError, ValueError):

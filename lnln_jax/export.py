@@ -19,6 +19,7 @@ import numpy as np
 from jax import export as jax_export
 
 from lnln_jax.attention import DENSE_POSITIONS
+from lnln_jax.extras import installed
 from lnln_jax.files import check_target, failure_named, write_file
 from lnln_jax.folding import fold_batch_norm
 from lnln_jax.inference import TILE_BATCH, TILE_BATCHES
@@ -53,11 +54,14 @@ def export_model(
 
     Raises:
       ValueError: the source cannot be loaded, the target cannot be written, or as `export_program`.
+      RuntimeError: flatbuffers is not installed.
     """
     target = Path(target)
     if target.suffix.lower() != ".stablehlo":
         raise ValueError(f"target is {target}; its suffix must be .stablehlo")
     check_target(target, overwrite=overwrite)
+    if not installed("flatbuffers"):  # which jax.export needs and does not bring
+        raise RuntimeError("lnln export needs flatbuffers: pip install flatbuffers")
     model = load_model(source, scale=scale, res_scale=res_scale)
     program = export_program(model, **options)
     data = bytes(program.serialize())

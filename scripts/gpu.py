@@ -63,9 +63,20 @@ def main() -> int:
     limits = {**(REHEARSED if args.rehearse else PARTS)}
     for item in args.limits:
         part, _, seconds = item.partition("=")
-        if part not in PARTS or not seconds.replace(".", "", 1).isdecimal():
+        if part not in PARTS or not seconds.replace(".", "", 1).isdecimal() or not float(seconds):
             parser.error(f"--limits {item}: write it as check=120")
         limits[part] = float(seconds)
+    for option in ("config", "images", "validation", "tests"):
+        value = getattr(args, option)
+        for path in value if isinstance(value, list) else filter(None, [value]):
+            if not path.exists():
+                parser.error(f"--{option} {path}: there is no such file or folder")
+    if args.go_on and not args.start:
+        parser.error("--go-on goes on from a state; name it with --start")
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--output {args.output} cannot be made ({error.strerror}); name another")
     return run_parts(args, limits)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,16 +35,29 @@ def run_python(
 ) -> tuple[int, str]:
     """Runs this Python, which then finds this checkout; otherwise as `lnln`."""
     paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    process = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
         stdout=subprocess.PIPE,
-        stderr=None if echo else subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=max(timeout, 1),
     )
-    lines = [*(process.stderr or "").splitlines(), *process.stdout.splitlines()]
-    last = lines[-1] if lines else ""
-    if process.returncode not in (0, 75):
-        raise RuntimeError(last or f"status {process.returncode}")
-    return process.returncode, last
+    said: list[str] = []
+
+    def relay() -> None:
+        for line in process.stderr or ():
+            said.append(line.rstrip())
+            if echo:
+                print(line, end="", file=sys.stderr, flush=True)
+
+    relaying = threading.Thread(target=relay)
+    relaying.start()
+    timer = threading.Timer(max(timeout, 1), process.kill)
+    timer.start()
+    printed = (process.stdout.read() if process.stdout else "").splitlines()
+    status = process.wait()
+    timer.cancel()
+    relaying.join()
+    if status not in (0, 75):
+        raise RuntimeError((said or printed or [""])[-1] or f"status {status}")
+    return status, (printed or said or [""])[-1]

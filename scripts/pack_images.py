@@ -15,6 +15,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from lnln_jax.cli_options import positive
 from lnln_jax.files import replacing
 from lnln_jax.image import rgb_to_y
 from lnln_jax.image_files import ImageFileError, find_images, read_rgb
@@ -68,23 +70,33 @@ def pack(rgb: np.ndarray, data: bytes, name: str) -> Packed:
     return Packed(name, data, detail, rgb.shape[0] * rgb.shape[1], zlib.crc32(rgb.tobytes()))
 
 
-def read_all(folders: Sequence[Path]) -> Iterator[Packed]:
-    """Packs the images of folders; those that are too small or can't be read are left out."""
+def name_of(folder: Path, path: Path) -> str:
+    """What an image is called in a zip: by its folder's name and its place in it."""
+    return "_".join((folder.resolve().name.lstrip("."), *path.relative_to(folder).parts)).lstrip(
+        "_"
+    )
 
-    def read(item: tuple[Path, Path]) -> Packed | None:
+
+def read_all(folders: Sequence[Path], reasons: Counter[str]) -> Iterator[Packed]:
+    """Packs the images of folders, and counts why others are left out."""
+
+    def read(item: tuple[Path, Path]) -> Packed | str:
         folder, path = item
         try:
             rgb = read_rgb(path)
         except ImageFileError:
-            return None
+            return "unreadable"
         if min(rgb.shape[:2]) < LEAST_SIDE:
-            return None
-        name = "_".join((folder.name, *path.relative_to(folder).parts))
-        return pack(rgb, path.read_bytes(), name)
+            return f"smaller than {LEAST_SIDE} pixels"
+        return pack(rgb, path.read_bytes(), name_of(folder, path))
 
     items = [(folder, path) for folder in folders for path in find_images(folder)]
     with ThreadPoolExecutor() as pool:
-        yield from (packed for packed in pool.map(read, items) if packed is not None)
+        for packed in pool.map(read, items):
+            if isinstance(packed, str):
+                reasons[packed] += 1
+            else:
+                yield packed
 
 
 def choose(images: Sequence[Packed], budget: int) -> list[Packed]:
@@ -113,23 +125,31 @@ def build(
     Raises:
       ValueError: no images, or two of one name.
     """
-    validation_files = find_images(validation)
-    identities = {zlib.crc32(read_rgb(path).tobytes()) for path in validation_files}
-    images = []
-    for image in read_all(folders):
-        if image.identity not in identities:  # those that were held out, and twins
-            identities.add(image.identity)
-            images.append(image)
+    held = find_images(validation)
+    if not held:
+        raise ValueError(f"--validation {validation} has no images; name the held-out ones")
+    identities = {zlib.crc32(read_rgb(path).tobytes()) for path in held}
+    images, reasons = [], Counter[str]()
+    for image in read_all(folders, reasons):
+        if image.identity in identities:
+            reasons["held out, or packed before"] += 1
+            continue
+        identities.add(image.identity)
+        images.append(image)
     chosen = choose(images, int(mebibytes * 2**20))
     names = [image.name for image in chosen]
-    if not chosen or not validation_files:
-        raise ValueError(f"there are {len(chosen)} images and {len(validation_files)} held out")
+    if not chosen:
+        raise ValueError(
+            f"no image can be packed of {', '.join(map(str, folders))}; {len(images)} do not fit "
+            f"into --mib {mebibytes:g}; others: {dict(reasons) or 'none'}"
+        )
     if len(set(names)) < len(names):
-        raise ValueError("two images have one name; give folders of different names")
-    every = max(1, len(validation_files) // held_out)
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two images are called {twice}; give folders of different names")
+    every = max(1, len(held) // held_out)
     apart = [
-        Packed(path.name, path.read_bytes(), 0.0, 0, 0)
-        for path in validation_files[::every][:held_out]
+        Packed(name_of(validation, path), path.read_bytes(), 0.0, 0, 0)
+        for path in held[::every][:held_out]
     ]
     output.mkdir(parents=True, exist_ok=True)
     write_zip(output / "train.zip", chosen)
@@ -140,6 +160,7 @@ def build(
         "megapixels": round(sum(image.pixels for image in chosen) / 1e6, 2),
         "megapixels_of": round(sum(image.pixels for image in images) / 1e6, 2),
         "bytes": (output / "train.zip").stat().st_size,
+        "left_out": dict(reasons),
         "validation": [image.name for image in apart],
         "images": names,
     }
@@ -155,14 +176,18 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True, help="folder of held-out images")
     parser.add_argument("--output", type=Path, default=Path("data/pack"))
     parser.add_argument("--mib", type=float, default=MEBIBYTES, help="of train.zip, at most")
-    parser.add_argument("--held-out", type=int, default=8, help="images in validation.zip")
+    parser.add_argument("--held-out", type=positive, default=8, help="images in validation.zip")
     args = parser.parse_args()
+    if not 0 < args.mib < 2**20:
+        parser.error(f"--mib is {args.mib:g}; it must be larger than 0 and below 2**20")
     try:
         manifest = build(
             args.folders, args.validation, args.output, mebibytes=args.mib, held_out=args.held_out
         )
     except ValueError as error:
         parser.error(str(error))
+    except OSError as error:
+        parser.error(f"--output {args.output} cannot be written ({error.strerror}); name another")
     print(json.dumps({key: manifest[key] for key in manifest if key != "images"}, indent=1))
 
 

@@ -134,7 +134,7 @@ def test_memory_without_psutil(without):
             for line in Path("/proc/meminfo").read_text().splitlines()
             if line.startswith("MemTotal")
         )
-        assert available_memory() == 1024 * total
+        assert 0 < available_memory() < 1024 * total  # what the kernel calls available
         assert 0 < free <= available_memory()
 
 

@@ -55,7 +55,7 @@ def test_whole_images_without_those_held_out(packed):
             error = np.square(np.asarray(image.convert("RGB"), np.float64) - original).mean()
             assert 10 * np.log10(255**2 / error) > 33  # WebP of quality 95, chroma halved
     with zipfile.ZipFile(output / "validation.zip") as archive:
-        assert archive.namelist() == ["other name.bmp"]
+        assert archive.namelist() == ["held_other name.bmp"]
 
 
 def test_it_trains(packed):
@@ -78,9 +78,42 @@ def test_the_same_images_make_the_same_zip(packed, tmp_path):
     assert (tmp_path / "train.zip").read_bytes() == (output / "train.zip").read_bytes()
 
 
+def test_names_of_hidden_folders_and_of_the_same_files(packed, tmp_path):
+    """They must not be hidden in the zip, nor hide each other."""
+    folder, _ = packed
+    (tmp_path / "held" / "b").mkdir(parents=True)
+    for name, source in (("1.png", "1.png"), ("b/1.png", "2.png")):
+        (tmp_path / "held" / name).write_bytes((folder / "a" / source).read_bytes())
+    (tmp_path / ".x").mkdir()
+    (tmp_path / ".x" / "0.png").write_bytes((folder / "a" / "0.png").read_bytes())
+    done = pack(tmp_path / ".x", "--validation", tmp_path / "held", "--output", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    assert len(load_folder(tmp_path / "o" / "train.zip", scale=2, min_lr_size=24)) == 1
+    with zipfile.ZipFile(tmp_path / "o" / "validation.zip") as archive:
+        assert archive.namelist() == ["held_1.png", "held_b_1.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--held-out", "0"], "--held-out"),
+        (["--mib", "inf"], "--mib is inf"),
+        (["--mib", "0.0001"], "5 do not fit into --mib 0.0001"),
+        (["--output", "/proc/no"], "--output /proc/no cannot be written"),
+    ],
+)
+def test_wrong_values(packed, tmp_path, arguments, problem):
+    folder, _ = packed
+    output = ["--output", tmp_path / "o"] if "--output" not in arguments else []
+    done = pack(folder / "a", "--validation", folder / "held", *output, *arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_nothing_to_pack(packed, tmp_path):
     (tmp_path / "none").mkdir()
     done = pack(tmp_path / "none", "--validation", packed[0] / "held", "--output", tmp_path / "o")
     assert done.returncode == 2
-    assert "there are 0 images" in done.stderr
+    assert "no image can be packed" in done.stderr
     assert not (tmp_path / "o").exists()
