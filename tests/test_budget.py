@@ -100,6 +100,14 @@ def test_the_whole_schedule_is_gone_through(run, config):
     assert rates[outcome.step] < 1e-3 * config.optimizer.learning_rate
 
 
+def test_no_step_fits(config, tmp_path):
+    """Nothing is trained, and the error says what it takes."""
+    problem = r"^time_budget is 1s, in which no step fits: .* take about \d+ s; give more"
+    with pytest.raises(ValueError, match=problem):
+        train(replace(config, time_budget="1s"), tmp_path / "run", since=time.monotonic())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
 def test_the_same_command_finds_nothing_to_do(run, config, capsys):
     folder, outcome = run
     before = read_metrics(folder)

@@ -21,7 +21,7 @@ from runs import (
 )
 
 from lnln_jax.checkpoint_reading import saved_steps
-from lnln_jax.clock import Clock, seconds_of
+from lnln_jax.clock import Clock, ending_by, seconds_of
 from lnln_jax.config import ModelConfig, TrainConfig, override
 from lnln_jax.experiment import open_experiment
 from lnln_jax.look import Look
@@ -39,10 +39,18 @@ def test_spans(text, seconds):
     assert seconds_of("time_budget", text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "0s", "-5", "5 m", "m", "5x", "30s5m", "1d", "nan"])
+@pytest.mark.parametrize("text", ["", "0", "0s", "-5", "5 m", "m", "5x", "30s5m", "1d", "nan", "1h30"])
 def test_what_is_no_span(text):
     with pytest.raises(ValueError, match=f"^time_budget is '{text}'; write a time such as 90s"):
         seconds_of("time_budget", text)
+
+
+def test_a_span_beyond_all_clocks(tmp_path):
+    with pytest.raises(ValueError, match="write a time"):
+        seconds_of("time_budget", "9" * 400)
+    years = time.monotonic() + 1e16
+    with ending_by(years, tmp_path, 75):  # its thread waits for as long as threads can
+        time.sleep(0.2)  # what fails in a thread fails the test
 
 
 def test_a_budget_is_checked_before_anything_is_read():

@@ -125,7 +125,6 @@ def test_a_run_without_events(without, tmp_path, capsys):
 
 
 def test_memory_without_psutil(without):
-    free = available_memory()
     without("psutil")
     assert "host_memory_gib" not in memory_in_use()
     if sys.platform == "linux":
@@ -135,7 +134,6 @@ def test_memory_without_psutil(without):
             if line.startswith("MemTotal")
         )
         assert 0 < available_memory() < 1024 * total  # what the kernel calls available
-        assert 0 < free <= available_memory()
 
 
 # ---- other commands ----
