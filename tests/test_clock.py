@@ -39,7 +39,7 @@ def test_spans(text, seconds):
     assert seconds_of("time_budget", text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "0s", "-5", "5 m", "m", "5x", "30s5m", "1d", "nan", "1h30"])
+@pytest.mark.parametrize("text", ["", "0", "0s", "-5", "5 m", "m", "5x", "30s5m", "nan", "1h30"])
 def test_what_is_no_span(text):
     with pytest.raises(ValueError, match=f"^time_budget is '{text}'; write a time such as 90s"):
         seconds_of("time_budget", text)
