@@ -18,6 +18,7 @@ import functools
 import json
 from dataclasses import replace
 import jax, numpy as np
+from lnln_jax import kernels
 from lnln_jax.config import *
 from lnln_jax.data import dead_leaves_pairs, make_train_iterator
 from lnln_jax.optim import make_schedule, make_optimizer
@@ -81,6 +82,11 @@ reference = train(devices=1)
 for count in (2, 8):
     for kind in ("auto", "fsdp", "pmap"):
         compare(f"{kind} {count}", train(devices=count, parallel=kind), reference)
+with kernels.using("plain"):  # as on GPUs
+    plain = train(devices=1)
+    for kind in ("auto", "fsdp", "pmap"):
+        compare(f"plain {kind} 2", train(devices=2, parallel=kind), plain)
+    compare("plain", plain, reference)
 parts = train(devices=8, batch_norm="local")
 compare("parts", parts, reference)
 compare("accumulate 8", train(devices=1, accumulate=8), parts)
@@ -102,6 +108,7 @@ LIMIT = 1e-6
     "name",
     [
         *("auto 2", "auto 8", "fsdp 2", "fsdp 8", "pmap 2", "pmap 8"),
+        *("plain auto 2", "plain fsdp 2", "plain pmap 2", "plain"),
         *("accumulate 8", "accumulate 4"),
     ],
 )
