@@ -21,7 +21,7 @@ def run(output, *arguments, timeout=900):
 def rehearsal(tmp_path_factory):
     """All parts; the limits are those of a machine that has other things to do."""
     output = tmp_path_factory.mktemp("gpu")
-    return output, *run(output, "--limits", "check=400", "speed=300", "train=200")
+    return output, *run(output, "--limits", "check=400", "speed=300", "train=80")
 
 
 def test_all_parts_end_well(rehearsal):
@@ -75,7 +75,7 @@ def test_what_comes_back_is_small_and_goes_on(rehearsal, tmp_path):
     state = min(output.glob("state*.safetensors"))
     step = parts["train"]["learning curve"][-1]["step"]
     goes_on = ("train", "--start", str(state), "--go-on")
-    done, parts = run(tmp_path, *goes_on, "--limits", "train=75")
+    done, parts = run(tmp_path, *goes_on, "--limits", "train=80")
     assert done.returncode == 0, done.stderr
     assert parts["train"]["learning curve"][-1]["step"] > step
 
