@@ -117,11 +117,11 @@ def test_a_run_of_which_a_card_would_not_be_true(config, data, tmp_path):
 
 def test_trials_of_equal_time(config, tmp_path, capsys, monkeypatch):
     path, folder = write_config(tmp_path, config), tmp_path / "trials"
-    asked = [str(path), 0.002, []]
+    asked = [str(path), 0.4, []]
     other = {"asked": asked, "steps": 9, "batch": 2, "minutes": 1.0}
     (folder / "other").mkdir(parents=True)
     (folder / "other" / "result.json").write_text(json.dumps(other | {"psnr": 1.0, "ssim": 0.1}))
-    command = ["trials.py", path, "--output", folder, "--minutes", "0.002"]
+    command = ["trials.py", path, "--output", folder, "--minutes", "0.4"]
     monkeypatch.setattr(sys, "argv", [*map(str, command), "larger: data.batch_size=4", "other"])
     trials.main()
     rows = capsys.readouterr().out.splitlines()
