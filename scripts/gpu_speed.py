@@ -189,11 +189,15 @@ def measure_all(report: Report, jobs: Sequence[Job], patch: int, moved_per_s: fl
         job = next((job for job, future in compiling.items() if future.done()), None)
         job = job or next(iter(compiling))
         future = compiling.pop(job)
+        wait([future], max(0.0, report.left - 2))
+        if not future.done():
+            report.row(job.table, **job.cells, left_out="still being compiled at the limit")
+            continue
         if not report.has(2, job.table, **job.cells):
             continue
         with report.attempt(job.table, **job.cells):
             busy = sum(not other.done() for other in compiling.values())
-            cells = measure(future.result(report.left))
+            cells = measure(future.result())
             times[job] = cells["step_ms"]
             module = create_model(job.model, **job.options)
             moved = 3 * job.setting.batch * count_elements_moved(module, (2 * patch,) * 2)
