@@ -81,11 +81,18 @@ def test_what_comes_back_is_small_and_goes_on(rehearsal, tmp_path):
 
 
 def test_a_limit_loses_nothing_that_was_known(tmp_path):
-    done, parts = run(tmp_path, "speed", "--limits", "speed=12")
+    done, parts = run(tmp_path, "check", "--limits", "check=15")  # it takes longer
     assert done.returncode == 0  # a limit is no failure
-    assert parts["speed"]["machine"][0]["what"] == "date"
-    assert "at its limit" in parts["speed"]["processes"][0]["ended"]
+    assert parts["check"]["machine"][0]["what"] == "date"
+    assert "at its limit" in parts["check"]["processes"][0]["ended"]
     assert "## machine" in (tmp_path / "results.md").read_text()
+
+
+def test_what_has_no_time_left_is_left_out(tmp_path):
+    done, parts = run(tmp_path, "speed", "--limits", "speed=12")
+    assert done.returncode == 0, done.stderr
+    rows = [row for rows in parts["speed"].values() for row in rows]
+    assert any("limit" in row.get("left_out", row.get("ended", "")) for row in rows)
 
 
 def test_a_part_that_fails(tmp_path):
