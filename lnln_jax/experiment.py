@@ -15,6 +15,7 @@ from lnln_jax.feeds import Feed, open_feed
 from lnln_jax.growth import GROWING, grow
 from lnln_jax.handed_state import begin_with, read_state
 from lnln_jax.loading import load_weights
+from lnln_jax.models.variables import initialize
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout, choose_layout, place
 from lnln_jax.state import (
@@ -22,7 +23,6 @@ from lnln_jax.state import (
     TrainState,
     Variables,
     create_state,
-    initialize,
     make_update,
 )
 from lnln_jax.training_data import open_sources

@@ -13,7 +13,6 @@ from flax import struct
 from lnln_jax.image import rgb_to_y
 from lnln_jax.models import input_channels
 from lnln_jax.models.variables import Variables
-from lnln_jax.models.variables import initialize as initialize
 
 Batch = Mapping[str, jax.Array]  # {"lr": B h w 3, "hr": B H W 3}, uint8
 Metrics = dict[str, jax.Array]

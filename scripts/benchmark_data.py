@@ -41,10 +41,11 @@ from lnln_jax.data import Stream, load_folder
 from lnln_jax.data.pipeline import make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images
 from lnln_jax.doctor.machine import processor
+from lnln_jax.models.variables import initialize
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout
 from lnln_jax.process import end_with_parent
-from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
+from lnln_jax.state import create_state, make_gradients, make_train_steps, make_update
 
 ROOT = Path(__file__).parents[1]
 QUIET = 0.1  # cores that other processes may keep busy in a measurement

@@ -29,10 +29,10 @@ from lnln_jax.image_encoders import Header
 from lnln_jax.image_files import find_images, read_photo, write_bands
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.photo_pipeline import AUTO_TILE
 from lnln_jax.photos import upscale_files
 from lnln_jax.resolver import Resolver
-from lnln_jax.state import initialize
 
 
 def make_resolver(model: str, options: list[str]) -> Resolver:

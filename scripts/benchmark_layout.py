@@ -24,8 +24,9 @@ import numpy as np
 from lnln_jax import kernels
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.optim import make_optimizer, make_schedule
-from lnln_jax.state import create_state, initialize, make_train_step
+from lnln_jax.state import create_state, make_train_step
 
 
 class Variant:

@@ -35,7 +35,7 @@ from lnln_jax.config import OptimizerConfig  # noqa: E402
 from lnln_jax.data import dead_leaves_pairs, load_folder, make_train_iterator  # noqa: E402
 from lnln_jax.doctor.machine import processor  # noqa: E402
 from lnln_jax.models import MODELS, create_model, input_channels  # noqa: E402
-from lnln_jax.state import initialize  # noqa: E402
+from lnln_jax.models.variables import initialize  # noqa: E402
 from lnln_jax.torch_port import to_torch  # noqa: E402
 
 _CHANNELS_LAST = {"channels_last": True}

@@ -32,9 +32,10 @@ from lnln_jax.communication import Collective, collectives
 from lnln_jax.config import DataConfig, ModelConfig, Parallel, TrainConfig, build_module
 from lnln_jax.config_values import parse
 from lnln_jax.models import create_model, model_options
+from lnln_jax.models.variables import initialize
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.parallel import Layout, choose_layout
-from lnln_jax.state import create_state, initialize, make_update
+from lnln_jax.state import create_state, make_update
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from lnln_jax.checkpoint import RunCheckpoints
 from lnln_jax.checkpoint_reading import load_run, saved_config, saved_steps
 from lnln_jax.config import DataConfig, ModelConfig, TrainConfig, build_module
 from lnln_jax.data import dead_leaves_pairs, make_train_iterator
+from lnln_jax.models.variables import initialize
 from lnln_jax.optim import make_optimizer
-from lnln_jax.state import TrainState, create_state, initialize
+from lnln_jax.state import TrainState, create_state
 
 CONFIG = TrainConfig(
     model=ModelConfig(

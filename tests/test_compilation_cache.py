@@ -11,8 +11,8 @@ from PIL import Image
 
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.safetensors_files import save_safetensors
-from lnln_jax.state import initialize
 
 # Runs the command and says which events of the cache JAX has counted.
 COUNTED = """

@@ -13,7 +13,7 @@ from lnln_jax.complexity import (
     receptive_field,
 )
 from lnln_jax.models import create_model, input_channels
-from lnln_jax.state import initialize
+from lnln_jax.models.variables import initialize
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from lnln_jax.evaluate import (
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.metrics import psnr, ssim
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.paper import (
     BENCHMARKS,
     TABLE_1,
@@ -32,7 +33,6 @@ from lnln_jax.paper import (
 )
 from lnln_jax.protocol import Protocol
 from lnln_jax.resize import imresize
-from lnln_jax.state import initialize
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from lnln_jax.evaluate_command import run
 from lnln_jax.figures import Figure, Method, default_box, draw
 from lnln_jax.image_files import read_rgb
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.protocol import Protocol
 from lnln_jax.resize import imresize
 from lnln_jax.safetensors_files import save_safetensors
-from lnln_jax.state import initialize
 from lnln_jax.tables import CONVENTIONS, format_table
 from lnln_jax.torch_port import to_torch
 

@@ -14,9 +14,9 @@ from lnln_jax.image import rgb_to_ycbcr, ycbcr_to_rgb
 from lnln_jax.inference import TILE_BATCH, Bicubic, SuperResolver
 from lnln_jax.loading import load_model
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.resize import imresize
 from lnln_jax.safetensors_files import save_safetensors
-from lnln_jax.state import initialize
 
 GROUPS = {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
 OPTIONS = {

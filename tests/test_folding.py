@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict
 
 from lnln_jax.folding import fold_batch_norm
 from lnln_jax.models import create_model
-from lnln_jax.state import initialize
+from lnln_jax.models.variables import initialize
 
 SMALL = {"n_resgroups": 2, "n_resblocks": 3, "n_feats": 16, "reduction": 4}
 

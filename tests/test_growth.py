@@ -12,8 +12,9 @@ from lnln_jax.config import DataConfig, ModelConfig, TrainConfig
 from lnln_jax.experiment import open_experiment
 from lnln_jax.growth import GROWING, grow
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.safetensors_files import save_safetensors
-from lnln_jax.state import initialize, make_gradients
+from lnln_jax.state import make_gradients
 
 DEEPER = {"n_resgroups": 3, "n_resblocks": 5}
 

@@ -11,8 +11,8 @@ from lnln_jax import image as image_lib
 from lnln_jax import inference
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.resize import imresize
-from lnln_jax.state import initialize
 
 SCALE = 2
 RADIUS = 3  # LR pixels that `SmallNet` looks away: a 3x3 convolution dilated by 3

@@ -11,7 +11,7 @@ from lnln_jax import kernels, normalization, ops
 from lnln_jax.attention import attend
 from lnln_jax.kernels import reference
 from lnln_jax.models import create_model
-from lnln_jax.state import initialize
+from lnln_jax.models.variables import initialize
 
 SHAPE = (2, 9, 7, 8)
 # Of the norm. Sums over up to 126 pixels or 72 taps: a few roundings of 6e-8. Measured: 3e-7.

@@ -9,8 +9,8 @@ import pytest
 
 from lnln_jax.layers import DIV2K_MEAN, BatchNorm, RegionNonLocal, Upsampler, uniform_fan_in
 from lnln_jax.models import MODELS, create_model, input_channels
+from lnln_jax.models.variables import initialize
 from lnln_jax.resize import imresize
-from lnln_jax.state import initialize
 
 TINY = {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
 

@@ -23,7 +23,8 @@ from lnln_jax.config import *
 from lnln_jax.data import dead_leaves_pairs, make_train_iterator
 from lnln_jax.optim import make_schedule, make_optimizer
 from lnln_jax.parallel import choose_layout
-from lnln_jax.state import create_state, initialize, make_update
+from lnln_jax.models.variables import initialize
+from lnln_jax.state import create_state, make_update
 
 options = {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
 config = TrainConfig(
@@ -165,7 +166,8 @@ from lnln_jax.communication import collectives
 from lnln_jax.config import *
 from lnln_jax.optim import make_schedule, make_optimizer
 from lnln_jax.parallel import choose_layout
-from lnln_jax.state import create_state, initialize, make_update
+from lnln_jax.models.variables import initialize
+from lnln_jax.state import create_state, make_update
 
 def show(name, model, options, **settings):
     config = TrainConfig(

@@ -132,7 +132,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the b
 from lnln_jax.inference import Bicubic, SuperResolver
 from lnln_jax.models import create_model
 from lnln_jax.photos import upscale_files
-from lnln_jax.state import initialize
+from lnln_jax.models.variables import initialize
 
 limit, network, *paths = sys.argv[1:]
 if limit != "0":

@@ -13,8 +13,9 @@ from lnln_jax.data import PairSource, dead_leaves_pairs, make_train_iterator
 from lnln_jax.data.pipeline import Stream, make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images, resident_bytes
 from lnln_jax.models import create_model
+from lnln_jax.models.variables import initialize
 from lnln_jax.parallel import Layout
-from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
+from lnln_jax.state import create_state, make_gradients, make_train_steps, make_update
 
 ONE = Layout((jax.devices()[0],)).mesh
 OPTIONS = {"lr_patch_size": 6, "batch_size": 8, "seed": 3}
@@ -132,7 +133,8 @@ from lnln_jax.data.pipeline import Stream, make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images
 from lnln_jax.models import create_model
 from lnln_jax.parallel import Layout
-from lnln_jax.state import create_state, initialize, make_gradients, make_train_steps, make_update
+from lnln_jax.models.variables import initialize
+from lnln_jax.state import create_state, make_gradients, make_train_steps, make_update
 from jax.sharding import NamedSharding, PartitionSpec
 
 sources = [dead_leaves_pairs(5, size=(24, 40), scale=2, seed=0)]

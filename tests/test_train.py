@@ -41,11 +41,12 @@ from lnln_jax.config import (
     override,
     to_dict,
 )
+from lnln_jax.models.variables import initialize
 from lnln_jax.monitor import NonFiniteLossError
 from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.resize import imresize
 from lnln_jax.safetensors_files import save_safetensors
-from lnln_jax.state import create_state, initialize, make_train_step
+from lnln_jax.state import create_state, make_train_step
 from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.train import Outcome, train
 
