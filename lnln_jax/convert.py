@@ -83,7 +83,7 @@ def convert(
 def convert_state(
     source: str | Path, target: str | Path, *, split: int | None = None, overwrite: bool = False
 ) -> str:
-    """Writes the state of a training to files with which another run goes on (`init_state`).
+    """Writes the state of a training run to files with which another run goes on (`init_state`).
 
     Args:
       source: the folder of a training run, whose newest checkpoint is taken, or of one step in it;

@@ -11,7 +11,7 @@ def add_parser(commands: Any) -> None:
     """Adds `convert` to the commands of `lnln`."""
     convert = commands.add_parser(
         "convert",
-        help="weights to .pt (PyTorch) or .safetensors; the state of a training to .safetensors",
+        help="weights to .pt (PyTorch) or .safetensors; a run's state to .safetensors",
     )
     convert.add_argument("source", type=Path, help=NETWORK_HELP)
     convert.add_argument("target", type=Path, help="a file; its suffix is its format")
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print(convert_state(args.source, args.target, split=args.split, overwrite=args.overwrite))
         return 0
     if args.split is not None:
-        raise ValueError("--split cuts the state of a training; add --state")
+        raise ValueError("--split cuts the state of a training run; add --state")
     report = convert(
         args.source,
         args.target,

@@ -1,4 +1,4 @@
-"""The state of a training, handed on from one run to another, in files or from a checkpoint.
+"""The state of a training run, handed on from one run to another, in files or from a checkpoint.
 
 `lnln convert RUN x.safetensors --state` writes it, as one file or (`--split`) as several small ones
 (`lnln_jax.safetensors_parts`). They have the arrays of a checkpoint, named by its items and their
@@ -56,7 +56,7 @@ _HOW_TO_WRITE = "lnln convert RUN x.safetensors --state"
 
 @dataclass(frozen=True)
 class HandedState:
-    """All that a training needs to go on.
+    """All that a training run needs to go on.
 
     Attributes:
       source: where it is from.
@@ -76,7 +76,7 @@ class HandedState:
 
 
 def read_state(source: Path) -> HandedState:
-    """Reads the state of a training.
+    """Reads the state of a training run.
 
     Args:
       source: the folder of a run, whose newest checkpoint is taken, or of one step in it; or a file

@@ -25,8 +25,8 @@ def load_model(
         taken), or of one step in it; or the name of a trained network of this package
         (`pretrained.names()`); or a file:
 
-        - `.safetensors`, as `lnln_jax.safetensors_files.save_safetensors` writes it, or with the
-          state of a training (`lnln_jax.handed_state`): also by the name that all files of a set
+        - `.safetensors`, as `lnln_jax.safetensors_files.save_safetensors` writes it, or with a
+          training run's state (`lnln_jax.handed_state`): also by the name that all files of a set
           have without their numbers;
         - `.pt` or `.pth` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR, whose keys
           are those of the authors' checkpoints. The network is recognised by them.

@@ -67,6 +67,11 @@ def available_memory() -> int | None:
         import psutil
 
         return psutil.virtual_memory().available
+    return total_memory()
+
+
+def total_memory() -> int | None:
+    """Returns the bytes of memory that this machine has; None where nothing tells."""
     if sys.platform == "win32":
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -7,7 +7,7 @@ under `lnln_jax` in its metadata which network they are of, as JSON:
      "options": {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0, ...}, "step": 0,
      "dtype": "float32", "training": {...}}
 
-A file of the state of a training (`lnln_jax.handed_state`) has format 2; of it a network is read.
+A file of a training run's state (`lnln_jax.handed_state`) has format 2; a network is read from it.
 
 `options` are all hyper-parameters, so that later defaults change nothing; `step` is how many steps
 the network has been trained, 0 where that is unknown; `dtype` is that of the computation (the
@@ -49,7 +49,7 @@ from lnln_jax.weights import (
 )
 
 FORMAT = 1
-STATE_FORMAT = 2  # of a file that holds the state of a training
+STATE_FORMAT = 2  # of a file that holds the state of a training run
 _DTYPES = ("float32", "bfloat16")  # of a computation
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -165,7 +165,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_network_of_state(path: Path) -> dict[str, np.ndarray]:
-    """The network in the state of a training: the moving average where there is one."""
+    """The network in the state of a training run: the moving average where there is one."""
     _, arrays = read_parts(path, lambda name: name.startswith(("variables/", "ema/")))
     item = "ema/" if any(name.startswith("ema/") for name in arrays) else "variables/"
     return {

@@ -19,8 +19,6 @@ import shlex
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from report import markdown_table
 from timing import spread
 
 from lnln_jax.complexity import count_elements_moved, count_multiply_adds
+from lnln_jax.doctor.speed import copy_rate, product_rate
 from lnln_jax.models import create_model
 
 ON_CPU = ("jax-float32", "torch-eager", "torch-eager-channels-last")
@@ -97,21 +96,8 @@ def main() -> None:
 
 def ceilings() -> dict[str, float]:
     """Operations and bytes in a second, by XLA: the best of a large product, and of a copy."""
-    x = jnp.ones((2048, 2048))
-    product = best_seconds(jax.jit(lambda x: jnp.dot(x, x) / 2048), x)
-    x = jnp.ones(2**24)
-    copy = best_seconds(jax.jit(lambda x: x + 1, donate_argnums=0), x)  # in place: no new memory
-    return {"flop_per_s": 2 * 2048**3 / product, "bytes_per_s": 2 * x.nbytes / copy}
-
-
-def best_seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
-    x = jnp.copy(x)
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        x = jax.block_until_ready(function(x))
-        times.append(time.perf_counter() - start)
-    return min(times)
+    product = product_rate(2048, jnp.float32, "default")
+    return {"flop_per_s": product.high, "bytes_per_s": copy_rate().high}
 
 
 def measure(job: Job, names: list[str], rounds: int, *, alone: bool) -> dict[str, dict[str, Any]]:

@@ -1,16 +1,13 @@
 """One network in JAX and in PyTorch behind one interface, for compare_frameworks.py.
 
 Each side lives in a process of its own, so that memory is its own, nothing is compiled already, and
-no framework's threads wait beside the other's. PyTorch's networks and training step are those that
-the tests compare with (tests/torch_reference).
+no framework's threads wait beside the other's. PyTorch's side is in torch_side.py.
 """
 
 import abc
-import contextlib
 import ctypes
 import gc
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -55,6 +52,7 @@ class Variant:
     framework: Literal["jax", "torch"]
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     compile_mode: Literal["", "default", "reduce-overhead"] = ""
+    captured: bool = False  # whether a step is replayed as a CUDA graph
     channels_last: bool = False
     huge_pages: bool = True  # what `lnln` asks of glibc, for PyTorch too
 
@@ -188,82 +186,6 @@ class _JaxSide(Side):
         return (plan.temp_size_in_bytes + new) / 2**20
 
 
-class _TorchSide(Side):
-    """The reference, eager or through torch.compile, with the fused optimizer."""
-
-    def __init__(self, job: Job, variant: Variant) -> None:
-        if variant.compile_mode:
-            self.cache = tempfile.TemporaryDirectory()
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = self.cache.name  # else the disk may hold it all
-        import torch
-        from torch_reference import NETWORKS, training
-
-        torch.set_float32_matmul_precision("high" if job.tf32 else "highest")
-        torch.backends.cudnn.allow_tf32 = job.tf32
-        torch.backends.cudnn.benchmark = True
-        self.torch, self.loss, self.device = torch, job.loss, torch.device(job.device)
-        self.training_loss, self.n_colors = training.training_loss, job.n_colors
-        options = {k: v for k, v in job.options.items() if k != "unroll"}  # it is XLA's business
-        network = NETWORKS[job.model](job.scale, **options)
-        network.load_state_dict({k: torch.from_numpy(v) for k, v in job.state_dict.items()})
-        self.dtype = torch.float64 if variant.dtype == "float64" else torch.float32
-        form = torch.channels_last if variant.channels_last else torch.contiguous_format
-        self.network = network.to(self.device, self.dtype, memory_format=form)
-        self.update = training.make_optimizer(network.parameters(), job.optimizer)
-        self.batches = [
-            {key: self.to_device(images, form) for key, images in batch.items()}
-            for batch in job.batches
-        ]
-        lr = self.batches[0]["lr"].to(self.dtype)
-        self.lr = training.rgb_to_y(lr) if job.n_colors == 1 else lr
-        self.autocast = contextlib.nullcontext
-        if variant.dtype == "bfloat16":
-            self.autocast = lambda: torch.autocast(job.device, torch.bfloat16)
-        self.uses_graphs = variant.compile_mode == "reduce-overhead"
-        self.call = self.network
-        if variant.compile_mode:
-            self.call = torch.compile(self.network, dynamic=False, mode=variant.compile_mode)
-
-    def to_device(self, images: np.ndarray, form: Any) -> Any:
-        images = self.torch.from_numpy(images).permute(0, 3, 1, 2)
-        return images.to(self.device).contiguous(memory_format=form)
-
-    def run(self, kind: Kind, calls: int, batch: int = 0) -> Any:
-        if self.network.training != (kind == "step"):
-            self.network.train(kind == "step")
-        for _ in range(calls):
-            if self.uses_graphs:
-                self.torch.compiler.cudagraph_mark_step_begin()
-            if kind == "forward":
-                with self.torch.inference_mode(), self.autocast():
-                    result = self.call(self.lr)
-            else:
-                lr, hr = (self.batches[batch][key].to(self.dtype) for key in ("lr", "hr"))
-                with self.autocast():
-                    result, _ = self.training_loss(self.call, lr, hr, self.loss, self.n_colors)
-                result.backward()
-                self.update()
-                self.network.zero_grad(set_to_none=True)  # here, so that no call begins with them
-                result = result.detach()
-        if self.device.type == "cuda":
-            self.torch.cuda.synchronize()
-        return result
-
-    def output(self) -> np.ndarray:
-        return self.run("forward", 1).permute(0, 2, 3, 1).float().cpu().numpy()
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        named = self.network.named_parameters()
-        return {k: p.detach().cpu().numpy() for k, p in named if p.requires_grad}
-
-    def peak_memory(self, kind: Kind) -> float | None:
-        if self.device.type == "cpu":
-            return super().peak_memory(kind)
-        self.torch.cuda.reset_peak_memory_stats()
-        self.run(kind, 1)
-        return self.torch.cuda.max_memory_allocated() / 2**20
-
-
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     result = function()
@@ -288,7 +210,12 @@ _side: Side | None = None  # of this process
 
 def _start(job: Job, variant: Variant) -> None:
     global _side
-    _side = {"jax": _JaxSide, "torch": _TorchSide}[variant.framework](job, variant)
+    if variant.framework == "jax":
+        _side = _JaxSide(job, variant)
+    else:
+        from torch_side import TorchSide
+
+        _side = TorchSide(job, variant)
 
 
 def _call(method: str, *arguments: Any) -> Any:

@@ -2,7 +2,7 @@
 
     python scripts/gpu.py --output out/gpu                          # all parts, on generated images
     python scripts/gpu.py check speed
-    python scripts/gpu.py train --images pack/train.zip --validation pack/validation.zip \\
+    python scripts/gpu.py train --images pack/train.zip --validation pack/validation \\
         --tests data/Set5 --limits train=420
     python scripts/gpu.py train ... --start out/gpu/state-00001-of-00003.safetensors --go-on
     python scripts/gpu.py --rehearse                                # in miniature, on any device
@@ -48,10 +48,12 @@ def main() -> int:
     parser.add_argument("--rehearse", action="store_true", help="all parts in miniature")
     parser.add_argument("--config", type=Path, default=HERE.parent / "configs" / "lnln_gpu_x2.py")
     parser.add_argument("--images", type=Path, help="zip or folder of HR images to train on")
-    parser.add_argument("--validation", type=Path, help="zip or folder of HR images")
+    parser.add_argument("--validation", type=Path, help="folder of HR images")
     parser.add_argument("--tests", type=Path, nargs="+", default=[], help="folders such as Set5")
     parser.add_argument("--start", help="a handed-on state, weights, or a network's name")
-    parser.add_argument("--go-on", action="store_true", help="with the schedule of that state")
+    parser.add_argument(
+        "--go-on", action="store_true", help="with that state's optimizer and schedule"
+    )
     parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="of the config")
     parser.add_argument("--process", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=0.0, help=argparse.SUPPRESS)
@@ -168,9 +170,7 @@ def describe(report: "Report") -> None:  # noqa: F821
     rows = {
         "date": time.strftime("%Y-%m-%d"),
         "device": f"{len(jax.devices())} x {device.device_kind}",
-        "device memory, GiB": f"{stats['bytes_limit'] / 2**30:.1f}"
-        if "bytes_limit" in stats
-        else "",
+        "device memory, GiB": round(stats.get("bytes_limit", 0) / 2**30, 1) or "",
         "driver, CUDA": f"{driver.driver}, {driver.cuda}" if driver.driver else "",
         "processor": f"{seen.cores} x {seen.processor}",
         **seen.versions,

@@ -20,16 +20,12 @@ from gpu_report import Report
 
 from lnln_jax import kernels
 from lnln_jax.complexity import count_elements_moved
-from lnln_jax.config import OptimizerConfig
 from lnln_jax.data import dead_leaves
-from lnln_jax.doctor.networks import random_variables
-from lnln_jax.doctor.speed import ceilings, seconds_of
+from lnln_jax.doctor.speed import ceilings
+from lnln_jax.doctor.workload import Workload, workload
 from lnln_jax.loading import load_model
 from lnln_jax.models import create_model
-from lnln_jax.optim import make_optimizer, make_schedule
-from lnln_jax.state import create_state, make_train_step
 
-OPTIMIZER = OptimizerConfig()
 PRECISIONS = {"bfloat16": "default", "tf32": "tensorfloat32", "float32": "highest"}
 
 
@@ -44,7 +40,6 @@ class Sizes(NamedTuple):
       shallow: those of the depth at which `torch.compile` is compared.
       others: other networks, with their hyper-parameters.
       photo: side of the LR photo.
-      seconds: that a measurement of PyTorch lasts; ours are `doctor.speed.seconds_of`'s.
     """
 
     patch: int
@@ -54,7 +49,6 @@ class Sizes(NamedTuple):
     shallow: dict[str, Any]
     others: dict[str, dict[str, Any]]
     photo: int
-    seconds: float
 
 
 FULL = Sizes(
@@ -65,7 +59,6 @@ FULL = Sizes(
     shallow={"n_resgroups": 1, "n_resblocks": 4},
     others={"rcan": {}, "edsr_baseline": {}},
     photo=1000,
-    seconds=0.5,
 )
 _TINY = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "reduction": 4}
 REHEARSAL = Sizes(
@@ -76,7 +69,6 @@ REHEARSAL = Sizes(
     shallow=_TINY | {"n_feats": 8},
     others={"edsr_baseline": {"n_resblocks": 1, "n_feats": 8}},
     photo=100,
-    seconds=0.02,
 )
 
 
@@ -97,12 +89,11 @@ class Setting:
 
 
 class Prepared(NamedTuple):
-    """Compiled programs with what they take."""
+    """Compiled programs, with what they take."""
 
-    step: Any
+    work: Workload
     forward: Any
-    state: Any
-    batch: dict[str, jax.Array]
+    step: Any
     compile_seconds: float
 
 
@@ -110,25 +101,15 @@ def prepare(model: str, options: dict[str, Any], setting: Setting, patch: int) -
     """Compiles a network's step and forward pass in one form."""
     dtype = jnp.bfloat16 if setting.precision == "bfloat16" else jnp.float32
     options = options | ({"attention": setting.attention} if model == "lnln" else {})
-    module = create_model(model, dtype=dtype, **options)
-    rng = np.random.default_rng(0)
-    batch = {
-        key: jnp.asarray(rng.integers(0, 256, (setting.batch, side, side, 3), dtype=np.uint8))
-        for key, side in (("lr", patch), ("hr", 2 * patch))
-    }
-    optimizer, schedule = make_optimizer(OPTIMIZER), make_schedule(OPTIMIZER)
-    create = jax.jit(partial(create_state, optimizer=optimizer, ema=False))
-    state = create(random_variables(module, rng))
-    step = make_train_step(module, optimizer, schedule=schedule)
+    work = workload(create_model(model, dtype=dtype, **options), setting.batch, patch)
     start = time.perf_counter()
     with (
         kernels.using(setting.form, depthwise=setting.depthwise),
         jax.default_matmul_precision(PRECISIONS[setting.precision]),
     ):
-        compiled_step = step.lower(state, batch).compile()
-        lr = jax.ShapeDtypeStruct(batch["lr"].shape, jnp.float32)
-        forward = jax.jit(module.apply).lower(state.variables, lr).compile()
-    return Prepared(compiled_step, forward, state, batch, time.perf_counter() - start)
+        step = work.step.lower(*work.step_arguments).compile()
+        forward = work.forward.lower(*work.forward_arguments).compile()
+    return Prepared(work, forward, step, time.perf_counter() - start)
 
 
 def measure(prepared: Prepared) -> dict[str, Any]:
@@ -136,20 +117,12 @@ def measure(prepared: Prepared) -> dict[str, Any]:
 
     Its results take the place of its arguments; what it takes at once is the peak.
     """
-    state, batch = prepared.state, prepared.batch
-    lr = batch["lr"].astype(jnp.float32)
-    forward = seconds_of(lambda: prepared.forward(state.variables, lr))
-
-    def step() -> Any:  # each call takes over the state of the one before
-        nonlocal state
-        state, metrics = prepared.step(state, batch)
-        return metrics["loss"]
-
-    steps = seconds_of(step)
+    forward = prepared.work.seconds_of_forward(prepared.forward)
+    step = prepared.work.seconds_of_step(prepared.step)
     memory = prepared.step.memory_analysis()
     return {
-        "step_ms": 1e3 * steps.median,
-        "step_range_ms": f"{1e3 * steps.low:.3g}-{1e3 * steps.high:.3g}",
+        "step_ms": 1e3 * step.median,
+        "step_range_ms": f"{1e3 * step.low:.3g}-{1e3 * step.high:.3g}",
         "forward_ms": 1e3 * forward.median,
         "peak_MiB": (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 2**20,
         "compile_s": prepared.compile_seconds,

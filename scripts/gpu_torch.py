@@ -1,155 +1,74 @@
 """The PyTorch side of gpu.py's speed: the same training steps in eager mode, captured, compiled.
 
-Its networks are those that the tests compare with (tests/torch_reference). It runs in a process of
-its own, so that JAX's memory is free again; where PyTorch is not installed, its rows say so.
+It runs in a process of its own, so that JAX's memory is free again; where PyTorch is not installed,
+its rows say so.
 """
 
 import gc
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
+import numpy as np
+from framework_sides import Job, Variant
 from gpu_report import Report
 from gpu_speed import FULL, Sizes
+from timing import spread
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from lnln_jax.config import OptimizerConfig
+from lnln_jax.doctor.networks import random_variables
+from lnln_jax.models import create_model, resolve
+from lnln_jax.torch_port import to_torch
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # torch_reference
 
-class Way(NamedTuple):
-    """How PyTorch runs a step: `mode` is "eager", "graph" or "compile"."""
-
-    mode: str
-    precision: str
-
-    @property
-    def side(self) -> str:
-        """As a row of the table says it."""
-        names = {"eager": "eager", "graph": "CUDA graph", "compile": "torch.compile"}
-        return f"{names[self.mode]}, channels_last, {self.precision}"
-
-
-class Training:
-    """A network with an optimizer and a batch on the device; `step` is what is timed."""
-
-    def __init__(self, name: str, options: dict[str, Any], way: Way, batch: int, patch: int):
-        """Builds all of it; a graph is captured, and a compilation done, at the first steps."""
-        import torch
-        from torch_reference import NETWORKS
-
-        from lnln_jax.models import resolve
-
-        self.torch, self.way = torch, way
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
-        torch.manual_seed(0)
-        network_name, all_options = resolve(name, options)
-        network = NETWORKS[network_name](2, **all_options)
-        self.network = network.to(self.device, memory_format=torch.channels_last).train()
-        self.call = self.network
-        if way.mode == "compile":
-            self.call = torch.compile(self.network, dynamic=False)
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        on_gpu = self.device.type == "cuda"
-        self.optimizer = torch.optim.Adam(
-            parameters, 1e-4, (0.9, 0.99), fused=True, capturable=on_gpu
-        )
-        self.lr, self.hr = (
-            torch.randint(0, 256, (batch, 3, side, side), device=self.device).to(
-                torch.float32, memory_format=torch.channels_last
-            )
-            for side in (patch, 2 * patch)
-        )
-        self.graph: Any = None
-
-    def _step(self) -> Any:
-        torch = self.torch
-        self.optimizer.zero_grad(set_to_none=True)
-        bfloat16 = self.way.precision == "bfloat16"
-        # A graph must not hold on to weights that autocast has cast outside it.
-        cached = self.way.mode != "graph"
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=cached
-        ):
-            loss = (self.call(self.lr) - self.hr).abs().mean()
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
-
-    def step(self) -> Any:
-        """Takes a step."""
-        if self.way.mode != "graph":
-            return self._step()
-        if self.graph is None:
-            self._capture()
-        self.graph.replay()
-        return self.loss
-
-    def _capture(self) -> None:
-        torch = self.torch
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self._step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.loss = self._step()
-        self.graph = graph
-
-    def wait(self) -> None:
-        """Waits until the device has done all that it was sent."""
-        if self.device.type == "cuda":
-            self.torch.cuda.synchronize()
-
-    def forward(self) -> Any:
-        """Runs the network in inference mode."""
-        bfloat16 = self.way.precision == "bfloat16"
-        with (
-            self.torch.inference_mode(),
-            self.torch.autocast(self.device.type, self.torch.bfloat16, enabled=bfloat16),
-        ):
-            return self.call(self.lr)
+EAGER = Variant("torch", "bfloat16", channels_last=True)
+EAGER_TF32 = Variant("torch", "float32", channels_last=True)
+GRAPH = Variant("torch", "bfloat16", channels_last=True, captured=True)
+COMPILED = Variant("torch", "bfloat16", "default", channels_last=True)
+NAMES = {EAGER: "eager", EAGER_TF32: "eager", GRAPH: "CUDA graph", COMPILED: "torch.compile"}
+NEEDS = {EAGER: 5, EAGER_TF32: 5, GRAPH: 7, COMPILED: 25}  # seconds, on a GPU
 
 
-def seconds_of(call: Callable[[], Any], wait: Callable[[], None], seconds: float) -> list[float]:
-    """Seconds of a call, three times, each the mean over as many as last so long."""
-    call(), call()
-    wait()
-    start = time.perf_counter()
-    call()
-    wait()
-    calls = max(1, int(seconds / (time.perf_counter() - start)))
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        for _ in range(calls):
-            call()
-        wait()
-        times.append((time.perf_counter() - start) / calls)
-    return times
+def make_job(name: str, options: dict[str, Any], batch: int, patch: int, device: str) -> Job:
+    """A network with random weights and one batch of random patches."""
+    rng = np.random.default_rng(0)
+    network, all_options = resolve(name, options)
+    module = create_model(network, **all_options)
+    variables = random_variables(module, rng)
+    images = {
+        key: rng.integers(0, 256, (batch, side, side, 3), np.uint8)
+        for key, side in (("lr", patch), ("hr", 2 * patch))
+    }
+    return Job(
+        model=network,
+        scale=2,
+        options=all_options,
+        device="cuda" if device == "cuda" else "cpu",
+        variables=variables,
+        state_dict=to_torch(variables, name=network),
+        batches=[images],
+        optimizer=OptimizerConfig(),
+        loss="l1",
+        n_colors=3,
+        tf32=True,
+    )
 
 
-def measure(training: Training, seconds: float) -> dict[str, Any]:
-    """Milliseconds and peak memory of a step and of a forward pass."""
-    start = time.perf_counter()
-    training.step()
-    training.wait()
-    first = time.perf_counter() - start
-    cells: dict[str, Any] = {}
-    steps = seconds_of(training.step, training.wait, seconds)
-    cells["step_ms"] = 1e3 * statistics.median(steps)
-    cells["step_range_ms"] = f"{1e3 * min(steps):.3g}-{1e3 * max(steps):.3g}"
-    if training.way.mode == "eager":
-        training.network.eval()
-        forward = seconds_of(training.forward, training.wait, seconds)
-        cells["forward_ms"] = 1e3 * statistics.median(forward)
-    if training.device.type == "cuda":
-        cells["peak_MiB"] = training.torch.cuda.max_memory_allocated() / 2**20
+def measure(job: Job, variant: Variant) -> dict[str, Any]:
+    """Milliseconds and peak memory of a step, and of a forward pass in eager mode."""
+    from torch_side import TorchSide
+
+    side = TorchSide(job, variant)
+    first = side.prepare("step")["first_seconds"]
+    steps = [1e3 * side.measure("step")[0] for _ in range(3)]
+    cells: dict[str, Any] = {"step_ms": float(np.median(steps)), "step_range_ms": spread(steps, 2)}
+    if job.device == "cuda":
+        cells["peak_MiB"] = side.peak_memory("step")
+    if variant in (EAGER, EAGER_TF32):
+        side.prepare("forward")
+        cells["forward_ms"] = 1e3 * side.measure("forward")[0]
     return {**cells, "compile_s": first}
 
 
@@ -160,36 +79,35 @@ def run(report: Report, sizes: Sizes) -> None:
     except ImportError:
         report.row("beside PyTorch", side="PyTorch", left_out="not installed here")
         return
-    gpu = torch.cuda.is_available()
-    if not gpu:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
         torch.set_num_threads(1)
+    assert jax.default_backend() == "cpu"  # as gpu.py starts this process
     small, large = sizes.batches
-    eager, graph, compiled = (Way(mode, "bfloat16") for mode in ("eager", "graph", "compile"))
     others = sizes.others.items()
-    jobs: list[tuple[str, dict[str, Any], Way, int]] = [
-        ("lnln", sizes.options, eager, small),
-        ("lnln", sizes.options, graph, small),
-        ("lnln", sizes.shallow, graph, small),
-        ("lnln", sizes.shallow, compiled, small),
-        *((name, options, graph, small) for name, options in others),
-        *((name, options, eager, small) for name, options in others),
-        ("lnln", sizes.options, Way("eager", "tf32"), small),
-        ("lnln", sizes.options, graph, large),
+    jobs: list[tuple[str, dict[str, Any], Variant, int]] = [
+        ("lnln", sizes.options, EAGER, small),
+        ("lnln", sizes.options, GRAPH, small),
+        ("lnln", sizes.shallow, GRAPH, small),
+        ("lnln", sizes.shallow, COMPILED, small),
+        *((name, options, GRAPH, small) for name, options in others),
+        *((name, options, EAGER, small) for name, options in others),
+        ("lnln", sizes.options, EAGER_TF32, small),
+        ("lnln", sizes.options, GRAPH, large),
     ]
     table = "beside PyTorch"
-    for name, options, way, batch in jobs:
-        side = f"PyTorch {torch.__version__}, {way.side}"
+    for name, options, variant, batch in jobs:
+        dtype = "tf32" if variant is EAGER_TF32 else variant.dtype
+        side = f"PyTorch {torch.__version__}, {NAMES[variant]}, channels_last, {dtype}"
         cells = {"network": name, "options": str(options), "side": side, "batch": batch}
-        if not gpu and (way.mode != "eager" or sizes is FULL):
+        if device == "cpu" and (variant in (GRAPH, COMPILED) or sizes is FULL):
             report.row(table, **cells, left_out="needs a CUDA GPU")
             continue
-        needs = {"eager": 5, "graph": 7, "compile": 25}[way.mode] if gpu else 0
-        if not report.has(needs, table, **cells):
+        if not report.has(NEEDS[variant] if device == "cuda" else 0, table, **cells):
             continue
         with report.attempt(table, **cells):
-            found = measure(Training(name, options, way, batch, sizes.patch), sizes.seconds)
-            report.row(table, **cells, **found)
+            job = make_job(name, options, batch, sizes.patch, device)
+            report.row(table, **cells, **measure(job, variant))
         gc.collect()  # what has failed, too, gives its memory back
-        if gpu:
+        if device == "cuda":
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()

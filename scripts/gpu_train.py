@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import threading
 import time
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +27,8 @@ class Recipe(NamedTuple):
     Attributes:
       config: a file in configs/.
       overrides: `key=value` of its fields.
-      images: a zip or a folder of HR images; None: those of the config.
-      validation: likewise.
+      images: a zip or a folder of HR images; None: those of config and overrides.
+      validation: a folder of HR images; None: likewise.
       start: a handed-on state, weights or a network's name; None: nothing.
       go_on: whether to go on from the state itself, its optimizer's included, and with its
         schedule unless that is over.
@@ -55,10 +54,6 @@ def run(report: Report, recipe: Recipe) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
-        if recipe.validation is not None and recipe.validation.is_file():
-            with zipfile.ZipFile(recipe.validation) as archive:
-                archive.extractall(Path(scratch, "validation"))
-            recipe = recipe._replace(validation=Path(scratch, "validation"))
         with report.attempt("training"):
             _train(report, recipe, folder, seconds)
         if (folder / "metrics.jsonl").exists():
@@ -97,8 +92,8 @@ def _train(report: Report, recipe: Recipe, folder: Path, seconds: float) -> None
         done.set()
         copying.join()
     taken = time.monotonic() - start
-    report.row("training", command=f"lnln {' '.join(command)}", seconds=taken, status=status)
-    report.row("training", ended=text)
+    cells = {"seconds": taken, "status": status, "ended": text}
+    report.row("training", command=f"lnln {' '.join(command)}", **cells)
 
 
 def _overrides(recipe: Recipe, seconds: float) -> list[str]:

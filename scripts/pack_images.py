@@ -5,14 +5,15 @@
 
 Takes images with the most detail for their bytes until the zip is full. Each is whole, and as its
 file encodes it, or as WebP of quality 95 where that is smaller; so none is worse than that. Images
-of the validation folder are kept out (by their pixels), and a few of them are packed apart, as they
-are. Writes `train.zip`, `validation.zip` and `manifest.json` into the output folder. `data.train`
-takes a zip wherever it takes a folder.
+of the validation folder are kept out (by their pixels), and a few of them are copied. Writes
+`train.zip`, `validation/` and `manifest.json` into the output folder. `data.train` takes a zip
+wherever it takes a folder.
 """
 
 import argparse
 import io
 import json
+import shutil
 import zipfile
 import zlib
 from collections import Counter
@@ -123,7 +124,7 @@ def build(
     """Writes both zips and the manifest, and returns it.
 
     Raises:
-      ValueError: no images, or two of one name.
+      ValueError: no images, two of one name, or a folder of others in the place of ours.
     """
     held = find_images(validation)
     if not held:
@@ -147,13 +148,14 @@ def build(
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"two images are called {twice}; give folders of different names")
     every = max(1, len(held) // held_out)
-    apart = [
-        Packed(name_of(validation, path), path.read_bytes(), 0.0, 0, 0)
-        for path in held[::every][:held_out]
-    ]
-    output.mkdir(parents=True, exist_ok=True)
+    copies = {name_of(validation, path): path for path in held[::every][:held_out]}
+    if (output / "validation").exists() and not (output / "manifest.json").exists():
+        raise ValueError(f"--output {output} has a validation/ of others; choose another folder")
+    shutil.rmtree(output / "validation", ignore_errors=True)
+    (output / "validation").mkdir(parents=True)
+    for name, path in copies.items():
+        shutil.copyfile(path, output / "validation" / name)
     write_zip(output / "train.zip", chosen)
-    write_zip(output / "validation.zip", apart)
     manifest: dict[str, object] = {
         "train": len(chosen),
         "of": len(images),
@@ -161,7 +163,7 @@ def build(
         "megapixels_of": round(sum(image.pixels for image in images) / 1e6, 2),
         "bytes": (output / "train.zip").stat().st_size,
         "left_out": dict(reasons),
-        "validation": [image.name for image in apart],
+        "validation": list(copies),
         "images": names,
     }
     (output / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
@@ -176,7 +178,7 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True, help="folder of held-out images")
     parser.add_argument("--output", type=Path, default=Path("data/pack"))
     parser.add_argument("--mib", type=float, default=MEBIBYTES, help="of train.zip, at most")
-    parser.add_argument("--held-out", type=positive, default=8, help="images in validation.zip")
+    parser.add_argument("--held-out", type=positive, default=8, help="images in validation/")
     args = parser.parse_args()
     if not 0 < args.mib < 2**20:
         parser.error(f"--mib is {args.mib:g}; it must be larger than 0 and below 2**20")

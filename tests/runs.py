@@ -1,6 +1,7 @@
 """What the tests of training share: a small run, in this process or another, and what it left."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,14 @@ CONFIG = TrainConfig(
     optimizer=OptimizerConfig(learning_rate=2e-3),
     ema_decay=0.9,
 )
+
+
+def sharing(folder: Path) -> dict[str, str]:
+    """An environment in which processes share what XLA compiled through a folder."""
+    return os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",
+    }
 
 
 def save_pictures(folder: Path, count: int, size: int) -> Path:

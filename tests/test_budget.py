@@ -4,9 +4,7 @@ import json
 import time
 from dataclasses import replace
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from runs import CONFIG, assert_equal, read_metrics, restore_everything, save_pictures
 
 from lnln_jax.budget import Costs
@@ -15,25 +13,7 @@ from lnln_jax.config import ModelConfig, OptimizerConfig, TrainConfig, override
 from lnln_jax.optim import make_schedule
 from lnln_jax.train import Outcome, train
 
-pytestmark = pytest.mark.usefixtures("standard_promotion")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled(tmp_path_factory):
-    """A folder through which the runs of this file share what XLA compiled."""
-    folder = tmp_path_factory.mktemp("compiled")
-    settings = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("standard_promotion", "compiled")
 
 
 def test_costs_by_hand():

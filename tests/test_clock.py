@@ -3,7 +3,6 @@
 The processes take as long as it takes to import and compile, and some seconds of training.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from runs import (
     read_metrics,
     restore_everything,
     save_pictures,
+    sharing,
     write_config,
 )
 
@@ -168,10 +168,7 @@ def started(tmp_path_factory):
     items += [f"data.validation={pictures}", "data.batch_size=8", "keep_checkpoints=2"]
     small = ModelConfig("edsr", 2, {"n_resblocks": 1, "n_feats": 8})  # compiled in a second
     config = write_config(folder, override(replace(CONFIG, model=small), items))
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",
-    }
+    environment = sharing(folder / "compiled")
     begun = time.monotonic()
     status, _, err = Training(config, folder / "run", environment, "steps=2").end()
     assert status == 0, err

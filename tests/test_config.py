@@ -134,3 +134,13 @@ def test_differences_name_the_fields():
         "model.options.n_feats": (None, 32),
     }
     assert not differences(other, other)
+
+
+def test_booleans():
+    for text, value in {"true": True, "True": True, "false": False, "FALSE": False}.items():
+        assert override(TrainConfig(), ["init_from=x", f"init_state={text}"]).init_state is value
+    for text in ("1", "yes", ""):
+        with pytest.raises(ValueError, match=f"init_state is '{text}'; it must be true or false"):
+            override(TrainConfig(), ["init_from=x", f"init_state={text}"])
+    with pytest.raises(ValueError, match="init_state is 1; it must be true or false"):
+        TrainConfig(init_from="x", init_state=1)

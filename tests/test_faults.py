@@ -16,6 +16,7 @@ from runs import (
     assert_equal,
     read_metrics,
     restore_everything,
+    sharing,
     write_config,
 )
 
@@ -74,10 +75,7 @@ class Nursery:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",
-    }
+    return sharing(tmp_path_factory.mktemp("compiled"))
 
 
 def being_saved(checkpoints):

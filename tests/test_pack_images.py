@@ -54,8 +54,7 @@ def test_whole_images_without_those_held_out(packed):
             original = np.asarray(Image.open(folder / "a" / "0.png"), np.float64)
             error = np.square(np.asarray(image.convert("RGB"), np.float64) - original).mean()
             assert 10 * np.log10(255**2 / error) > 33  # WebP of quality 95, chroma halved
-    with zipfile.ZipFile(output / "validation.zip") as archive:
-        assert archive.namelist() == ["held_other name.bmp"]
+    assert [path.name for path in (output / "validation").iterdir()] == ["held_other name.bmp"]
 
 
 def test_it_trains(packed):
@@ -89,8 +88,18 @@ def test_names_of_hidden_folders_and_of_the_same_files(packed, tmp_path):
     done = pack(tmp_path / ".x", "--validation", tmp_path / "held", "--output", tmp_path / "o")
     assert done.returncode == 0, done.stderr
     assert len(load_folder(tmp_path / "o" / "train.zip", scale=2, min_lr_size=24)) == 1
-    with zipfile.ZipFile(tmp_path / "o" / "validation.zip") as archive:
-        assert archive.namelist() == ["held_1.png", "held_b_1.png"]
+    copies = sorted(path.name for path in (tmp_path / "o" / "validation").iterdir())
+    assert copies == ["held_1.png", "held_b_1.png"]
+
+
+def test_a_folder_of_others_stays(packed, tmp_path):
+    folder, _ = packed
+    (tmp_path / "validation").mkdir()
+    (tmp_path / "validation" / "mine.txt").write_text("mine")
+    done = pack(folder / "a", "--validation", folder / "held", "--output", tmp_path)
+    assert done.returncode == 2
+    assert "has a validation/ of others" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["validation"]
 
 
 @pytest.mark.parametrize(

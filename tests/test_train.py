@@ -1,7 +1,6 @@
 """Training from its parts to a real process that is stopped and started again."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -15,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 from runs import (
     CONFIG,
@@ -25,6 +23,7 @@ from runs import (
     read_metrics,
     restore_everything,
     save_pictures,
+    sharing,
     write_config,
 )
 from tensorboardX.proto.event_pb2 import Event
@@ -50,34 +49,9 @@ from lnln_jax.state import create_state, make_train_step
 from lnln_jax.torch_port import to_torch, write_state_dict
 from lnln_jax.train import Outcome, train
 
-pytestmark = pytest.mark.usefixtures("standard_promotion")
+pytestmark = pytest.mark.usefixtures("standard_promotion", "compiled")
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled(tmp_path_factory):
-    """A folder through which the runs of this file, processes too, share what XLA compiled."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield {name.upper(): str(value) for name, value in settings.items()}
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture
-def _hasty_compiler():
-    """Halves the time of compilation, for tests of programs that run once or twice."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 # ---- one step ----
@@ -278,7 +252,7 @@ def test_another_configuration_is_refused_before_any_work(run):
 # ---- options ----
 
 
-@pytest.mark.usefixtures("_hasty_compiler")
+@pytest.mark.usefixtures("hasty_compiler")
 def test_x4_in_bfloat16_starts_from_x2(run, tmp_path):
     source = tmp_path / "x2"
     shutil.copytree(run[1], source)
@@ -365,7 +339,7 @@ def test_another_network_cannot_start_from_it(run, tmp_path):
 # ---- what can go wrong ----
 
 
-@pytest.mark.usefixtures("_hasty_compiler")
+@pytest.mark.usefixtures("hasty_compiler")
 def test_a_diverging_run_stops_with_advice(tmp_path):
     items = ["model.n_resblocks=1", "optimizer.learning_rate=1e30"]
     items += ["steps=20", "log_every=7", "checkpoint_every=1"]
@@ -424,7 +398,7 @@ def test_a_run_that_is_stopped_ends_bit_for_bit_where_another_does(tmp_path, com
     steps = 100
     items = [f"steps={steps}", "log_every=1", "checkpoint_every=20", "keep_checkpoints=2"]
     config = write_config(tmp_path, override(CONFIG, items))
-    environment = {**os.environ, **compiled}
+    environment = sharing(compiled)
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     assert train(load_config(config), undisturbed) == Outcome(steps, stopped=False)
 

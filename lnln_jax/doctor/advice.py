@@ -168,9 +168,8 @@ def _versions(facts: Facts) -> Advice | None:
     if facts.backend != "cpu" or facts.jax >= (0, 12):
         return None
     needs = "" if facts.python >= (3, 12) else ", which needs Python 3.12"
-    # CPU time, the best of 18: 235 ms with 0.10.2, 235 with 0.11.2, 212 with 0.12.0 (2026-11-27, 2
-    # cores of an AMD EPYC). Convolutions alone took the same time in all.
-    why = "the training step of lnln_light took a tenth less CPU time than in 0.10 and 0.11"
+    # scripts/benchmark_layout.py --model edsr_baseline on 2 cores (docs/benchmarks.md).
+    why = "ordinary 3x3 convolutions were 1.7 times as fast as in 0.10 and 0.11"
     return Advice(f"JAX 0.12{needs}", why)
 
 

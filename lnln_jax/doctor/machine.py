@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from lnln_jax.process import available_memory
+from lnln_jax.process import available_memory, total_memory
 from lnln_jax.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -100,7 +100,7 @@ def look() -> Machine:
         processor=processor(),
         cores=cores(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        memory_bytes=_total_memory(),
+        memory_bytes=total_memory(),
         free_bytes=available_memory(),
         missing=missing,
         huge_pages=chosen[1] if chosen else "",
@@ -169,9 +169,3 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _total_memory() -> int | None:
-    if not hasattr(os, "sysconf"):
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

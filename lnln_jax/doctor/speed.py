@@ -5,9 +5,8 @@ of a network are those that `lnln_jax.complexity` counts, as if every convolutio
 feature maps once and all else happened on the way; a training step is three forward passes.
 """
 
-import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,26 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax.complexity import count_elements_moved, count_multiply_adds
-from lnln_jax.config import OptimizerConfig
-from lnln_jax.doctor.networks import random_variables
+from lnln_jax.doctor.workload import Spread, seconds_of, workload
 from lnln_jax.models import create_model
-from lnln_jax.optim import make_optimizer, make_schedule
 from lnln_jax.process import available_memory
-from lnln_jax.state import create_state, make_train_step
-
-_LASTING = 0.5  # seconds that a measurement takes, where a call is not longer
-_ROUNDS = 3, 10  # the fewest and the most
-_ROUND = (
-    0.02  # seconds that a round has on accelerators, where a call may be shorter than its start
-)
-
-
-class Spread(NamedTuple):
-    """The median of several rounds, and their range."""
-
-    median: float
-    low: float
-    high: float
 
 
 class Ceilings(NamedTuple):
@@ -181,30 +163,13 @@ def network_speeds(precision: str, limits: Ceilings, size: Size) -> list[Network
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
     module = create_model("lnln", scale=2, dtype=dtype, **size.options)
-    rng = np.random.default_rng(0)
-    batch = {
-        key: jax.device_put(rng.integers(0, 256, (size.batch, side, side, 3), np.uint8))
-        for key, side in (("lr", size.patch), ("hr", 2 * size.patch))
-    }
-    config = OptimizerConfig()
-    optimizer, schedule = make_optimizer(config), make_schedule(config)
-    create = jax.jit(partial(create_state, optimizer=optimizer, ema=False))
-    state = create(random_variables(module, rng))
-    lr = batch["lr"].astype(jnp.float32)
-    ready_forward, forward = _compile(jax.jit(module.apply), state.variables, lr)
-    train = make_train_step(module, optimizer, schedule=schedule)
-    ready_step, step = _compile(train, state, batch)
-
-    def call() -> Any:  # each step takes over the state of the one before
-        nonlocal state
-        state, metrics = step(state, batch)
-        return metrics
-
+    work = workload(module, size.batch, size.patch)
+    ready_forward, forward = _compile(work.forward, *work.forward_arguments)
+    ready_step, step = _compile(work.step, *work.step_arguments)
     row = partial(_row, precision=precision, limits=limits, size=size)
-    seconds = seconds_of(lambda: forward(state.variables, lr))
     return [
-        row("forward pass", 1, seconds, ready_forward, forward),
-        row("training step", 3, seconds_of(call), ready_step, step),
+        row("forward pass", 1, work.seconds_of_forward(forward), ready_forward, forward),
+        row("training step", 3, work.seconds_of_step(step), ready_step, step),
     ]
 
 
@@ -241,29 +206,6 @@ def _row(
         bytes_share=moved / seconds.median / limits.bytes_per_s,
         temporary_bytes=compiled.memory_analysis().temp_size_in_bytes,
     )
-
-
-def seconds_of(call: Callable[[], Any]) -> Spread:
-    """Measures a call, after two that do not count.
-
-    Short calls to an accelerator are queued, as they are in training, and a round has several.
-    """
-    for _ in range(2):
-        jax.block_until_ready(call())
-    start = time.perf_counter()
-    jax.block_until_ready(call())
-    once = time.perf_counter() - start
-    queued = jax.default_backend() != "cpu"  # on a CPU, calls might run at the same time
-    calls = max(1, round(_ROUND / once)) if queued else 1
-    fewest, most = _ROUNDS
-    times = []
-    for _ in range(min(most, max(fewest, round(_LASTING / (calls * once))))):
-        start = time.perf_counter()
-        for _ in range(calls):
-            result = call()
-        jax.block_until_ready(result)
-        times.append((time.perf_counter() - start) / calls)
-    return Spread(statistics.median(times), min(times), max(times))
 
 
 def _rate(work: float, seconds: Spread) -> Spread:

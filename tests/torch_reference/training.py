@@ -28,16 +28,19 @@ def training_loss(network, lr, hr, kind, n_colors=3):
     return 0.5 * (residual / 255).square().sum() / len(lr), sr
 
 
-def make_optimizer(parameters, config):
+def make_optimizer(parameters, config, *, capturable=False):
     """What `lnln_jax.optim.make_optimizer` makes of the same `OptimizerConfig`.
 
-    Returns a function that takes a step with the gradients that the parameters have.
+    Returns a function that takes a step with the gradients that the parameters have; `capturable`
+    makes it one that a CUDA graph can hold.
     """
     parameters = [p for p in parameters if p.requires_grad]
     rate = config.learning_rate
     if config.name == "adam":
         betas = config.b1, config.b2
-        optimizer = torch.optim.Adam(parameters, rate, betas, config.eps, fused=True)
+        optimizer = torch.optim.Adam(
+            parameters, rate, betas, config.eps, fused=True, capturable=capturable
+        )
     else:
         optimizer = torch.optim.SGD(
             parameters, rate, config.momentum, weight_decay=config.weight_decay, fused=True

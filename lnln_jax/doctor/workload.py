@@ -1,0 +1,115 @@
+"""What speeds are measured with: programs of a network on random patches, and a clock."""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lnln_jax.config import OptimizerConfig
+from lnln_jax.doctor.networks import random_variables
+from lnln_jax.optim import make_optimizer, make_schedule
+from lnln_jax.state import TrainState, create_state, make_train_step
+
+_LASTING = 0.5  # seconds that a measurement takes, where a call is not longer
+_ROUNDS = 3, 10  # the fewest and the most
+_ROUND = 0.02  # seconds of a round on accelerators, where a call may be shorter than its start
+
+
+class Spread(NamedTuple):
+    """The median of several rounds, and their range."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Workload(NamedTuple):
+    """A network's forward pass and training step, to be compiled, with what they take.
+
+    Attributes:
+      forward: jitted, of variables and LR patches.
+      step: jitted, of a state, which it takes over, and a batch.
+      state: before the first step.
+      batch: "lr" and "hr", uint8 `B H W 3`.
+    """
+
+    forward: Any
+    step: Any
+    state: TrainState
+    batch: dict[str, jax.Array]
+
+    @property
+    def forward_arguments(self) -> tuple[Any, jax.Array]:
+        """What `forward` takes."""
+        return self.state.variables, self.batch["lr"].astype(jnp.float32)
+
+    @property
+    def step_arguments(self) -> tuple[TrainState, dict[str, jax.Array]]:
+        """What `step` takes."""
+        return self.state, self.batch
+
+    def seconds_of_forward(self, compiled: Any) -> Spread:
+        """Measures the compiled forward pass; before the step, which takes the state."""
+        arguments = self.forward_arguments
+        return seconds_of(lambda: compiled(*arguments))
+
+    def seconds_of_step(self, compiled: Any) -> Spread:
+        """Measures the compiled step, each from the state that the one before has left."""
+        state = self.state
+
+        def call() -> Any:
+            nonlocal state
+            state, metrics = compiled(state, self.batch)
+            return metrics
+
+        return seconds_of(call)
+
+
+def workload(module: nn.Module, batch: int, patch: int) -> Workload:
+    """Makes what the speed of an x2 network is measured with: random weights and patches.
+
+    Args:
+      module: the network.
+      batch: how many patches.
+      patch: side of the LR patches.
+    """
+    rng = np.random.default_rng(0)
+    images = {
+        key: jax.device_put(rng.integers(0, 256, (batch, side, side, 3), np.uint8))
+        for key, side in (("lr", patch), ("hr", 2 * patch))
+    }
+    config = OptimizerConfig()
+    optimizer, schedule = make_optimizer(config), make_schedule(config)
+    create = jax.jit(partial(create_state, optimizer=optimizer, ema=False))
+    step = make_train_step(module, optimizer, schedule=schedule)
+    state = create(random_variables(module, rng))
+    return Workload(jax.jit(module.apply), step, state, images)
+
+
+def seconds_of(call: Callable[[], Any]) -> Spread:
+    """Measures a call, after two that do not count.
+
+    Short calls to an accelerator are queued, as they are in training, and a round has several.
+    """
+    for _ in range(2):
+        jax.block_until_ready(call())
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    once = time.perf_counter() - start
+    queued = jax.default_backend() != "cpu"  # on a CPU, calls might run at the same time
+    calls = max(1, round(_ROUND / once)) if queued else 1
+    fewest, most = _ROUNDS
+    times = []
+    for _ in range(min(most, max(fewest, round(_LASTING / (calls * once))))):
+        start = time.perf_counter()
+        for _ in range(calls):
+            result = call()
+        jax.block_until_ready(result)
+        times.append((time.perf_counter() - start) / calls)
+    return Spread(statistics.median(times), min(times), max(times))
