@@ -156,7 +156,7 @@ def test_other_arguments_are_refused(large, tmp_path, capsys):
     target = str(tmp_path / "x.safetensors")
     for arguments, message in [
         ([str(tmp_path / "x.pt"), "--state"], "a state is written to .safetensors, so name it so"),
-        ([target, "--split"], "--split cuts the state of a training; add --state"),
+        ([target, "--split"], "--split cuts the state of a training run; add --state"),
         ([target, "--state", "--scale", "2"], "scale is for PyTorch files, not for --state"),
         ([str(tmp_path / "x-00001-of-00002.safetensors"), "--state"], "leave out its number, as "),
         ([str(large / "x" / "y"), "--state"], "name it so"),

@@ -1,5 +1,7 @@
 """Image files that belong together: those of a folder, or of a .zip file that is never unpacked."""
 
+import contextlib
+import functools
 import threading
 import zipfile
 from contextlib import AbstractContextManager
@@ -26,20 +28,20 @@ class ImageSet(AbstractContextManager):
 
     Attributes:
       root: the folder.
-      names: of the files, as paths in it with slashes, sorted by path.
     """
 
-    root: Path
-    names: list[str]
-
     def __init__(self, root: Path) -> None:
-        """Lists the files.
+        """Takes a folder, which is listed when it is asked for."""
+        self.root = root
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Of the files, as paths in the folder with slashes, sorted by path.
 
         Raises:
           ImageFileError: `root` is not a folder, or cannot be listed.
         """
-        self.root = root
-        self.names = [path.relative_to(root).as_posix() for path in find_images(root)]
+        return [path.relative_to(self.root).as_posix() for path in find_images(self.root)]
 
     def read(self, name: str) -> np.ndarray:
         """Reads an image as `lnln_jax.image_files.read_rgb` does: uint8 `H W 3`."""
@@ -57,16 +59,13 @@ class Archive(ImageSet):
 
     Attributes:
       root: the .zip file.
-      names: as in an `ImageSet`.
-      members: what the archive says of each of them, in the same order.
     """
 
     def __init__(self, root: Path) -> None:
-        """Opens the file and lists its members.
+        """Opens the file.
 
         Raises:
-          ValueError: it is not a .zip file, is damaged, or has an image with a password or with a
-            name that leads out of the archive.
+          ValueError: it is not a .zip file, or is damaged.
         """
         self.root = root
         try:
@@ -76,15 +75,24 @@ class Archive(ImageSet):
                 f"{root} cannot be read as a .zip file: {error}; fetch or make it again"
             ) from error
         self._lock = threading.Lock()  # ZipFile counts its open members without one
+
+    @functools.cached_property
+    def members(self) -> list[ZipInfo]:
+        """What the archive says of each image, in the order of `names`.
+
+        Raises:
+          ValueError: an image has a password, or a name that leads out of the archive.
+        """
         found = {member.filename: member for member in self._file.infolist() if _is_image(member)}
-        self.members = sorted(found.values(), key=lambda member: PurePosixPath(member.filename))
-        self.names = [member.filename for member in self.members]
-        try:
-            for member in self.members:
-                _check(root, member)
-        except ValueError:
-            self._file.close()
-            raise
+        members = sorted(found.values(), key=lambda member: PurePosixPath(member.filename))
+        for member in members:
+            _check(self.root, member)
+        return members
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """As in an `ImageSet`; listing them takes longer than reading one."""
+        return [member.filename for member in self.members]
 
     def read(self, name: str) -> np.ndarray:
         """Reads an image as `lnln_jax.image_files.read_rgb` does: uint8 `H W 3`."""
@@ -118,13 +126,13 @@ def open_images(root: Path) -> ImageSet:
       ValueError: as the two classes raise it; or there are no images.
     """
     images = Archive(root) if is_archive(root) else ImageSet(root)
-    if not images.names:
-        images.__exit__()
-        where = "this .zip file" if is_archive(root) else "this folder or its sub-folders"
-        raise ValueError(
-            f"{root}: no images in {where}; expected PNG, JPEG, BMP, WebP or TIFF files"
-        )
-    return images
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(images)
+        if images.names:
+            stack.pop_all()
+            return images
+    where = "this .zip file" if is_archive(root) else "this folder or its sub-folders"
+    raise ValueError(f"{root}: no images in {where}; expected PNG, JPEG, BMP, WebP or TIFF files")
 
 
 def is_archive(path: Path) -> bool:
