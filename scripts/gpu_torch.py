@@ -14,7 +14,6 @@ import numpy as np
 from framework_sides import Job, Variant
 from gpu_report import Report
 from gpu_speed import FULL, Sizes
-from timing import spread
 
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.doctor.networks import random_variables
@@ -63,7 +62,8 @@ def measure(job: Job, variant: Variant) -> dict[str, Any]:
     side = TorchSide(job, variant)
     first = side.prepare("step")["first_seconds"]
     steps = [1e3 * side.measure("step")[0] for _ in range(3)]
-    cells: dict[str, Any] = {"step_ms": float(np.median(steps)), "step_range_ms": spread(steps, 2)}
+    cells: dict[str, Any] = {"step_ms": float(np.median(steps))}
+    cells["step_range_ms"] = f"{min(steps):.3g}-{max(steps):.3g}"
     if job.device == "cuda":
         cells["peak_MiB"] = side.peak_memory("step")
     if variant in (EAGER, EAGER_TF32):
