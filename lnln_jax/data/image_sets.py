@@ -70,6 +70,7 @@ class Archive(ImageSet):
         self.root = root
         try:
             self._file = zipfile.ZipFile(root)
+        # NotImplementedError: of a version, or in parts, that zipfile does not know.
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{root} cannot be read as a .zip file: {error}; fetch or make it again"
