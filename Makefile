@@ -13,7 +13,7 @@ core := .venv-core/ready-python$(VERSION)
 
 ifeq ($(TORCH),0)
 ready_to_test := $(ready)
-PYTEST_OPTIONS := --ignore-glob='tests/test_parity_*.py'
+PYTEST_OPTIONS := --ignore-glob='tests/torch_reference/*'
 else
 ready_to_test := $(ready)-torch
 endif

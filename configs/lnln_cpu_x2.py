@@ -1,11 +1,12 @@
 """LNLN x2 at its full size, grown out of `lnln_light_x2`, for CPU cores alone.
 
 The light network's two groups of 4 blocks are the first of the 5 groups of 36; all others start
-without effect (lnln_jax/growth.py). Expected: 36.98 dB on Set5 and 32.09 dB on all validation
-images, 0.05 and 0.03 more than the light network, after an hour and a half (docs/results.md). The
-images are those of scripts/training_set.py, with held-out ones for validation.
+without effect (lnln_jax/training/warm_start.py). Expected: 36.98 dB on Set5 and 32.09 dB on all
+validation images, 0.05 and 0.03 more than the light network, after an hour and a half
+(docs/results.md). The images are those of scripts/recipes/training_set.py, with held-out ones for
+validation.
 
-    python scripts/training_set.py data data/training_set
+    python -m scripts.recipes.training_set data data/training_set
     lnln train configs/lnln_cpu_x2.py --output runs/lnln_x2
 """
 

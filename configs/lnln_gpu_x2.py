@@ -4,8 +4,8 @@ bfloat16, a large batch, images on the device, a rate that rises and falls withi
 there is: `time_budget` sizes the run by the pace that it measures. It has not run on a GPU yet, so
 nothing is expected here.
 
-    python scripts/training_set.py data data/training_set
-    python scripts/pack_images.py data/training_set/train data/extra \\
+    python -m scripts.recipes.training_set data data/training_set
+    python -m scripts.recipes.pack_images data/training_set/train data/extra \\
         --validation data/training_set/validation --output data/pack
     lnln train configs/lnln_gpu_x2.py time_budget=8m
 

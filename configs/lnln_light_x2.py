@@ -1,9 +1,9 @@
 """LNLN x2 of reduced depth (2 groups of 4 blocks): what two CPU cores train in about an hour.
 
 Expected: 36.9 dB on Set5, 32.06 dB on the validation images (docs/results.md). The images are those
-of scripts/training_set.py, with held-out ones for validation.
+of scripts/recipes/training_set.py, with held-out ones for validation.
 
-    python scripts/training_set.py data data/training_set
+    python -m scripts.recipes.training_set data data/training_set
     lnln train configs/lnln_light_x2.py
 """
 

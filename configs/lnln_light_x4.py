@@ -1,10 +1,10 @@
 """LNLN x4 of reduced depth, from the trained x2 network, tail excepted.
 
 Expected: 30.4 dB on Set5 after a quarter of an hour on two CPU cores, 26.77 dB on the validation
-images (docs/results.md). The images are those of scripts/training_set.py, with held-out ones for
-validation.
+images (docs/results.md). The images are those of scripts/recipes/training_set.py, with held-out
+ones for validation.
 
-    python scripts/training_set.py data data/training_set
+    python -m scripts.recipes.training_set data data/training_set
     lnln train configs/lnln_light_x4.py
 """
 

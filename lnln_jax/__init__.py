@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 from lnln_jax.version import __version__
 
 if TYPE_CHECKING:
-    from lnln_jax.loading import load_model
-    from lnln_jax.metrics import psnr, ssim
+    from lnln_jax.images.metrics import psnr, ssim
+    from lnln_jax.images.resize import imresize
+    from lnln_jax.inference.loading import load_model
     from lnln_jax.models import create_model
-    from lnln_jax.resize import imresize
 
 __all__ = ["__version__", "create_model", "imresize", "load_model", "psnr", "ssim"]
 
 _MODULES = {
     "create_model": "lnln_jax.models",
-    "imresize": "lnln_jax.resize",
-    "load_model": "lnln_jax.loading",
-    "psnr": "lnln_jax.metrics",
-    "ssim": "lnln_jax.metrics",
+    "imresize": "lnln_jax.images.resize",
+    "load_model": "lnln_jax.inference.loading",
+    "psnr": "lnln_jax.images.metrics",
+    "ssim": "lnln_jax.images.metrics",
 }
 
 

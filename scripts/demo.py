@@ -17,16 +17,16 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from lnln_jax.benchmarks import BenchmarkImage, open_benchmark
 from lnln_jax.config import load_config
-from lnln_jax.evaluate import Result, evaluate
-from lnln_jax.figure_page import write_page
-from lnln_jax.figures import Figure, Method, draw
-from lnln_jax.loading import load_model
-from lnln_jax.photos import upscale_files
-from lnln_jax.pretrained import path_of
-from lnln_jax.tables import describe, environment, format_table, to_json
-from lnln_jax.train import train
+from lnln_jax.evaluation.figure_page import write_page
+from lnln_jax.evaluation.figures import Figure, Method, draw
+from lnln_jax.evaluation.measure import Result, evaluate
+from lnln_jax.evaluation.report import describe, environment, format_table, to_json
+from lnln_jax.evaluation.test_sets import BenchmarkImage, open_benchmark
+from lnln_jax.inference.loading import load_model
+from lnln_jax.inference.photos import upscale_files
+from lnln_jax.training.loop import train
+from lnln_jax.weights.pretrained import path_of
 
 ROOT = Path(__file__).parents[1]
 TRAINED = "lnln_light_x2"

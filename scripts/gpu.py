@@ -84,7 +84,7 @@ def main() -> int:
 
 def run_parts(args: argparse.Namespace, limits: dict[str, float]) -> int:
     """Runs the parts in processes that end at their limits; returns the exit status."""
-    from gpu_report import Report, to_markdown
+    from scripts.benchmarks.gpu_report import Report, to_markdown
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process is left behind
     failed = []
@@ -129,31 +129,31 @@ def run_limited(process: str, seconds: float) -> int | None:
 
 def run_process(args: argparse.Namespace) -> int:
     """What a process of a part does."""
-    from gpu_report import Report
+    from scripts.benchmarks.gpu_report import Report
 
     part = next(part for part, processes in PROCESSES.items() if args.process in processes)
     # It ends by itself a little before it would be ended.
     deadline = time.monotonic() + args.seconds - min(5, 0.05 * args.seconds)
     report = Report(args.output, part, deadline)
     if args.process == "speed-torch":
-        import gpu_torch
-        from gpu_speed import FULL, REHEARSAL
+        from scripts.benchmarks import gpu_torch
+        from scripts.benchmarks.gpu_speed import FULL, REHEARSAL
 
         gpu_torch.run(report, REHEARSAL if args.rehearse else FULL)
         return 0
     describe(report)
     if args.process == "check":
-        import gpu_check
+        from scripts.benchmarks import gpu_check
 
         gpu_check.run(report, rehearse=args.rehearse)
     elif args.process == "speed":
-        import gpu_speed
+        from scripts.benchmarks import gpu_speed
 
         gpu_speed.run(report, gpu_speed.REHEARSAL if args.rehearse else gpu_speed.FULL)
         sys.stdout.flush()
         os._exit(0)  # a compilation that is still running would be waited for
     else:
-        import gpu_train
+        from scripts.benchmarks import gpu_train
 
         gpu_train.run(report, recipe(args))
     return 0
@@ -181,7 +181,7 @@ def describe(report: "Report") -> None:  # noqa: F821
 
 def recipe(args: argparse.Namespace) -> "Recipe":  # noqa: F821
     """What the options say about training."""
-    from gpu_train import Recipe
+    from scripts.benchmarks.gpu_train import Recipe
 
     overrides: tuple[str, ...] = ()
     if args.images is None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from runs import CONFIG, read_metrics, save_pictures, write_config
 
 from lnln_jax.config import ModelConfig
-from lnln_jax.image_files import read_rgb
+from lnln_jax.images.files import read_rgb
+from tests.support.runs import CONFIG, read_metrics, save_pictures, write_config
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = ROOT / ".venv-core"

@@ -15,8 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from lnln_jax.image import to_uint8
-from lnln_jax.resize import imresize
+from lnln_jax.images.arrays import to_uint8
+from lnln_jax.images.resize import imresize
 
 Kind = Literal["bicubic", "bd", "dn", "jpeg"]
 # Which field is whose strength.
@@ -141,7 +141,7 @@ def _check(hr: np.ndarray, scale: int) -> None:
     if hr.shape[0] % scale or hr.shape[1] % scale:
         raise ValueError(
             f"the sides of hr must be multiples of scale {scale}, got {hr.shape[0]}x{hr.shape[1]}; "
-            "crop it first: lnln_jax.image.modcrop(hr, scale)"
+            "crop it first: lnln_jax.images.arrays.modcrop(hr, scale)"
         )
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
 from lnln_jax.data.image_sets import ImageSet, open_images
-from lnln_jax.data.sources import Pair, PairSource, Progress, map_in_threads
-from lnln_jax.image import modcrop
-from lnln_jax.image_files import ImageFileError
+from lnln_jax.data.pairs import Pair, PairSource, Progress, map_in_threads
+from lnln_jax.images.arrays import modcrop
+from lnln_jax.images.files import ImageFileError
 
 _MAX_LISTED = 20
 _logger = logging.getLogger(__name__)

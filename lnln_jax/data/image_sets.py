@@ -11,7 +11,7 @@ from zipfile import ZipInfo
 import numpy as np
 from PIL import Image
 
-from lnln_jax.image_files import (
+from lnln_jax.images.files import (
     IMAGE_SUFFIXES,
     ImageFileError,
     decode_rgb,
@@ -44,7 +44,7 @@ class ImageSet(AbstractContextManager):
         return [path.relative_to(self.root).as_posix() for path in find_images(self.root)]
 
     def read(self, name: str) -> np.ndarray:
-        """Reads an image as `lnln_jax.image_files.read_rgb` does: uint8 `H W 3`."""
+        """Reads an image as `lnln_jax.images.files.read_rgb` does: uint8 `H W 3`."""
         return read_rgb(self.root / name)
 
     def __exit__(self, *_: object) -> None:
@@ -96,7 +96,7 @@ class Archive(ImageSet):
         return [member.filename for member in self.members]
 
     def read(self, name: str) -> np.ndarray:
-        """Reads an image as `lnln_jax.image_files.read_rgb` does: uint8 `H W 3`."""
+        """Reads an image as `lnln_jax.images.files.read_rgb` does: uint8 `H W 3`."""
         return decode_rgb(self._bytes(name), str(self.root / name))
 
     def _bytes(self, name: str) -> bytes:

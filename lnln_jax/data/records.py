@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from lnln_jax.data.degradations import Degradation
+from lnln_jax.data.pairs import Pair
+from lnln_jax.data.prepare.sub_images import FORMAT
 from lnln_jax.data.shared_memory import SharedMemory
-from lnln_jax.data.sources import Pair
-from lnln_jax.data.sub_images import FORMAT
-from lnln_jax.extras import installed, require
+from lnln_jax.runtime.extras import installed, require
 
 _CACHE_BYTES = 2**30  # that decoded images may take, unless told otherwise
 

@@ -18,9 +18,9 @@ from flax import struct
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lnln_jax.data.pipeline import Source
+from lnln_jax.data.batches import Source
+from lnln_jax.data.pairs import Pair
 from lnln_jax.data.sampling import Sampler, offsets
-from lnln_jax.data.sources import Pair
 
 AXIS = "data"
 _CHUNK = 2**26  # bytes sent at a time
@@ -187,7 +187,7 @@ def _crops(
 
 
 def _symmetries(patches: jax.Array, index: jax.Array) -> jax.Array:
-    """`lnln_jax.image.dihedral` with an index for each patch, `B p p 3`."""
+    """`lnln_jax.images.arrays.dihedral` with an index for each patch, `B p p 3`."""
 
     def where(bit: int, changed: jax.Array, patches: jax.Array) -> jax.Array:
         return jnp.where((index & bit).astype(bool)[:, None, None, None], changed, patches)

@@ -20,7 +20,7 @@ class Samples(NamedTuple):
       image: uint32 `B`, its number among the images of all sources.
       top: uint32 `B`, in units of 2**-32.
       left: uint32 `B`, likewise.
-      symmetry: uint32 `B`, one of the eight, for `lnln_jax.image.dihedral`.
+      symmetry: uint32 `B`, one of the eight, for `lnln_jax.images.arrays.dihedral`.
     """
 
     image: np.ndarray

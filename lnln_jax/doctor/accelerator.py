@@ -10,7 +10,7 @@ import jax
 from jax.extend.backend import get_backend
 
 from lnln_jax.doctor.machine import Nvidia
-from lnln_jax.extras import install
+from lnln_jax.runtime.extras import install
 
 # The oldest drivers that the CUDA libraries of JAX's plugins run on, by the number before the dot.
 DRIVERS = {"cuda12": 525, "cuda13": 580}

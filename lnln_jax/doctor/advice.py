@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lnln_jax.extras import install
+from lnln_jax.runtime.extras import install
 
 _USE = 0.8  # of the free memory, for what no compiler plans
 _BUSY = 1.0  # processes for each core, from which on speeds say little
@@ -168,7 +168,7 @@ def _versions(facts: Facts) -> Advice | None:
     if facts.backend != "cpu" or facts.jax >= (0, 12):
         return None
     needs = "" if facts.python >= (3, 12) else ", which needs Python 3.12"
-    # scripts/benchmark_layout.py --model edsr_baseline on 2 cores (docs/benchmarks.md).
+    # scripts/benchmarks/kernels.py --model edsr_baseline on 2 cores (docs/benchmarks.md).
     why = "ordinary 3x3 convolutions were 1.7 times as fast as in 0.10 and 0.11"
     return Advice(f"JAX 0.12{needs}", why)
 

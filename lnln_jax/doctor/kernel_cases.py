@@ -8,9 +8,10 @@ import jax
 import numpy as np
 from jax.extend.backend import get_backend
 
-from lnln_jax import attention, kernels, normalization, ops
-from lnln_jax.chunked_attention import Chunks, attend_chunked
-from lnln_jax.kernels import reference
+from lnln_jax import kernels
+from lnln_jax.kernels import attention, normalization, reference
+from lnln_jax.kernels import convolution as ops
+from lnln_jax.kernels.chunked_attention import Chunks, attend_chunked
 
 Function = Callable[..., Any]
 

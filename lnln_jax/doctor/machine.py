@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from lnln_jax.process import available_memory, total_memory
+from lnln_jax.runtime.processes import available_memory, total_memory
 from lnln_jax.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")

@@ -9,7 +9,7 @@ from typing import Any
 from lnln_jax.doctor.deviations import KERNEL_BOUNDS, Deviation
 from lnln_jax.doctor.examination import Report
 from lnln_jax.doctor.speed import NetworkSpeed, Spread
-from lnln_jax.extras import install
+from lnln_jax.runtime.extras import install
 
 
 def format_part(part: str, report: Report) -> str:

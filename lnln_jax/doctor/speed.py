@@ -1,7 +1,7 @@
 """How fast a device is, and which share of that LNLN reaches.
 
 The ceilings are the rates of a large matrix product and of a large copy. The operations and bytes
-of a network are those that `lnln_jax.complexity` counts, as if every convolution read and wrote its
+of a network are those that `models.complexity` counts, as if every convolution read and wrote its
 feature maps once and all else happened on the way; a training step is three forward passes.
 """
 
@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lnln_jax.complexity import count_elements_moved, count_multiply_adds
 from lnln_jax.doctor.workload import Spread, seconds_of, workload
 from lnln_jax.models import create_model
-from lnln_jax.process import available_memory
+from lnln_jax.models.complexity import count_elements_moved, count_multiply_adds
+from lnln_jax.runtime.processes import available_memory
 
 
 class Ceilings(NamedTuple):

@@ -1,8 +1,8 @@
 """Which form of the kernels the networks are traced with: the plain definitions, or tuned ones.
 
-`lnln_jax.kernels.reference` has the definitions, a few lines each, with JAX's own gradients. Tuned
-forms stand in `lnln_jax.ops` and `lnln_jax.normalization`; they compute the same values and
-gradients and were measured to be faster on CPUs (`scripts/benchmark_layout.py`).
+`kernels.reference` has the definitions, a few lines each, with JAX's own gradients. Tuned
+forms stand in `kernels.convolution` and `kernels.normalization`; they compute the same values and
+gradients and were measured to be faster on CPUs (`scripts/benchmarks/kernels.py`).
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import jax
 Form = Literal["auto", "plain", "tuned"]
 Depthwise = Literal["auto", "shifted", "grouped"]
 
-# On a CPU grouped convolutions take ten times as long (`scripts/benchmark_layout.py --grouped`). On
+# On a CPU grouped convolutions take ten times as long (`scripts.benchmarks.kernels --grouped`). On
 # GPUs, where nothing has been measured, XLA can fuse the shifted products with what comes before
 # and after them, unlike a call of cuDNN; a compiler for TPUs knows what to do with groups.
 _BEST_DEPTHWISE = {"cpu": "shifted", "gpu": "shifted", "tpu": "grouped"}

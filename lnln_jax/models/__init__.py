@@ -1,107 +1,21 @@
-"""The networks by name."""
+"""The networks, one a file, and their registry."""
 
-import dataclasses
-import typing
-from collections.abc import Mapping
-from typing import Any
+from lnln_jax.models.registry import (
+    MODELS,
+    SCALES,
+    VARIANTS,
+    create_model,
+    input_channels,
+    model_options,
+    resolve,
+)
 
-import flax.linen as nn
-
-from lnln_jax.attention import check_implementation
-from lnln_jax.models.drca import DRCA
-from lnln_jax.models.edsr import EDSR
-from lnln_jax.models.lnln import LNLN
-from lnln_jax.models.rcan import RCAN
-from lnln_jax.models.vdsr import VDSR
-
-MODELS: dict[str, type[nn.Module]] = {
-    "lnln": LNLN,
-    "drca": DRCA,
-    "rcan": RCAN,
-    "edsr": EDSR,
-    "vdsr": VDSR,
-}
-# Published forms of a network that have a name of their own.
-VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
-    "edsr_baseline": ("edsr", {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}),
-    "vdsr_rgb": ("vdsr", {"n_colors": 3}),
-}
-SCALES = (2, 3, 4)
-_NOT_OPTIONS = ("parent", "name", "scale", "normalize", "axis_name")
-
-
-def resolve(
-    name: str, options: Mapping[str, Any] | None = None
-) -> tuple[str, dict[str, int | float]]:
-    """The network in `MODELS`, and its options, that a name and options on top of it stand for.
-
-    Raises:
-      ValueError: an unknown name.
-    """
-    network, defaults = VARIANTS.get(name, (name, {}))
-    if network not in MODELS:
-        names = ", ".join(sorted([*MODELS, *VARIANTS]))
-        raise ValueError(f"name is {name!r}; the networks are {names}")
-    return network, {**defaults, **(options or {})}
-
-
-def model_options(name: str) -> dict[str, type]:
-    """The hyper-parameters of a network that `create_model` takes, with their types."""
-    network, _ = resolve(name)
-    hints = typing.get_type_hints(MODELS[network])
-    fields = [f.name for f in dataclasses.fields(MODELS[network])]
-    return {key: hints[key] for key in fields if key not in _NOT_OPTIONS}
-
-
-def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
-    """Builds a network by name, with its published hyper-parameters unless overridden.
-
-    Args:
-      name: "lnln", "drca", "rcan", "edsr", "edsr_baseline", "vdsr" (of luma) or "vdsr_rgb".
-      scale: 2, 3 or 4.
-      **overrides: hyper-parameters of the network, such as `n_resgroups=2` or `dtype=jnp.bfloat16`.
-
-    Returns:
-      A Flax module; `module.apply(variables, lr)` takes `B H W 3` float32 RGB in 0..255, or
-      `B H W 1` luma where `input_channels` says so.
-
-    Raises:
-      ValueError: an unknown name, scale or hyper-parameter, a number out of its range, or an
-        implementation of the attention that is unknown or does not run here.
-    """
-    network, options = resolve(name, overrides)
-    if scale not in SCALES:
-        raise ValueError(f"scale is {scale!r}; it must be one of {SCALES}")
-    known = model_options(network)
-    for key, value in options.items():
-        if key not in known:
-            raise ValueError(f"{network} has no hyper-parameter {key!r}; it has {', '.join(known)}")
-        if known[key] is int and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{key} is {value!r}; it must be a whole number of at least 1")
-        if known[key] is float and not (isinstance(value, int | float) and value > 0):
-            raise ValueError(f"{key} is {value!r}; it must be a number above 0")
-    module: Any = MODELS[network](scale=scale, **options)
-    _check_sizes(module)
-    if "attention" in known:
-        check_implementation(module.attention, module.dtype, argument="attention")
-    return module
-
-
-def _check_sizes(module: Any) -> None:
-    """Raises ValueError for numbers that are possible one by one but not together."""
-    if isinstance(module, LNLN | DRCA | RCAN) and (
-        module.n_feats // module.reduction < 1 or module.n_feats < 2
-    ):
-        raise ValueError(
-            f"n_feats is {module.n_feats}, which reduction {module.reduction} leaves no channel "
-            "of; choose n_feats of at least the reduction"
-        )
-    if isinstance(module, VDSR) and module.n_layers < 3:
-        raise ValueError(f"n_layers is {module.n_layers}; VDSR has at least 3")
-    if isinstance(module, VDSR) and module.n_colors not in (1, 3):
-        raise ValueError(f"n_colors is {module.n_colors}; it must be 1 (luma) or 3 (RGB)")
-
-
-def input_channels(module: nn.Module) -> int:
-    """1 for a network of luma alone, 3 for one of RGB."""
-    return getattr(module, "n_colors", 3)
+__all__ = [
+    "MODELS",
+    "SCALES",
+    "VARIANTS",
+    "create_model",
+    "input_channels",
+    "model_options",
+    "resolve",
+]

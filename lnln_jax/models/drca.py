@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
-from lnln_jax.layers import Conv, Upsampler, add_mean, subtract_mean
+from lnln_jax.models.layers import Conv, Upsampler, add_mean, subtract_mean
 from lnln_jax.models.residual_groups import DenseResidualGroups
 
 
@@ -20,7 +20,7 @@ class DRCA(nn.Module):
       n_feats: width of the network.
       reduction: squeeze factor of the channel attention.
       unroll: blocks that the compiler lays out side by side; changes no result.
-      normalize: False for a network whose batch normalisation `lnln_jax.folding` has folded away.
+      normalize: False for a network whose batch normalisation `models.folding` has folded away.
       axis_name: of the devices that share a batch and its statistics (`layers.BatchNorm`).
       dtype: of the computation; parameters are float32.
     """

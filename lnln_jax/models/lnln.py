@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
-from lnln_jax.layers import (
+from lnln_jax.models.layers import (
     Conv,
     DepthwiseSeparableConv,
     RegionNonLocal,
@@ -28,8 +28,8 @@ class LNLN(nn.Module):
       reduction: squeeze factor of the channel attention.
       unroll: blocks that the compiler lays out side by side; changes no result.
       attention: implementation of the non-local module: "auto", "dense", "chunked" or "cudnn"
-        (`lnln_jax.attention`); changes no result beyond rounding.
-      normalize: False for a network whose batch normalisation `lnln_jax.folding` has folded away.
+        (`lnln_jax.kernels.attention`); changes no result beyond rounding.
+      normalize: False for a network whose batch normalisation `models.folding` has folded away.
       axis_name: of the devices that share a batch and its statistics (`layers.BatchNorm`).
       dtype: of the computation; parameters are float32.
     """

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
-from lnln_jax.layers import (
+from lnln_jax.models.layers import (
     ChannelGate,
     Conv,
     Upsampler,

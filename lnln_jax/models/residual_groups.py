@@ -1,7 +1,7 @@
 """The densely connected residual groups of DRCA (Jang and Park, CVPRW 2019), which LNLN compresses.
 
 With `separable` the 3x3 convolutions are depthwise separable and a group is the paper's LRG.
-Without `normalize` there is no batch normalisation (`lnln_jax.folding`); `axis_name` is that of
+Without `normalize` there is no batch normalisation (`models.folding`); `axis_name` is that of
 `layers.BatchNorm`.
 
 All blocks of a group but the first are identical. Their parameters are stacked along a leading
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import SAVED_NAMES
-from lnln_jax.layers import (
+from lnln_jax.models.layers import (
     BatchNorm,
     ChannelGate,
     Conv,

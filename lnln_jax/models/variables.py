@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lnln_jax.models import input_channels
-from lnln_jax.prng import hash_key
+from lnln_jax.models.prng import hash_key
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 

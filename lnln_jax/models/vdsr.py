@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from lnln_jax.images.resize import bicubic_upsample
 from lnln_jax.kernels.reference import widen
-from lnln_jax.layers import Conv, chain
-from lnln_jax.resize import bicubic_upsample
+from lnln_jax.models.layers import Conv, chain
 
 
 class VDSRLayer(nn.Module):

@@ -1,0 +1,56 @@
+"""The command `lnln convert`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lnln_jax.cli.options import NETWORK_HELP, add_target_options, positive
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `convert` to the commands of `lnln`."""
+    convert = commands.add_parser(
+        "convert",
+        help="weights to .pt (PyTorch) or .safetensors; a run's state to .safetensors",
+    )
+    convert.add_argument("source", type=Path, help=NETWORK_HELP)
+    convert.add_argument("target", type=Path, help="a file; its suffix is its format")
+    add_target_options(convert)
+    convert.add_argument(
+        "--state",
+        action="store_true",
+        help="write all that training needs to go on elsewhere (init_from=target init_state=true), "
+        "from a run's newest checkpoint",
+    )
+    convert.add_argument(
+        "--split",
+        type=positive,
+        nargs="?",
+        const=15,
+        metavar="MiB",
+        help="cut the state in files of at most so many MiB (15)",
+    )
+    convert.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the file, or the files, and prints what is in them."""
+    from lnln_jax.weights.convert import convert, convert_state
+
+    if args.state:
+        for option in ("scale", "res_scale"):
+            if getattr(args, option) is not None:
+                raise ValueError(f"{option} is for PyTorch files, not for --state; leave it out")
+        print(convert_state(args.source, args.target, split=args.split, overwrite=args.overwrite))
+        return 0
+    if args.split is not None:
+        raise ValueError("--split cuts the state of a training run; add --state")
+    report = convert(
+        args.source,
+        args.target,
+        scale=args.scale,
+        res_scale=args.res_scale,
+        overwrite=args.overwrite,
+    )
+    print(report)
+    return 0

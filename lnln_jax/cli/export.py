@@ -1,0 +1,50 @@
+"""The command `lnln export`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lnln_jax.cli.options import NETWORK_HELP, add_target_options, positive
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `export` to the commands of `lnln`."""
+    export = commands.add_parser(
+        "export",
+        help="a network with its weights as one StableHLO program",
+        description="Writes a network with its weights as one program, which JAX runs without "
+        "this package: float32 tiles in 0..255, batch x tile x tile x channels, to enlarged ones.",
+    )
+    export.add_argument("source", type=Path, metavar="model", help=NETWORK_HELP)
+    export.add_argument("target", type=Path, help="a .stablehlo file")
+    export.add_argument(
+        "--tile", type=positive, metavar="N", help="side in pixels (default: that of upscale)"
+    )
+    export.add_argument(
+        "--batch", type=positive, metavar="N", help="tiles at once (default: that of upscale)"
+    )
+    export.add_argument(
+        "--platforms",
+        nargs="+",
+        metavar="P",
+        help="what it can run on: cpu, cuda, rocm, tpu (default: what JAX runs on here)",
+    )
+    add_target_options(export)
+    export.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from lnln_jax.inference.export import AUTO_TILE, export_model
+
+    report = export_model(
+        args.source,
+        args.target,
+        scale=args.scale,
+        res_scale=args.res_scale,
+        tile=args.tile or AUTO_TILE,
+        batch=args.batch,
+        platforms=args.platforms,
+        overwrite=args.overwrite,
+    )
+    print(report)
+    return 0

@@ -1,0 +1,142 @@
+"""What `lnln prepare` does: data sets for training, and a report of each."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lnln_jax.cli.options import add_degradation, degradation, natural, positive
+
+if TYPE_CHECKING:
+    from lnln_jax.data.prepare.recipes import Prepared
+
+_LISTED = 50  # images that can't be used
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `prepare` to the commands of `lnln`."""
+    prepare = commands.add_parser(
+        "prepare",
+        help="build a data set for training from DIV2K or from a folder of images",
+        description="Cuts HR images into sub-images, makes their LR images, and writes both as a "
+        "TensorFlow Datasets data set that training reads by random access. A build that was "
+        "interrupted goes on with the same command.",
+    )
+    kinds = prepare.add_subparsers(required=True, metavar="what")
+    div2k = kinds.add_parser("div2k", help="download DIV2K (4.0 GB) and build div2k_sub")
+    div2k.add_argument("--download-dir", type=Path, help="where the archives are, or are put")
+    div2k.add_argument("--url", help="of a folder with the archives, such as a mirror's")
+    _add_options(div2k, on_bad_image="stop")
+    div2k.set_defaults(run=_div2k)
+
+    folder = kinds.add_parser("folder", help="build a data set from a folder of HR images")
+    folder.add_argument("folder", type=Path, help="with train/ and validation/, or images alone")
+    folder.add_argument("--name", required=True, help="of the data set, such as flickr2k")
+    folder.add_argument(
+        "--validation-every",
+        type=natural,
+        default=20,
+        metavar="N",
+        help="hold out every N-th image for validation; 0: none (default: 20)",
+    )
+    folder.add_argument("--license", default="", help="of the images, for the description")
+    folder.add_argument("--citation", default="", help="BibTeX, for the description")
+    _add_options(folder, on_bad_image="skip")
+    folder.set_defaults(run=_folder)
+
+
+def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
+    parser.add_argument(
+        "--scales", type=positive, nargs="+", default=[2], metavar="S", help="default: 2"
+    )
+    parser.add_argument(
+        "--size", type=natural, default=480, help="side of sub-images in HR pixels (default: 480)"
+    )
+    parser.add_argument(
+        "--step",
+        type=natural,
+        default=0,
+        help="from one sub-image to the next (default: the size - 48 * the largest scale)",
+    )
+    parser.add_argument(
+        "--min-side",
+        type=natural,
+        default=0,
+        help="shorter images are too small (default: 48 * the largest scale)",
+    )
+    add_degradation(parser)
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="where data sets lie (default: TFDS_DATA_DIR, or ~/tensorflow_datasets)",
+    )
+    parser.add_argument(
+        "--on-bad-image",
+        choices=("skip", "stop"),
+        default=on_bad_image,
+        help="leave images out that can't be used and list them, or stop at the first "
+        f"(default: {on_bad_image})",
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=os.cpu_count() or 1,
+        help="processes that build (default: one for each core)",
+    )
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    from lnln_jax.data.prepare.sub_images import Cut
+    from lnln_jax.training.log import progress_of
+
+    return {
+        "cut": Cut(tuple(args.scales), args.size, args.step, args.min_side, degradation(args)),
+        "data_dir": args.data_dir,
+        "on_bad_image": args.on_bad_image,
+        "workers": args.workers,
+        "progress_of": progress_of,
+    }
+
+
+def _div2k(args: argparse.Namespace) -> int:
+    from lnln_jax.data.prepare.recipes import DIV2K_URL, prepare_div2k
+
+    options = _options(args)
+    prepared = prepare_div2k(download_dir=args.download_dir, url=args.url or DIV2K_URL, **options)
+    return _report(prepared, args)
+
+
+def _folder(args: argparse.Namespace) -> int:
+    from lnln_jax.data.prepare.recipes import prepare_folder
+
+    prepared = prepare_folder(
+        args.folder,
+        args.name,
+        validation_every=args.validation_every,
+        license=args.license,
+        citation=args.citation,
+        **_options(args),
+    )
+    return _report(prepared, args)
+
+
+def _report(prepared: "Prepared", args: argparse.Namespace) -> int:
+    examples = ", ".join(f"{count} for {split}" for split, count in prepared.examples.items())
+    print(
+        f"{prepared.folder}: {examples}; {prepared.size / 1e9:.3f} GB in {prepared.seconds:.0f} s"
+    )
+    if prepared.left_out:
+        listed = sorted(prepared.left_out.items())
+        print(f"{len(listed)} images could not be used and were left out:", file=sys.stderr)
+        for name, reason in listed[:_LISTED]:
+            print(f"  {name}: {reason}", file=sys.stderr)
+        if len(listed) > _LISTED:
+            print(
+                f"  ... and {len(listed) - _LISTED} more, all in {prepared.folder}/metadata.json",
+                file=sys.stderr,
+            )
+    scale = min(args.scales)
+    config = f"configs/lnln_x{scale}.py" if scale in (2, 3, 4) else "experiment.py"
+    print(f"train on it: lnln train {config} data.train={prepared.folder.parent}")
+    return 0

@@ -1,0 +1,30 @@
+"""The command `lnln replay`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lnln_jax.cli.options import positive
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `replay` to the commands of `lnln`."""
+    replay = commands.add_parser(
+        "replay",
+        help="look at one step of a training again: its batch, losses and gradients",
+        description="Goes from the newest checkpoint before a step to that step, bit for bit where "
+        "the device allows it, and writes what it sees to replay/<step>/ in the run.",
+    )
+    replay.add_argument("run_folder", metavar="run", type=Path, help="the folder of a training run")
+    replay.add_argument("--step", type=positive, required=True, help="the first step is 1")
+    replay.add_argument("--output", type=Path, metavar="folder", help="default: in the run")
+    replay.set_defaults(run=_replay)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from lnln_jax.runtime.compilation_cache import enable_compilation_cache
+    from lnln_jax.training.replay import replay
+
+    enable_compilation_cache()
+    print(replay(args.run_folder, args.step, args.output))
+    return 0

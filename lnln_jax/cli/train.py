@@ -1,0 +1,89 @@
+"""The command `lnln train`."""
+
+import argparse
+import signal
+from pathlib import Path
+from typing import Any
+
+from lnln_jax.cli.options import add_distributed, connect, positive
+from lnln_jax.training.clock import ending_by, process_start, seconds_of
+
+STOPPED = 75  # EX_TEMPFAIL: try again
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `train` to the commands of `lnln`."""
+    train = commands.add_parser("train", help="train a network, or go on with a stopped run")
+    train.add_argument("config", type=Path, help="a file such as configs/lnln_x2.py")
+    train.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="fields of the config, by dotted name"
+    )
+    train.add_argument(
+        "--output", type=Path, help="folder of the run (default: runs/ and the config's name)"
+    )
+    train.add_argument(
+        "--allow-config-change",
+        action="store_true",
+        help="go on with a run under settings that change its results",
+    )
+    train.add_argument(
+        "--profile",
+        type=positive,
+        nargs="?",
+        const=10,
+        default=0,
+        metavar="steps",
+        help="trace so many steps (default: 10) into profile/, for TensorBoard, XProf or Perfetto",
+    )
+    train.add_argument(
+        "--time-limit",
+        type=_seconds,
+        metavar="time",
+        help="end, saved and with status 75, before so much time has passed since the start of "
+        "this process: 90s, 8m, 1h30m",
+    )
+    add_distributed(train)
+    train.set_defaults(run=run)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return seconds_of("the time", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains; returns 0, or `STOPPED` where a signal or the time limit ended it."""
+    folder = args.output or Path("runs") / args.config.stem
+    if args.time_limit is None:
+        return _train(args, folder, None)
+    deadline = process_start() + args.time_limit
+    with ending_by(deadline, folder, STOPPED):
+        return _train(args, folder, deadline)
+
+
+def _train(args: argparse.Namespace, folder: Path, deadline: float | None) -> int:
+    from lnln_jax.config import load_config
+    from lnln_jax.runtime.compilation_cache import enable_compilation_cache
+    from lnln_jax.runtime.distributed import is_primary
+    from lnln_jax.training.loop import train
+
+    config = load_config(args.config, args.overrides)
+    connect(args)
+    enable_compilation_cache()
+    outcome = train(
+        config,
+        folder,
+        allow_config_change=args.allow_config_change,
+        profile_steps=args.profile,
+        deadline=deadline,
+    )
+    if outcome.stopped:  # a scheduler may repeat its signal, and must still see the status
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if is_primary():
+        if outcome.stopped:
+            print(f"stopped at step {outcome.step}; the same command goes on from there")
+        else:
+            print(f"trained {outcome.step} steps; the run is in {folder}")
+    return STOPPED if outcome.stopped else 0

@@ -1,0 +1,1 @@
+"""Building the data sets that training reads as records."""

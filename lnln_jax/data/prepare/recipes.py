@@ -1,0 +1,283 @@
+"""Building data sets from folders and from DIV2K: what `lnln prepare` does."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lnln_jax.data.prepare.origins import Origin, every_nth, in_archive, in_folder
+from lnln_jax.data.prepare.sub_images import Cut
+from lnln_jax.runtime.extras import require
+from lnln_jax.runtime.files import free_space
+
+Progress = Callable[[int, int], None]
+ProgressOf = Callable[[str], Progress]
+Find = Callable[[], Mapping[str, Sequence[Origin]]]
+
+DIV2K_NAME = "div2k_sub"
+DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
+# Sizes and SHA-256 of the archives, as TFDS has them registered for its own div2k. To ask it for
+# them takes a package that it does not install.
+DIV2K_ARCHIVES = {
+    "DIV2K_train_HR.zip": (
+        3530603713,
+        "9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335",
+    ),
+    "DIV2K_valid_HR.zip": (
+        448993893,
+        "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
+    ),
+}
+_DIV2K_CITATION = """\
+@InProceedings{Agustsson_2017_CVPR_Workshops,
+  author = {Agustsson, Eirikur and Timofte, Radu},
+  title = {{NTIRE} 2017 Challenge on Single Image Super-Resolution: Dataset and Study},
+  booktitle = {The IEEE Conference on Computer Vision and Pattern Recognition (CVPR) Workshops},
+  month = {July},
+  year = {2017}
+}"""
+_DIV2K_LICENSE = (
+    "For academic research only; the copyright of the images is their owners' "
+    "(https://data.vision.ee.ethz.ch/cvl/DIV2K/)."
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that has been built.
+
+    Attributes:
+      folder: of its files.
+      examples: records of each split.
+      size: bytes on the disk.
+      seconds: that it took; little if it was there already.
+      left_out: images that could not be used, and why.
+    """
+
+    folder: Path
+    examples: dict[str, int]
+    size: int
+    seconds: float
+    left_out: dict[str, str]
+
+
+def default_data_dir() -> Path:
+    """Where TFDS keeps data sets: `TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepare_folder(
+    folder: Path,
+    name: str,
+    *,
+    cut: Cut,
+    validation_every: int = 20,
+    data_dir: Path | None = None,
+    on_bad_image: Literal["skip", "stop"] = "skip",
+    workers: int = 1,
+    progress_of: ProgressOf = lambda what: lambda done, total: None,
+    license: str = "",
+    citation: str = "",
+) -> Prepared:
+    """Builds a data set from a folder of HR images, sub-folders included.
+
+    Args:
+      folder: of HR images. With sub-folders `train` and `validation`, these are the splits.
+      name: of the data set.
+      cut: how images are cut.
+      validation_every: otherwise every n-th image is for validation; 0: none.
+      data_dir: where TFDS data sets lie; None: `default_data_dir`.
+      on_bad_image: "skip" leaves images out that can't be used; "stop" ends the build.
+      workers: processes that build.
+      progress_of: makes a progress bar for what is being done.
+      license: of the images, for the data set's description.
+      citation: BibTeX, likewise.
+
+    Raises:
+      ValueError: no such folder or no images; or as `SubImages` raises it.
+      MissingExtraError: the packages that build data sets are not installed.
+      OSError: not enough space, or the data set can't be written.
+    """
+    _check_packages()
+    from lnln_jax.data.prepare.builder import Description
+
+    if validation_every < 0 or validation_every == 1:
+        raise ValueError(
+            f"validation_every is {validation_every}; 0 holds no image out, 20 one of 20"
+        )
+    folder = folder.expanduser()
+    images = in_folder(folder)
+    parts = [folder / split for split in ("train", "validation")]
+    if all(part.is_dir() for part in parts):
+        train, validation = (in_folder(part, folder) for part in parts)
+        if beside := [image.name for image in images if image not in {*train, *validation}]:
+            raise ValueError(
+                f"{folder} has train/ and validation/ and images beside them, such as {beside[0]}; "
+                "move them into one of the two"
+            )
+    else:
+        train, validation = every_nth(images, validation_every)
+
+    def find() -> dict[str, list[Origin]]:
+        return {"train": train, "validation": validation}
+
+    description = Description(
+        text=f"The images of {folder.resolve().name}, for super-resolution.",
+        license=license,
+        citation=citation,
+    )
+    return _build(
+        name,
+        find,
+        fixed=False,
+        cut=cut,
+        description=description,
+        data_dir=data_dir or default_data_dir(),
+        on_bad_image=on_bad_image,
+        workers=workers,
+        progress_of=progress_of,
+    )
+
+
+def prepare_div2k(
+    *,
+    cut: Cut,
+    data_dir: Path | None = None,
+    download_dir: Path | None = None,
+    url: str = DIV2K_URL,
+    archives: Mapping[str, tuple[int, str]] = DIV2K_ARCHIVES,
+    on_bad_image: Literal["skip", "stop"] = "stop",
+    workers: int = 1,
+    progress_of: ProgressOf = lambda what: lambda done, total: None,
+) -> Prepared:
+    """Builds DIV2K (Agustsson and Timofte, CVPRW 2017): 800 training and 100 validation images.
+
+    The archives are fetched into `download_dir`, going on where an earlier call was interrupted,
+    and are not unpacked. Archives that are there already are used, if their checksums are right.
+
+    Args:
+      cut: how images are cut.
+      data_dir: where TFDS data sets lie; None: `default_data_dir`.
+      download_dir: None: `downloads/manual` in `data_dir`, where TFDS looks for them.
+      url: of the folder with the archives, such as a mirror's.
+      archives: for training and validation, in this order: their names, sizes and SHA-256.
+      on_bad_image: "stop" ends the build at an image that can't be used; "skip" leaves it out.
+      workers: processes that build.
+      progress_of: makes a progress bar for what is being done.
+
+    Raises:
+      DownloadError: an archive can't be fetched, or is not what it should be.
+      ValueError: as `SubImages` raises it.
+      MissingExtraError: the packages that build data sets are not installed.
+      OSError: not enough space, or something can't be written.
+    """
+    _check_packages()
+    from lnln_jax.data.prepare.builder import Description
+
+    place = (data_dir or default_data_dir()).expanduser()
+    downloads = (download_dir or place / "downloads" / "manual").expanduser()
+
+    def find() -> dict[str, list[Origin]]:
+        downloads.mkdir(parents=True, exist_ok=True)
+        _check_space(cut, archives, downloads, place)
+        paths = _fetch(url, archives, downloads, place, progress_of)
+        return {
+            split: in_archive(path)
+            for split, path in zip(("train", "validation"), paths, strict=True)
+        }
+
+    description = Description(
+        text="DIV2K: 1000 diverse images of 2K resolution; the 800 for training and the 100 for "
+        "validation.",
+        homepage="https://data.vision.ee.ethz.ch/cvl/DIV2K/",
+        citation=_DIV2K_CITATION,
+        license=_DIV2K_LICENSE,
+    )
+    return _build(
+        DIV2K_NAME,
+        find,
+        fixed=True,
+        cut=cut,
+        description=description,
+        data_dir=place,
+        on_bad_image=on_bad_image,
+        workers=workers,
+        progress_of=progress_of,
+    )
+
+
+def _check_packages() -> None:
+    for module in ("tensorflow_datasets", "array_record", "requests", "urllib3"):
+        require(module, "prepare", "building a data set")
+
+
+def _check_space(
+    cut: Cut, archives: Mapping[str, tuple[int, str]], downloads: Path, data_dir: Path
+) -> None:
+    """Looks, before gigabytes are fetched, whether the data set has room beside them."""
+    # `download` looks after the archives themselves; on another disk they take no room from it.
+    missing = sum(size for name, (size, _) in archives.items() if not (downloads / name).exists())
+    if downloads.stat().st_dev != data_dir.stat().st_dev:
+        missing = 0
+    total = sum(size for size, _ in archives.values())
+    overlap = (cut.size / cut.step) ** 2 * (1 + sum(1 / scale**2 for scale in cut.scales))
+    needed, free = missing + total * overlap, free_space(data_dir)
+    if needed > free:
+        raise OSError(
+            f"not enough space in {data_dir}: about {needed / 1e9:.1f} GB are needed, "
+            f"{missing / 1e9:.1f} GB of them for archives, and {free / 1e9:.1f} GB are free; make "
+            "room, or choose another data_dir"
+        )
+
+
+def _fetch(
+    url: str,
+    archives: Mapping[str, tuple[int, str]],
+    folder: Path,
+    data_dir: Path,
+    progress_of: ProgressOf,
+) -> list[Path]:
+    """Puts archives where TFDS's download manager finds them, and has it check them."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import checksums
+
+    from lnln_jax.data.prepare.download import download
+
+    infos = {}
+    for name, (size, sha256) in archives.items():
+        source = f"{url.rstrip('/')}/{name}"
+        download(
+            source,
+            folder / name,
+            size=size,
+            sha256=sha256,
+            progress=progress_of(f"fetching {name}"),
+        )
+        infos[source] = checksums.UrlInfo(tfds.core.utils.Size(size), sha256, name)
+    manager = tfds.download.DownloadManager(
+        download_dir=data_dir / "downloads",
+        manual_dir=folder,
+        url_infos=infos,
+        dataset_name=DIV2K_NAME,
+        force_checksums_validation=True,
+    )
+    tfds.disable_progress_bar()  # there have been ours
+    return [Path(manager.download(source)) for source in infos]
+
+
+def _build(name: str, find: Find, *, progress_of: ProgressOf, **options: Any) -> Prepared:
+    from lnln_jax.data.prepare.builder import SubImages
+
+    start = time.perf_counter()
+    builder = SubImages(name, find, progress=progress_of(f"building {name}"), **options)
+    builder.download_and_prepare()
+    folder = Path(builder.data_dir)
+    return Prepared(
+        folder,
+        {split: info.num_examples for split, info in builder.info.splits.items()},
+        sum(path.stat().st_size for path in folder.iterdir()),
+        time.perf_counter() - start,
+        builder.left_out,
+    )

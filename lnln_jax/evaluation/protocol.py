@@ -1,0 +1,56 @@
+"""How results are measured. The defaults are the protocol of the published tables."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lnln_jax.data.degradations import BICUBIC, Degradation
+from lnln_jax.images.resize import Border
+
+Channel = Literal["y", "rgb"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What turns super-resolved images into numbers that can be compared.
+
+    Attributes:
+      channel: "y" measures on BT.601 luma, "rgb" on all three channels.
+      shave: pixels left out at each border; None for as many as the scale.
+      rounding: whether results are clipped and rounded to uint8 before they are measured.
+      border: how `imresize` goes on beyond the edges where it makes the LR images.
+      degradation: how LR images are made; other than bicubic, of all images.
+
+    Raises:
+      ValueError: a field has none of these values.
+    """
+
+    channel: Channel = "y"
+    shave: int | None = None
+    rounding: bool = True
+    border: Border = "symmetric"
+    degradation: Degradation = BICUBIC
+
+    def __post_init__(self) -> None:
+        if self.channel not in ("y", "rgb"):
+            raise ValueError(f"channel is {self.channel!r}; it must be 'y' or 'rgb'")
+        if self.shave is not None and (not isinstance(self.shave, int) or self.shave < 0):
+            raise ValueError(
+                f"shave is {self.shave!r}; it must be a number of pixels, or None for the scale"
+            )
+        if self.border not in ("symmetric", "replicate"):
+            raise ValueError(f"border is {self.border!r}; it must be 'symmetric' or 'replicate'")
+
+    def at(self, scale: int) -> "Protocol":
+        """The same with `shave` as a number."""
+        return self if self.shave is not None else replace(self, shave=scale)
+
+    def is_published(self, scale: int) -> bool:
+        """Whether what it measures at this scale compares with published tables."""
+        return self.at(scale) == Protocol().at(scale)
+
+    def describe(self, scale: int) -> str:
+        """What is measured, in words for the head of a table."""
+        return (
+            f"PSNR (dB) / SSIM on {self.channel.upper()}, shaved {self.at(scale).shave}, "
+            f"of {'rounded' if self.rounding else 'unrounded'} results"
+        )

@@ -1,0 +1,1 @@
+"""Upscaling with a network or by bicubic interpolation, in tiles, of photos, exported."""

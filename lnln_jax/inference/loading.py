@@ -1,0 +1,107 @@
+"""Models by name or file, ready to enlarge images."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lnln_jax.inference.network import Bicubic, Resolver, SuperResolver
+from lnln_jax.weights import pretrained
+from lnln_jax.weights.base import Weights, checked, from_state_dict
+from lnln_jax.weights.part_names import find_file, stem_of
+from lnln_jax.weights.safetensors_files import load_safetensors
+from lnln_jax.weights.torch_port import read_state_dict
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
+
+
+def load_model(
+    source: str | Path, *, scale: int | None = None, res_scale: float | None = None
+) -> Resolver:
+    """Loads a model.
+
+    Args:
+      source: "bicubic"; or the folder of a training run (its best checkpoint by validation is
+        taken), or of one step in it; or the name of a trained network of this package
+        (`pretrained.names()`); or a file:
+
+        - `.safetensors`, as `weights.safetensors_files.save_safetensors` writes it, or with a
+          training run's state (`weights.handed_state`): also by the name that all files of a set
+          have without their numbers;
+        - `.pt` or `.pth` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR, whose keys
+          are those of the authors' checkpoints. The network is recognised by them.
+          `weights.torch_port.read_state_dict` says what else such a file may hold. PyTorch must be
+          installed, and runs no code of the file. The same state dict in a `.safetensors` file
+          needs no PyTorch.
+      scale: for "bicubic", the factor (2 unless given); for a VDSR from PyTorch, whose weights fit
+        any, 2, 3 or 4; otherwise it may be left out and is checked.
+      res_scale: of an EDSR from PyTorch, whose weights do not show it; if left out, the authors':
+        0.1 for 256 features, else 1. Otherwise it may be left out and is checked.
+
+    Returns:
+      An object with `.name`, `.scale`, `.module`, `.variables` and `.upscale(lr)`.
+
+    Raises:
+      ValueError: nothing there that can be loaded, or another network than the arguments say.
+      RuntimeError: a PyTorch file, and PyTorch is not installed.
+    """
+    if scale is not None and (not isinstance(scale, int) or scale < 1):
+        raise ValueError(f"scale is {scale!r}; it must be a whole number of at least 1")
+    if str(source) == "bicubic":
+        if res_scale is not None:
+            raise ValueError(f"res_scale is {res_scale}, but bicubic has none; leave it out")
+        return Bicubic(scale=2 if scale is None else scale)
+    weights = load_weights(source, scale=scale, res_scale=res_scale)
+    variables = jax.device_put(weights.variables)  # once, and not at every image
+    return SuperResolver(_name(Path(source)), weights.model.scale, weights.module(), variables)
+
+
+def load_weights(
+    source: str | Path,
+    *,
+    scale: int | None = None,
+    res_scale: float | None = None,
+    default_scale: int | None = None,
+) -> Weights:
+    """Loads what `load_model` does, without "bicubic", for other uses than to enlarge images.
+
+    Where neither the source nor `scale` tells the scale, as for a VDSR from PyTorch, it is
+    `default_scale`.
+    """
+    path = Path(source)
+    if not path.exists() and str(source) in pretrained.names():
+        path = pretrained.path_of(str(source))
+    path = find_file(path)
+    if path.is_dir():
+        from lnln_jax.weights.runs import load_run  # Orbax takes a while to import
+
+        config, variables, step = load_run(path)
+        return checked(Weights(config.model, variables, step, config.dtype), path, scale, res_scale)
+    if str(source) == "bicubic":
+        raise ValueError("bicubic has no weights; give a network")
+    if not path.is_file():
+        raise ValueError(
+            f'there is no model {source}; give "bicubic", a trained network '
+            f"({', '.join(pretrained.names())}), the folder of a training run, or a file "
+            f"({', '.join(SUFFIXES)})"
+        )
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"{path} has the suffix {path.suffix!r}; rename it to what it is, a file of PyTorch's "
+            "torch.save (.pt or .pth) or a .safetensors file"
+        )
+    hints: dict[str, Any] = {"scale": scale, "res_scale": res_scale, "default_scale": default_scale}
+    if suffix == ".safetensors":
+        return load_safetensors(path, **hints)
+    return from_state_dict(read_state_dict(path), path, **hints)
+
+
+def _name(path: Path) -> str:
+    """A file's without suffix, or a run folder's, with the step if one was chosen: lnln_x2@1000."""
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        return stem_of(path)
+    path = path.resolve()
+    step = f"@{path.name}" if path.name.isdigit() and path.parent.name == "checkpoints" else ""
+    run = path.parent if step else path
+    return (run.parent if run.name == "checkpoints" else run).name + step

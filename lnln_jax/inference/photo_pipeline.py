@@ -1,0 +1,216 @@
+"""Reads, enlarges and writes photos, three of them at a time.
+
+While the device computes one photo, a thread reads the next and another writes the last: decoders
+and encoders leave Python's lock alone. A photo is read whole, in 8 or 16 bits, and its result
+passes through in bands, so at most two photos and a few bands are held.
+"""
+
+import collections
+import dataclasses
+import itertools
+import queue
+import time
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+
+from lnln_jax.images.arrays import from_float32, to_float32
+from lnln_jax.images.decode import Photo
+from lnln_jax.images.encode import Header
+from lnln_jax.images.files import ImageFileError, check_writable, read_photo, write_bands
+from lnln_jax.images.resize import imresize_rows
+from lnln_jax.inference.upscaler import DEFAULT_OVERLAP, Resolver
+
+# The best of those that `scripts/benchmarks/upscaling.py` compares, for LNLN on a CPU: larger ones
+# cost more attention for a pixel, smaller ones more overlap.
+AUTO_TILE = 96
+
+_QUEUED_BANDS = 2
+_EXPECTED = (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError)
+
+
+@dataclasses.dataclass(frozen=True)
+class UpscaledFile:
+    """What became of one input.
+
+    Attributes:
+      source: the file; or the folder, where that could not be listed or holds no images.
+      target: the file that was to be written; None for a folder.
+      error: why it was not written; None for success.
+    """
+
+    source: Path
+    target: Path | None
+    error: str | None = None
+
+
+def upscale_each(
+    resolver: Resolver,
+    planned: Sequence[UpscaledFile],
+    *,
+    self_ensemble: bool,
+    tile: int | Literal["auto"] | None,
+    overwrite: bool,
+) -> Generator[tuple[UpscaledFile, str], None, None]:
+    """Does the files that have a target and no error, and yields all in order.
+
+    Each comes with what to say about it. Where the iterator is closed or fails, as it does by
+    Ctrl-C, files that are not complete do not appear, and older ones are kept.
+    """
+    if tile == "auto":
+        tile = AUTO_TILE
+    if not resolver.uses_tiles:
+        tile = None
+    waiting: collections.deque[_Job] = collections.deque()
+    with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
+        coming = [reader.submit(_open, entry, resolver.scale, overwrite) for entry in planned[:1]]
+        for entry, following in itertools.zip_longest(planned, planned[1:]):
+            job = _Job(entry)
+            waiting.append(job)
+            photo = None
+            try:
+                photo = coming.pop().result()
+            except _EXPECTED as failure:
+                job.error = _reason(failure, entry.source)
+            if following is not None:
+                coming.append(reader.submit(_open, following, resolver.scale, overwrite))
+            if photo is not None:
+                try:
+                    job.begin(writer, photo, resolver.scale, tile)
+                    for band in _enlarged(resolver, photo, self_ensemble, tile):
+                        if not job.put(band):
+                            break
+                        yield from _finished(waiting)
+                    job.put(None)
+                except _EXPECTED as failure:
+                    job.abandon()
+                    job.error = _reason(failure, entry.source)
+                except BaseException:
+                    job.abandon()
+                    raise
+            yield from _finished(waiting)
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Abandoned(Exception):
+    """Raised in the thread that writes, where there will be no more bands."""
+
+
+@dataclasses.dataclass
+class _Job:
+    """A file on its way, and the thread that writes it."""
+
+    entry: UpscaledFile
+    error: str | None = None
+    start: float = dataclasses.field(default_factory=time.perf_counter)
+    text: str = ""
+    written: Future[float] | None = None
+    bands: queue.Queue = dataclasses.field(default_factory=lambda: queue.Queue(_QUEUED_BANDS))
+
+    def begin(self, writer: ThreadPoolExecutor, photo: Photo, scale: int, tile: int | None) -> None:
+        target = self.entry.target
+        assert target is not None
+        height, width, channels = photo.samples.shape
+        shape = (height * scale, width * scale, channels)
+        self.text = f"{width}x{height} -> {target} {shape[1]}x{shape[0]}"
+        if tile is not None and max(height, width) > tile:
+            self.text += f", tiles of {tile}"
+        header = Header(shape, photo.samples.dtype, photo.icc_profile, photo.exif)
+        self.written = writer.submit(self._write, header, target)
+
+    def put(self, item: np.ndarray | _Abandoned | None) -> bool:
+        """Hands over a band, or None for the end; false where the writer has failed."""
+        assert self.written is not None
+        while not self.written.done():
+            try:
+                self.bands.put(item, timeout=0.05)
+                return True
+            except queue.Full:
+                pass  # the writer is behind, or has failed
+        return False
+
+    def abandon(self) -> None:
+        """Ends the writing, which leaves no file."""
+        if self.written is not None and not self.written.cancel():
+            self.put(_Abandoned())
+
+    def _write(self, header: Header, target: Path) -> float:
+        write_bands(self._received(), header, target)
+        return time.perf_counter()
+
+    def _received(self) -> Iterator[np.ndarray]:
+        while (band := self.bands.get()) is not None:
+            if isinstance(band, _Abandoned):
+                raise band
+            yield band
+
+    @property
+    def finished(self) -> bool:
+        return self.written is None or self.written.done()
+
+    def result(self) -> tuple[UpscaledFile, str]:
+        """What became of it, and what to say; waits for the writer."""
+        error, end = self.entry.error or self.error, self.start
+        if error is None and self.written is not None:
+            try:
+                end = self.written.result()
+            except _EXPECTED as failure:
+                error = _reason(failure, self.entry.source)
+        said = f"error: {error}" if error else f"{self.text}, {end - self.start:.1f} s"
+        return dataclasses.replace(self.entry, error=error), said
+
+
+def _finished(waiting: collections.deque[_Job]) -> Iterator[tuple[UpscaledFile, str]]:
+    while waiting and waiting[0].finished:
+        yield waiting.popleft().result()
+
+
+def _open(entry: UpscaledFile, scale: int, overwrite: bool) -> Photo | None:
+    """Reads a photo whose result can be written; None where there is nothing to do."""
+    target = entry.target
+    if target is None or entry.error is not None:
+        return None
+    if target.is_dir():
+        raise ImageFileError(f"{target} is a folder; move it away or choose another output folder")
+    if target.exists() and not overwrite:
+        raise ImageFileError(f"{target} exists; allow overwriting or choose another output folder")
+    photo = read_photo(entry.source)
+    height, width = photo.samples.shape[:2]
+    check_writable(target, height * scale, width * scale, alpha=photo.alpha is not None)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageFileError(f"{target.parent}: cannot be made: {error.strerror}") from error
+    return photo
+
+
+def _enlarged(
+    resolver: Resolver, photo: Photo, self_ensemble: bool, tile: int | None
+) -> Iterator[np.ndarray]:
+    """The result in bands, in the dtype and with the channels of the photo."""
+    overlap = DEFAULT_OVERLAP if tile is None else min(DEFAULT_OVERLAP, tile // 2)
+    start = 0
+    for band in resolver.bands(photo.colours, self_ensemble, tile, overlap):
+        if photo.alpha is not None:
+            stop = start + len(band)
+            rows = imresize_rows(photo.alpha, resolver.scale, start, stop, convert=to_float32)
+            yield np.concatenate([band, from_float32(rows, band.dtype)], axis=2)
+            start = stop
+        else:
+            yield band
+
+
+def _reason(error: Exception, source: Path) -> str:
+    """Returns the message for one file, without its name in front; raises what is no such thing."""
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return "not enough memory; use tiles, or smaller ones"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, ValueError):
+        return str(error).removeprefix(f"{source}: ")
+    raise error

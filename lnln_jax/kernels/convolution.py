@@ -1,0 +1,293 @@
+"""The arithmetic that the layers are made of: the plain definitions, and tuned forms of them.
+
+`lnln_jax.kernels` chooses between `lnln_jax.kernels.reference` and what stands here. Arrays are
+`B H W C`. The blocks of a residual group run inside `lax.scan`, so their parameters are slices of
+stacked arrays. XLA's CPU compiler fuses such a slice into every loop that reads it and then
+recomputes its address for each pixel, which makes the loop many times slower; its own gradient of a
+depthwise convolution reads the image once per tap; and inside a scan it computes the gradients of
+ordinary convolutions pixel by pixel. The rules below cure all of this:
+`scripts/benchmarks/kernels.py` measures what they are worth together.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+from lnln_jax import kernels
+from lnln_jax.kernels import reference
+from lnln_jax.kernels.reference import widen
+
+ROWS = 8  # that are added up at once; XLA's CPU compiler unrolls no more
+
+
+def materialize(rows: jax.Array) -> jax.Array:
+    """Returns `rows` unchanged, on CPU as a buffer of its own that no loop can be fused with.
+
+    A product with the identity matrix is the one exact operation that XLA neither removes nor
+    fuses into its consumers (an optimization barrier is dropped before fusion).
+
+    Args:
+      rows: `K C`, per-channel vectors, finite. K is small.
+    """
+
+    def through_identity(rows: jax.Array) -> jax.Array:
+        identity = jnp.eye(rows.shape[0], dtype=rows.dtype)
+        return jnp.dot(identity, rows, precision=lax.Precision.HIGHEST)
+
+    if rows.shape[0] == 1:  # a 1x1 product would be simplified away
+        return materialize(jnp.concatenate([rows, rows]))[:1]
+    return lax.platform_dependent(rows, cpu=through_identity, default=lambda rows: rows)
+
+
+def _shifted(padded: jax.Array) -> list[jax.Array]:
+    """The nine views `B H W C` of an image with a border of one, row by row."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    return [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+
+
+def _pad(x: jax.Array) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
+    """`start` plus the sum over nine taps `9 C`, accumulated in float32, in the dtype of `x`."""
+    total = widen(start)
+    for view, tap in zip(_shifted(_pad(x)), widen(taps), strict=True):
+        total = total + widen(view) * tap
+    return total.astype(x.dtype)
+
+
+def sums_over_rows(groups: list[jax.Array]) -> list[jax.Array]:
+    """Sums over the rows of each group, of several `B G R W C` at once; R at most `ROWS`.
+
+    One reduction with as many results adds up a few rows, which XLA's CPU compiler unrolls and
+    vectorises over the columns; over a whole image it would be a scalar loop for each channel.
+
+    Returns:
+      `B G W C` each, in their dtype, as buffers of their own.
+    """
+    sums = lax.reduce(
+        groups,
+        [jnp.zeros((), groups[0].dtype)] * len(groups),
+        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
+        (2,),
+    )
+    return lax.optimization_barrier(sums)
+
+
+def sums_over_pixels(terms: list[jax.Array], *, by_image: bool = False) -> list[jax.Array]:
+    """Sums over all pixels, of several terms at once, in two stages.
+
+    Args:
+      terms: `B H W C` each, float32 or wider; best not computed in advance, so that one loop does
+        it all.
+      by_image: whether to keep the images apart.
+
+    Returns:
+      For each term `C`, or `B C`.
+    """
+    batch, height, width, channels = terms[0].shape
+    missing = -height % ROWS
+    grouped = (batch, (height + missing) // ROWS, ROWS, width, channels)
+    padding = ((0, 0), (0, missing), (0, 0), (0, 0))
+    sums = sums_over_rows([jnp.pad(term, padding).reshape(grouped) for term in terms])
+    return [part.sum((1, 2) if by_image else (0, 1, 2)) for part in sums]
+
+
+def _sum(x: jax.Array) -> jax.Array:
+    """Sums over all axes but the last: a product with ones, the fastest way there is."""
+    rows = x.reshape(-1, x.shape[-1])
+    return jnp.dot(jnp.ones((1, len(rows)), x.dtype), rows, precision=lax.Precision.HIGHEST)[0]
+
+
+def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution with zero padding that keeps the size.
+
+    Args:
+      x: `B H W I`.
+      kernel: `K K I O`, K odd, the dtype of `x`.
+
+    Returns:
+      `B H W O`, the dtype of `x`.
+    """
+    return _conv(x, kernel) if kernels.tuned() else reference.conv(x, kernel)
+
+
+@jax.custom_vjp
+def _conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    radius = kernel.shape[0] // 2
+    return _convolve(x, kernel, radius)
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), [(padding,) * 2] * 2, dimension_numbers=numbers
+    )
+
+
+def _conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _conv(x, kernel), (x, kernel)
+
+
+def _conv_backward(
+    saved: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """In a loop, XLA's CPU compiler knows a fast way for convolutions in the order NHWC alone."""
+
+    def in_nhwc(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+        radius = kernel.shape[0] // 2
+        grad_x = _convolve(grad, kernel[::-1, ::-1].swapaxes(2, 3), radius)
+        # The images are the channels, and the gradient is the kernel, of another convolution.
+        taps = _convolve(x.transpose(3, 1, 2, 0), grad.transpose(1, 2, 0, 3), radius)
+        return grad_x, taps.transpose(1, 2, 0, 3)
+
+    def by_jax(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.vjp(partial(_convolve, padding=kernel.shape[0] // 2), x, kernel)[1](grad)
+
+    return lax.platform_dependent(*saved, grad, cpu=in_nhwc, default=by_jax)
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _grouped(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
+    """What `_correlate` does, as a convolution with as many groups as channels."""
+    channels = x.shape[3]
+    kernel = taps.reshape(3, 3, 1, channels).astype(x.dtype)
+    total = lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=channels,
+    )
+    return (widen(total) + widen(start)).astype(x.dtype)  # so that gradients of `start` are wide
+
+
+# The ways to compute a depthwise convolution.
+DEPTHWISE = {"shifted": _correlate, "grouped": _grouped}
+
+
+def depthwise_conv3x3(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, implementation: str = "auto"
+) -> jax.Array:
+    """Depthwise 3x3 convolution, zero padding 1.
+
+    Args:
+      x: `B H W C`, float32 or bfloat16.
+      kernel: `3 3 C`, the dtype of `x`.
+      bias: `C`, the dtype of `x`.
+      implementation: "shifted", nine shifted multiply-adds with sums in float32; "grouped", a
+        convolution of XLA with as many groups as channels; or "auto", which leaves it to
+        `kernels.using`.
+
+    Returns:
+      `B H W C`, the dtype of `x`.
+
+    Raises:
+      ValueError: an unknown implementation.
+    """
+    if implementation == "auto":
+        implementation = kernels.depthwise()
+    if implementation not in DEPTHWISE:
+        choices = ", ".join(("auto", *DEPTHWISE))
+        raise ValueError(f"implementation is {implementation!r}; it must be one of {choices}")
+    if not kernels.tuned():
+        if implementation == "grouped":
+            return reference.depthwise_conv3x3(x, kernel, bias)
+        return _correlate(x, kernel.reshape(9, -1), bias)
+    return _depthwise(x, kernel, bias, implementation)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array, implementation: str) -> jax.Array:
+    rows = materialize(jnp.concatenate([kernel.reshape(9, -1), bias[None]]))
+    return DEPTHWISE[implementation](x, rows[:9], rows[9])
+
+
+def _depthwise_forward(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, implementation: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _depthwise(x, kernel, bias, implementation), (x, kernel)
+
+
+def _depthwise_backward(
+    implementation: str, saved: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, kernel = saved
+    flipped = materialize(kernel.reshape(9, -1)[::-1])
+    grad_x = DEPTHWISE[implementation](grad, flipped, jnp.zeros((), x.dtype))
+    padded, grad = lax.optimization_barrier((_pad(x), grad))
+    grad32 = widen(grad)
+    products = [widen(view) * grad32 for view in _shifted(padded)]
+    grad_kernel = jnp.stack(sums_over_pixels(products)).reshape(kernel.shape)
+    grad_bias = _sum(grad32)
+    return grad_x, grad_kernel.astype(kernel.dtype), grad_bias.astype(kernel.dtype)
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 1x1 convolution without bias: a matrix product over the channels.
+
+    Args:
+      x: `B H W I`.
+      kernel: `I O`, the dtype of `x`.
+
+    Returns:
+      `B H W O`, the dtype of `x`.
+    """
+    return _product(x, kernel) if kernels.tuned() else reference.channel_product(x, kernel)
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _product_forward(x, kernel)[0]
+
+
+_Product = tuple[jax.Array, jax.Array]
+
+
+def _product_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, _Product]:
+    # Named here: the policy of a rematerialisation does not look into a function with a rule.
+    return checkpoint_name(jnp.dot(x, kernel), "product"), (x, kernel)
+
+
+def _product_backward(saved: _Product, grad: jax.Array) -> _Product:
+    x, kernel = saved
+    # Without the barrier the loop that makes `grad` is fused, and run, once for each use.
+    grad = lax.optimization_barrier(grad).reshape(-1, kernel.shape[1])
+    rows = x.reshape(-1, kernel.shape[0])
+    grad_x = jnp.dot(grad, kernel.T).reshape(x.shape)
+    return grad_x, lax.dot_general(rows, grad, (((0,), (0,)), ((), ())))
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """`x + bias`, of `B H W C` and `C` in one dtype."""
+    return _add_bias(x, bias) if kernels.tuned() else reference.add_bias(x, bias)
+
+
+@jax.custom_vjp
+def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    return x + materialize(bias[None])[0]
+
+
+def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
+    return _add_bias(x, bias), None
+
+
+def _add_bias_backward(saved: None, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+    grad = lax.optimization_barrier(grad)
+    return grad, _sum(widen(grad)).astype(grad.dtype)
+
+
+_add_bias.defvjp(_add_bias_forward, _add_bias_backward)

@@ -1,0 +1,127 @@
+"""What a long run needs of the operating system: a folder of its own, and to be stopped."""
+
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from lnln_jax.runtime.extras import installed
+
+
+@contextmanager
+def exclusive(folder: Path, doing: str) -> Iterator[None]:
+    """Holds a folder, which is made if missing, against other processes that do the same.
+
+    Raises:
+      ValueError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        if not try_lock(lock):
+            raise ValueError(
+                f"another process is {doing} in {folder}; wait for it, or choose another folder"
+            )
+        yield
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Locks an open file for this process, and returns False where another process holds it.
+
+    The system lifts the lock when the file is closed, as it is when the process ends, even if
+    killed. On Windows it covers the first byte, which nobody else can read then.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+    else:
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def available_memory() -> int | None:
+    """Returns the bytes of memory that programs may still take; None where nothing tells.
+
+    Linux tells; so does psutil, elsewhere. Without it, it is all memory of the machine: what other
+    systems call free leaves out what they would give back at once, and would refuse what fits.
+    """
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists() and (found := re.search(r"MemAvailable: +(\d+) kB", meminfo.read_text())):
+        return 1024 * int(found[1])
+    if installed("psutil"):
+        import psutil
+
+        return psutil.virtual_memory().available
+    return total_memory()
+
+
+def total_memory() -> int | None:
+    """Returns the bytes of memory that this machine has; None where nothing tells."""
+    if sys.platform == "win32":
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def end_with_parent(*_: object) -> None:
+    """For worker processes: leaves Ctrl-C to the parent and ends when that does, even if killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+class Stop:
+    """Whether a signal has asked the run to end."""
+
+    requested = False
+
+
+@contextmanager
+def stop_signals(answer: str) -> Iterator[Stop]:
+    """Turns SIGTERM and SIGINT into a request; a second SIGINT interrupts at once.
+
+    An exception out of a signal handler, as of Ctrl-C, could strike anywhere, as between the lines
+    of a lock. Only a main thread can receive signals; in others nothing changes.
+
+    Args:
+      answer: what is said to the first signal, such as "stopping after this step".
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def request(number: int, _: object) -> None:
+        stop.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        name = signal.Signals(number).name
+        print(f"{name}: {answer}; Ctrl-C stops at once", file=sys.stderr)
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in previous:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

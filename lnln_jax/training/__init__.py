@@ -1,0 +1,1 @@
+"""Training: the loop, its steps on one or many devices, checkpoints, logs."""

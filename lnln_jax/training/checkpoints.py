@@ -1,0 +1,145 @@
+"""Checkpoints of a training run, with Orbax. A step's checkpoint has these items:
+
+variables   parameters and batch statistics
+ema         their moving average, where the run keeps one
+optimizer   the optimizer's state
+data        the position of the data stream, as JSON
+config      the configuration, as JSON
+images      what identifies the training images, as JSON
+checksums   of all others, as JSON
+metrics     the validation's scores, as JSON; empty for a step without validation
+"""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+
+from lnln_jax.config import TrainConfig, to_dict
+from lnln_jax.data.batches import Stream
+from lnln_jax.runtime.distributed import gather, is_primary, say
+from lnln_jax.runtime.files import writing
+from lnln_jax.training.state import TrainState
+from lnln_jax.weights.integrity import (
+    DamagedCheckpointError,
+    check_space,
+    checksums,
+    json_checksum,
+    none_readable,
+    unreadable_scores,
+)
+from lnln_jax.weights.runs import open_manager, restore_step
+
+_ARRAYS = ("variables", "ema", "optimizer")
+
+
+class RunCheckpoints:
+    """The checkpoints that a training run writes: the latest few, and the best by validation.
+
+    Saving is asynchronous and atomic: a step's folder has its name only when it is complete.
+
+    Attributes:
+      folder: where they lie.
+    """
+
+    def __init__(
+        self, folder: Path, config: TrainConfig, *, images: list[str], other_images: bool = False
+    ) -> None:
+        """Opens (and makes) the folder of a run.
+
+        Args:
+          folder: see the class.
+          config: of the run.
+          images: the identities of its training images.
+          other_images: whether a checkpoint may come from other images.
+        """
+        self._other_images = other_images
+        self.folder = folder
+        self._images = images
+        self._config = config
+        for step in unreadable_scores(folder):
+            say(
+                f"warning: the metrics of the checkpoint {folder / str(step)} are damaged; it has "
+                f"been moved to {self._aside}"
+            )
+            self._move(step)
+        self._manager = open_manager(folder, keep=config.keep_checkpoints)
+
+    def save(self, state: TrainState, stream: Stream, metrics: dict[str, float]) -> None:
+        """Starts to write a checkpoint; `metrics` is empty or has `psnr_y`, its rank."""
+        step = int(state.step)
+        items: dict[str, Any] = {
+            "variables": ocp.args.StandardSave(state.variables),
+            "optimizer": ocp.args.StandardSave(state.opt_state),
+            "data": ocp.args.JsonSave(stream.get_state()),
+            "config": ocp.args.JsonSave(to_dict(self._config)),
+            "images": ocp.args.JsonSave({"identities": self._images}),
+        }
+        if state.ema is not None:
+            items["ema"] = ocp.args.StandardSave(state.ema)
+        arrays = [name for name in _ARRAYS if name in items]
+        sums = {name: checksums(items[name].item) for name in arrays}
+        texts = {name: items[name].item for name in ("data", "config", "images")}
+        texts["metrics"] = metrics
+        sums["json"] = {name: json_checksum(text) for name, text in texts.items()}
+        items["checksums"] = ocp.args.JsonSave(sums)
+        with writing("a checkpoint", self.folder):
+            check_space(self.folder, [items[name].item for name in arrays])
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+
+    def restore(self, shapes: TrainState, stream: Stream) -> TrainState:
+        """Reads the newest checkpoint, and moves the stream there.
+
+        `shapes` is a state of which shapes, dtypes and shardings count.
+
+        One that is damaged is moved to `damaged_checkpoints/`, with a warning, and the one before
+        it is taken.
+
+        Raises:
+          ValueError: all are damaged, or the newest is of another network or of other images.
+        """
+        damaged: dict[int, DamagedCheckpointError] = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                restored = restore_step(
+                    self._manager, step, shapes, stream, self._images, self._other_images
+                )
+            except DamagedCheckpointError as error:
+                damaged[step] = error
+                continue
+            for number, problem in damaged.items():
+                say(
+                    f"warning: {problem}. It has been moved to {self._aside}, and the run goes on "
+                    f"from step {step}"
+                )
+                self._move(number)
+            if damaged:
+                self._manager.reload()
+            return restored
+        raise none_readable(self.folder, list(damaged.values()))
+
+    @property
+    def _aside(self) -> Path:
+        return self.folder.parent / "damaged_checkpoints"
+
+    def _move(self, step: int) -> None:
+        """Puts a checkpoint out of Orbax's sight."""
+        if is_primary():
+            aside = self._aside
+            aside.mkdir(exist_ok=True)
+            names = itertools.chain([str(step)], (f"{step}_{n}" for n in itertools.count(2)))
+            free = next(name for name in names if not (aside / name).exists())
+            (self.folder / str(step)).rename(aside / free)
+        gather([step])  # all processes wait for it
+
+    def __enter__(self) -> "RunCheckpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits until everything is written."""
+        try:
+            with writing("a checkpoint", self.folder):
+                self._manager.wait_until_finished()
+        finally:
+            self._manager.close()

@@ -1,0 +1,162 @@
+"""From a configuration to images: those to train on, and those to measure on."""
+
+from pathlib import Path
+
+from lnln_jax.config import DataConfig, TrainConfig
+from lnln_jax.data import (
+    Degradation,
+    RecordSource,
+    Source,
+    dead_leaves_pairs,
+    find_data_set,
+    load_folder,
+)
+from lnln_jax.data.image_sets import is_archive
+from lnln_jax.data.prepare.recipes import default_data_dir
+from lnln_jax.evaluation.test_sets import Benchmark, open_benchmark
+from lnln_jax.runtime.distributed import processes_here
+from lnln_jax.runtime.extras import require
+from lnln_jax.runtime.processes import available_memory
+from lnln_jax.training.log import progress_of
+
+_UNLIMITED = 2**62  # bytes
+
+
+def data_dir(data: DataConfig) -> Path:
+    """Where data sets are looked for by name."""
+    return Path(data.data_dir).expanduser() if data.data_dir else default_data_dir()
+
+
+def degradation(data: DataConfig) -> Degradation:
+    """How LR images are made.
+
+    Raises:
+      ValueError: a strength out of its range.
+    """
+    return Degradation(data.degradation, data.blur_sigma, data.noise_level, data.jpeg_quality)
+
+
+def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
+    """Finds what a field of the configuration names.
+
+    Training images may be in a .zip file, too.
+
+    Returns:
+      Its folder or file, and whether that is a data set and not a folder or file of images.
+
+    Raises:
+      ValueError: there is neither; or as `find_data_set` raises it.
+    """
+    place = data_dir(config.data)
+    if found := find_data_set(name, config.model.scale, place):
+        return found, True
+    folder = Path(name).expanduser()
+    zipped = field == "data.train"
+    if not (folder.is_dir() or (zipped and is_archive(folder))):
+        raise ValueError(
+            f"{field} names {name}, which is no folder of images, and no data set in {place}; "
+            f"build one with `lnln prepare`, or give a folder{' or a .zip file' if zipped else ''}"
+        )
+    return folder, False
+
+
+def check_packages(config: TrainConfig) -> None:
+    """Checks, before any image is read, that what cuts batches on the host is installed.
+
+    Raises:
+      MissingExtraError: it is not.
+    """
+    data = config.data
+    if data.num_threads or data.num_workers:
+        if config.parallel == "pmap":
+            require("grain", "train", "parallel=pmap, for which the host cuts batches,")
+        if data.placement == "host":
+            require("grain", "train", "data.placement=host")
+
+
+def open_sources(config: TrainConfig) -> list[Source]:
+    """Opens the training images: data sets as they are, folders and dead leaves in memory.
+
+    Raises:
+      ValueError: there are none, or some can't be used.
+      MissingExtraError: as `check_packages`; or there is a data set, and TFDS is not installed.
+    """
+    check_packages(config)
+    data, scale = config.data, config.model.scale
+    degraded = degradation(data)
+    sources: list[Source] = []
+    cache_bytes = int(data.cache_share * free_memory())
+    for number, name in enumerate(data.train):
+        lr = (data.train_lr[number] or None) if data.train_lr else None
+        folder, prepared = locate("data.train", name, config)
+        if not prepared:
+            sources.append(
+                load_folder(
+                    folder,
+                    scale=scale,
+                    min_lr_size=data.lr_patch_size,
+                    lr_root=lr,
+                    degradation=degraded,
+                    on_bad_image=data.on_bad_image,
+                    progress=progress_of(f"reading {name}"),
+                )
+            )
+            continue
+        if lr is not None:
+            raise ValueError(
+                f"data.train_lr gives {lr} for the data set {name}, which has LR images of its "
+                'own; leave data.train_lr out, or give "" there'
+            )
+        records = RecordSource(folder, scale=scale, cache_bytes=cache_bytes)
+        cache_bytes -= records.cache_bytes
+        if records.degradation != degraded:
+            raise ValueError(
+                f"the LR images of {name} are {records.degradation.label}, and data.degradation "
+                f"asks for {degraded.label}; set data.degradation, or build another data set"
+            )
+        sources.append(records)
+    if data.dead_leaves:
+        sources.append(
+            dead_leaves_pairs(
+                data.dead_leaves,
+                size=data.dead_leaves_size,
+                scale=scale,
+                seed=config.seed,
+                degradation=degraded,
+                progress=progress_of("generating dead leaves"),
+            )
+        )
+    if not sources:
+        raise ValueError(
+            "data.train names nothing and data.dead_leaves is 0; give training images, for example "
+            "data.train=path/to/images"
+        )
+    return sources
+
+
+def free_memory() -> int:
+    """Returns the bytes of memory for each of the host's processes; all must ask together.
+
+    Where nothing tells, that is more than anything needs.
+    """
+    available = available_memory()
+    return (_UNLIMITED if available is None else available) // processes_here()
+
+
+def open_validation(config: TrainConfig) -> Benchmark | None:
+    """Reads the images that training is measured on into memory; None where there are none.
+
+    Raises:
+      ValueError: they can't be used.
+    """
+    data = config.data
+    if not data.validation:
+        return None
+    folder, _ = locate("data.validation", data.validation, config)
+    benchmark = open_benchmark(
+        folder,
+        config.model.scale,
+        degradation=degradation(data),
+        first=data.validation_images or None,
+    )
+    return benchmark.in_memory()

@@ -1,0 +1,1 @@
+"""Weights of networks in files: PyTorch's, safetensors, training runs, the package's own."""

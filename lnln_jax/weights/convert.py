@@ -1,0 +1,154 @@
+"""Weights from one file format to another."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from lnln_jax.inference.loading import SUFFIXES, load_weights
+from lnln_jax.runtime.files import check_target, failure_named
+from lnln_jax.weights.base import Weights
+from lnln_jax.weights.part_names import files_of, stem_of
+from lnln_jax.weights.safetensors_files import save_safetensors
+from lnln_jax.weights.torch_keys import NETWORKS, default_res_scale
+from lnln_jax.weights.torch_port import to_torch, write_state_dict
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    scale: int | None = None,
+    res_scale: float | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Writes the weights of a network to a file of the format that its suffix says.
+
+    float32 weights keep every bit. The frozen mean shift is no weight: a PyTorch file gets ours,
+    whose last bit may differ from what EDSR's code makes of it. BatchNorm's counts of batches get
+    the step of a run, or the largest count of a file. That a network computes in bfloat16 is kept
+    in a `.safetensors` file alone.
+
+    Args:
+      source: the folder of a training run, or a file: what `load_model` takes, except "bicubic".
+      target: `.pt` or `.pth` for a PyTorch state dict with the keys of the published checkpoints,
+        or `.safetensors` (see `weights.safetensors_files`). Its folder is made where there is
+        none. The file appears whole or not at all.
+      scale: see `load_model`.
+      res_scale: see `load_model`.
+      overwrite: whether `target` may be there already.
+
+    Returns:
+      What was done, in one line or two, for printing.
+
+    Raises:
+      ValueError: the source cannot be loaded, or the target cannot be written.
+      RuntimeError: one of the two is a PyTorch file, and PyTorch is not installed.
+    """
+    source, target = Path(source), Path(target)
+    suffix = target.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"target is {target}; its suffix must be one of {', '.join(SUFFIXES)}")
+    if str(source) == "bicubic":
+        raise ValueError("source is bicubic, which has no weights; give a run's folder or a file")
+    with failure_named(target):
+        exists = target.exists()
+    if exists and source.exists() and target.samefile(source):
+        raise ValueError(f"source and target are the same file, {target}; name another target")
+    check_target(target, overwrite=overwrite)
+
+    weights = load_weights(source, scale=scale, res_scale=res_scale)
+    model = weights.model
+    with failure_named(target):
+        if suffix == ".safetensors":
+            save_safetensors(
+                target,
+                model,
+                weights.variables,
+                step=weights.step,
+                dtype=weights.dtype,
+                training=weights.training,
+            )
+        else:
+            arrays = to_torch(weights.variables, name=model.name, step=weights.step)
+            write_state_dict(target, arrays)
+
+    count = sum(np.size(leaf) for leaf in jax.tree.leaves(weights.variables["params"]))
+    trained = f", trained for {weights.step:,} steps" if weights.step else ""
+    size = target.stat().st_size / 1e6
+    report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {target} ({size:.2f} MB)"
+    return report if suffix == ".safetensors" else report + _hidden_in_pytorch(weights)
+
+
+def convert_state(
+    source: str | Path, target: str | Path, *, split: int | None = None, overwrite: bool = False
+) -> str:
+    """Writes the state of a training run to files with which another run goes on (`init_state`).
+
+    Args:
+      source: the folder of a training run, whose newest checkpoint is taken, or of one step in it;
+        or a file with a state, one of a set of such files, or their name without numbers.
+      target: a `.safetensors` file (see `weights.handed_state`), of which all parts appear, or
+        none. Its folder is made where there is none.
+      split: how many MiB a file may have; what is larger becomes a set of files that are named
+        `x-00001-of-00003.safetensors` and so on. None: one file.
+      overwrite: whether `target`, or a set of that name, may be there already; it goes.
+
+    Returns:
+      What was done, in one line, for printing.
+
+    Raises:
+      ValueError: the source holds no state that can be read, or the target cannot be written.
+    """
+    from lnln_jax.weights.handed_state import (  # Orbax takes a while to import
+        read_state,
+        write_state,
+    )
+
+    source, target = Path(source), Path(target)
+    if split is not None and split < 1:
+        raise ValueError(f"split is {split}; it must be at least 1 (MiB)")
+    if target.suffix.lower() != ".safetensors":
+        raise ValueError(f"target is {target}; a state is written to .safetensors, so name it so")
+    if stem_of(target) != target.stem:
+        raise ValueError(
+            f"target is {target}, which is the name of a part; leave out its number, as in "
+            f"{stem_of(target)}{target.suffix}"
+        )
+    with failure_named(target):
+        old = files_of(target)
+    if (
+        not source.is_dir()
+        and stem_of(source) == stem_of(target)
+        and any(file.parent.samefile(source.parent) for file in old)
+    ):
+        raise ValueError(f"source and target are the same, {target}; name another target")
+    for file in old or [target]:
+        check_target(file, overwrite=overwrite)
+
+    state = read_state(source)
+    with failure_named(target):
+        files = write_state(state, target, part_bytes=None if split is None else split * 2**20)
+    size = sum(file.stat().st_size for file in files) / 1e6
+    parts = {name.partition("/")[0] for name in state.arrays}
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return (
+        f"{state.config.model.name} x{state.config.model.scale} after {state.step:,} steps, "
+        f"{', '.join(sorted(parts))}: {files[0]}{more} ({size:.2f} MB)"
+    )
+
+
+def _hidden_in_pytorch(weights: Weights) -> str:
+    """Lines on what a PyTorch file does not tell `load_model`, if there is anything."""
+    name, module = weights.model.name, weights.module()
+    hidden = {} if "scale" in NETWORKS[name].measures else {"scale": weights.model.scale}
+    res_scale = getattr(module, "res_scale", None)
+    if res_scale is not None and res_scale != default_res_scale(module.n_feats):
+        hidden["res_scale"] = res_scale
+    lines = ""
+    for key, value in hidden.items():
+        option = f"--{key.replace('_', '-')} {value}"
+        lines += f"\nA PyTorch file does not show {key}: load it with {key}={value} ({option})."
+    if weights.dtype != "float32":
+        lines += f"\nA PyTorch file does not show dtype: {weights.dtype} here, it loads as float32."
+    return lines

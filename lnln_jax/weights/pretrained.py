@@ -1,0 +1,163 @@
+"""The trained networks that come with this package.
+
+They lie in `pretrained_weights/` as safetensors; `index.json` has the SHA-256 and size of each, its
+scale and its PSNR on the validation images. How one was trained is in its file's metadata:
+
+    config      every field of the configuration
+    command     that trained it
+    data        what it was trained on
+    hardware, date
+    versions    it was released with
+    hours       that its steps took, by its log; validation is left out
+    pace        patches per second, the median
+    scores      mean PSNR (dB) and SSIM on luma by benchmark, by the protocol of published tables
+    bicubic     the same of bicubic interpolation
+    curve       [[step, validation PSNR], ...], on data.validation_images of them
+    validation  PSNR of the checkpoint that was taken, on all validation images
+    licence     of the weights
+
+`scripts/recipes/release.py` writes the files, `scripts/recipes/pages.py` the pages about them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lnln_jax.runtime.files import write_file
+from lnln_jax.weights.base import Weights
+from lnln_jax.weights.safetensors_files import load_safetensors
+
+FOLDER = Path(__file__).parents[1] / "pretrained_weights"
+BENCHMARKS = ("Set5", "Set14", "B100")
+WORTH = 0.1  # dB on the validation images: for less, no larger network is the better choice
+_NEEDED = {
+    *("config", "command", "data", "hardware", "date", "versions", "hours", "pace", "scores"),
+    *("bicubic", "curve", "validation", "licence"),
+}
+
+
+class Pretrained(NamedTuple):
+    """One of the networks.
+
+    Attributes:
+      name: as `load_model` takes it.
+      path: of its file.
+      sha256: of its file.
+      weights: what the file holds; `weights.training` is as the module says.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    weights: Weights
+
+    @property
+    def scale(self) -> int:
+        """HR size / LR size."""
+        return self.weights.model.scale
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """How it was trained."""
+        return self.weights.training or {}
+
+    @property
+    def start(self) -> str:
+        """The name of the network that its training started from; empty: random weights."""
+        return self.training["config"]["init_from"]
+
+
+def names() -> list[str]:
+    """What `load_model` knows by name, besides bicubic."""
+    return sorted(_index())
+
+
+def path_of(name: str) -> Path:
+    """The file of a network, whose SHA-256 has been compared.
+
+    Raises:
+      ValueError: there is no such network, or its file is missing or damaged.
+    """
+    index = _index()
+    if name not in index:
+        raise ValueError(f"there is no trained network {name!r}; there are {', '.join(names())}")
+    path = FOLDER / f"{name}.safetensors"
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+    if found != index[name]["sha256"]:
+        raise ValueError(
+            f"{path} is damaged: its SHA-256 is {found}, not {index[name]['sha256']}; install "
+            "lnln_jax again"
+        )
+    return path
+
+
+def load(name: str) -> Pretrained:
+    """A network by name, with how it was trained.
+
+    Raises:
+      ValueError: as `path_of`.
+    """
+    path = path_of(name)
+    return Pretrained(name, path, _index()[name]["sha256"], load_safetensors(path))
+
+
+def format_hours(network: Pretrained) -> str:
+    """Hours of a network's steps, and of those of the networks that it started from."""
+    hours = f"{network.training['hours']:.1f} h"
+    if network.start not in names():
+        return hours
+    return f"{hours} + {format_hours(load(network.start))} of {network.start}"
+
+
+def best(scale: int) -> str:
+    """The name of the network of a scale that enlarges photos unless another is asked for.
+
+    It is the smallest of those whose PSNR on the validation images is within `WORTH` of the
+    highest, for a larger one takes its time with every photo.
+
+    Raises:
+      ValueError: none has that scale.
+    """
+    index = _index()
+    matching = {name: about for name, about in index.items() if about["scale"] == scale}
+    if not matching:
+        scales = ", ".join(map(str, sorted({about["scale"] for about in index.values()})))
+        raise ValueError(
+            f"scale is {scale}, and the trained networks of this package have {scales or 'none'}; "
+            "choose one of those, or give a model of your own (--model; bicubic has any scale)"
+        )
+    least = max(about["validation"] for about in matching.values()) - WORTH
+    good = {name: about for name, about in matching.items() if about["validation"] >= least}
+    return min(good, key=lambda name: good[name]["bytes"])
+
+
+def register(name: str) -> None:
+    """Takes the file `FOLDER/NAME.safetensors` into the index.
+
+    Raises:
+      ValueError: it can't be loaded, or does not say how it was trained.
+    """
+    path = FOLDER / f"{name}.safetensors"
+    weights = load_safetensors(path)
+    training = weights.training or {}
+    if missing := _NEEDED - training.keys():
+        raise ValueError(f"{path} does not say {', '.join(sorted(missing))} of its training")
+    about = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
+        "scale": weights.model.scale,
+        "validation": training["validation"],
+    }
+    text = json.dumps(_index() | {name: about}, indent=2, sort_keys=True) + "\n"
+    write_file(FOLDER / "index.json", text.encode())
+
+
+def _index() -> dict[str, dict[str, Any]]:
+    """What `index.json` says, by name."""
+    path = FOLDER / "index.json"
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); install lnln_jax again") from error

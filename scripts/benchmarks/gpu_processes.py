@@ -1,0 +1,63 @@
+"""Commands of this checkout in processes of their own, for the parts of gpu.py."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def lnln(
+    arguments: list[str],
+    timeout: float,
+    *,
+    echo: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Runs the command; returns its status, 0 or 75, and the last line that it printed.
+
+    Raises:
+      RuntimeError: it failed, with its last line.
+    """
+    command = ["-m", "lnln_jax", *arguments]
+    return run_python(command, timeout, echo=echo, environment=environment)
+
+
+def run_python(
+    arguments: list[str],
+    timeout: float,
+    *,
+    echo: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Runs this Python, which then finds this checkout; otherwise as `lnln`."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said: list[str] = []
+
+    def relay() -> None:
+        for line in process.stderr or ():
+            said.append(line.rstrip())
+            if echo:
+                print(line, end="", file=sys.stderr, flush=True)
+
+    relaying = threading.Thread(target=relay)
+    relaying.start()
+    timer = threading.Timer(max(timeout, 1), process.kill)
+    timer.start()
+    printed = (process.stdout.read() if process.stdout else "").splitlines()
+    status = process.wait()
+    timer.cancel()
+    relaying.join()
+    if status not in (0, 75):
+        raise RuntimeError((said or printed or [""])[-1] or f"status {status}")
+    return status, (printed or said or [""])[-1]

@@ -1,0 +1,373 @@
+"""Tests of building data sets: from real images and damaged ones, through interruptions."""
+
+import io
+import json
+import os
+import shutil
+import sys
+import zipfile
+import zlib
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from lnln_jax.data.degradations import Degradation
+from lnln_jax.data.prepare.origins import every_nth, in_archive, in_folder
+from lnln_jax.data.prepare.recipes import prepare_folder
+from lnln_jax.data.prepare.shard_plan import plan_shards
+from lnln_jax.data.prepare.shards import BadImageError
+from lnln_jax.data.prepare.sub_images import Cut, sub_images
+from lnln_jax.data.records import RecordSource, find_data_set
+from lnln_jax.images.arrays import modcrop
+from lnln_jax.images.files import read_rgb
+from lnln_jax.images.resize import imresize
+
+CUT = Cut((2, 3), size=120, step=60, min_side=96)
+
+
+def copy_images(data_dir: Path, folder: Path, count: int) -> Path:
+    """The first images of BSDS400, some of them in a sub-folder."""
+    for i, path in enumerate(sorted((data_dir / "BSDS400").iterdir())[:count]):
+        target = folder / ("more" if i % 3 == 2 else "") / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return folder
+
+
+def build(folder: Path, data_dir: Path, name: str = "photos", **options):
+    options = {"cut": CUT, "validation_every": 4} | options
+    return prepare_folder(folder, name, data_dir=data_dir, **options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def images(data_dir, tmp_path_factory):
+    return copy_images(data_dir, tmp_path_factory.mktemp("images"), 9)
+
+
+@pytest.fixture(scope="module")
+def prepared(images, tmp_path_factory):
+    return build(images, tmp_path_factory.mktemp("tfds"), license="for tests", citation="@none")
+
+
+# ---- what is built ----
+
+
+def test_tfds_reads_it_without_tensorflow(prepared, images):
+    assert "tensorflow" not in sys.modules
+    builder = tfds.builder_from_directory(prepared.folder)
+    info = builder.info
+    assert (builder.name, str(builder.version)) == ("photos", "1.0.0")
+    assert (info.citation, info.redistribution_info.license) == ("@none", "for tests")
+    assert (prepared.folder / "LICENSE").read_text() == "for tests"
+    assert set(info.features) == {"hr", "lr_x2", "lr_x3", "image", "top", "left"}
+    assert {split: s.num_examples for split, s in info.splits.items()} == prepared.examples
+    assert prepared.size == sum(path.stat().st_size for path in prepared.folder.iterdir())
+
+    paths = sorted(images.rglob("*.jpg"))
+    held_out = paths[2::4]
+    assert [p.relative_to(images).as_posix() for p in held_out] == [
+        example["image"].decode() for example in builder.as_data_source(split="validation")
+    ]
+    expected = [
+        (path, part)
+        for path in paths
+        if path not in held_out
+        for part in sub_images(read_rgb(path), CUT)
+    ]
+    records = builder.as_data_source(split="train")
+    assert len(records) == len(expected) == prepared.examples["train"]
+    for record, (path, part) in zip(records, expected, strict=True):
+        assert record["image"].decode() == path.relative_to(images).as_posix()
+        assert (record["top"], record["left"]) == (part.top, part.left)
+        np.testing.assert_array_equal(record["hr"], part.hr, strict=True)
+        for scale in (2, 3):
+            np.testing.assert_array_equal(record[f"lr_x{scale}"], part.lr[scale], strict=True)
+    for record, path in zip(builder.as_data_source(split="validation"), held_out, strict=True):
+        hr = read_rgb(path)
+        np.testing.assert_array_equal(record["hr"], hr)
+        np.testing.assert_array_equal(record["lr_x3"], imresize(modcrop(hr, 3), 1 / 3))
+
+
+def test_the_number_of_processes_changes_nothing(prepared, images, tmp_path):
+    again = build(images, tmp_path, license="for tests", citation="@none", workers=2)
+    assert contents(again.folder) == contents(prepared.folder)
+
+
+def test_the_name_of_div2k_is_a_name_like_others(data_dir, tmp_path):
+    for count, refused in ((2, False), (3, True)):
+        folder = copy_images(data_dir, tmp_path / f"images{count}", count)
+        with pytest.raises(ValueError, match="of other images") if refused else nullcontext():
+            build(folder, tmp_path / "tfds", "div2k_sub")
+
+
+def test_folders_of_splits_are_the_splits(images, tmp_path):
+    folder = tmp_path / "images"
+    paths = sorted(images.rglob("*.jpg"))
+    for split, chosen in (("train", paths[:2]), ("validation", paths[:1])):
+        (folder / split).mkdir(parents=True)
+        for path in chosen:
+            shutil.copy(path, folder / split)
+    prepared = build(folder, tmp_path / "tfds")
+    assert prepared.examples["validation"] == 1
+    source = RecordSource(prepared.folder, scale=2, split="validation")
+    assert source.image_name(0) == f"validation/{paths[0].name}"
+
+
+def test_degraded_lr_images(images, tmp_path):
+    degradation = Degradation("dn", noise_level=15)
+    cut = Cut((2,), 120, 120, 96, degradation)
+    first = build(images, tmp_path / "a", cut=cut, workers=2)
+    assert first.folder.parent.name == "x2_120_120_dn15"
+    again = build(images, tmp_path / "b", cut=cut)
+    assert contents(first.folder) == contents(again.folder)  # the noise too
+    assert RecordSource(first.folder, scale=2).degradation == degradation
+
+
+def test_a_data_set_that_is_there_is_left_alone(prepared, images):
+    before = contents(prepared.folder)
+    again = build(images, prepared.folder.parents[2], license="for tests")
+    assert again.examples == prepared.examples
+    assert contents(prepared.folder) == before
+
+
+def test_another_data_set_of_the_same_name_is_refused(prepared, data_dir, tmp_path):
+    other = copy_images(data_dir, tmp_path / "images", 2)
+    before = contents(prepared.folder)
+    with pytest.raises(ValueError, match=r"of other images or settings; choose another name"):
+        build(other, prepared.folder.parents[2])
+    assert contents(prepared.folder) == before
+
+
+# ---- images that can't be used ----
+
+
+def damaged_images(data_dir: Path, folder: Path) -> dict[str, str]:
+    """Good images beside bad ones; returns what is to be said of the bad ones."""
+    whole = (data_dir / "Set5" / "HR" / "bird.png").read_bytes()
+    photo = Image.open(io.BytesIO(whole)).convert("RGB")
+    folder.mkdir()
+    shutil.copy(data_dir / "Set5" / "HR" / "bird.png", folder / "good.png")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.png").write_text("no image\n")
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    (folder / "flipped_bit.png").write_bytes(flipped)
+    frames = [photo.rotate(angle) for angle in (0, 90)]
+    frames[0].save(folder / "animated.webp", save_all=True, append_images=frames[1:])
+    (folder / "link.png").symlink_to(folder / "nowhere")
+    shutil.copy(folder / "good.png", os.fsencode(folder / "name") + b"\xff.png")
+    header = bytearray(whole[:64])
+    header[16:24] = (200_000).to_bytes(4, "big") * 2
+    header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
+    (folder / "huge_header.png").write_bytes(header)
+    # What may look bad and isn't:
+    photo.save(folder / "wrong_extension.png", "JPEG")
+    photo.convert("CMYK").save(folder / "cmyk.jpg")
+    photo.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "palette.png")
+    gray = np.asarray(photo.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(gray).save(folder / "gray16.png")
+    return {
+        "empty.png": "zero bytes",
+        "truncated.png": "cannot be read",
+        "text.png": "not a PNG",
+        "dot.png": "1x1 pixels",
+        "flipped_bit.png": "cannot be read",
+        "animated.webp": "animated",
+        "huge_header.png": "exceeds",
+        "link.png": "No such file",
+        "name\\udcff.png": "not UTF-8",
+    }
+
+
+def test_bad_images_are_named_at_the_end(data_dir, tmp_path):
+    bad = damaged_images(data_dir, tmp_path / "images")
+    prepared = build(tmp_path / "images", tmp_path / "tfds", validation_every=0)
+    assert set(prepared.left_out) == set(bad)
+    for name, reason in bad.items():
+        assert reason in prepared.left_out[name]
+        assert not prepared.left_out[name].startswith(name)
+    assert list(prepared.examples) == ["train"]
+    source = RecordSource(prepared.folder, scale=2)
+    names = [source.image_name(i) for i in range(len(source))]
+    assert set(names) == {
+        "good.png",
+        "wrong_extension.png",
+        "cmyk.jpg",
+        "palette.png",
+        "gray16.png",
+    }
+    gray = read_rgb(tmp_path / "images" / "gray16.png")
+    np.testing.assert_array_equal(source[names.index("gray16.png")][1], gray[:120, :120])
+    assert json.loads((prepared.folder / "metadata.json").read_text())["left_out"].keys() == set(
+        bad
+    )
+    again = build(tmp_path / "images", tmp_path / "tfds", validation_every=0)
+    assert again.left_out == prepared.left_out  # it is said again
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_build_stops_at_a_bad_image_and_goes_on_when_it_is_mended(data_dir, tmp_path, workers):
+    folder = copy_images(data_dir, tmp_path / "images", 40)
+    bad = sorted(folder.rglob("*.jpg"))[-1]
+    whole = bad.read_bytes()
+    bad.write_bytes(b"")
+    with pytest.raises(BadImageError, match=f"{bad.name}: cannot be read"):
+        build(folder, tmp_path / "tfds", on_bad_image="stop", workers=workers)
+    assert find_unfinished(tmp_path / "tfds") == [True]
+    with pytest.raises(ValueError, match="is not complete; run the `lnln prepare` that began"):
+        find_data_set("photos", 2, tmp_path / "tfds")
+    made = {path: path.stat().st_ino for path in (tmp_path / "tfds").rglob("train-*")}
+    bad.write_bytes(whole)
+    prepared = build(folder, tmp_path / "tfds", on_bad_image="stop")
+    assert prepared.left_out == {}
+    assert find_unfinished(tmp_path / "tfds") == []
+    kept = {path.stat().st_ino for path in prepared.folder.iterdir()}
+    files = [inode for path, inode in made.items() if path.suffix != ".json"]
+    assert files
+    assert len(kept.intersection(files)) >= len(files) - 1  # all but the last, if it was there
+
+
+def find_unfinished(data_dir: Path) -> list[bool]:
+    return [path.is_dir() for path in data_dir.glob("*/*/incomplete.*")]
+
+
+def test_images_none_of_which_can_be_used(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"none of the images for training .* a.png: .*zero byte"):
+        build(tmp_path / "images", tmp_path / "tfds")
+    assert find_data_set("photos", 2, tmp_path / "tfds") is None
+    assert find_unfinished(tmp_path / "tfds") == []
+
+
+def test_images_beside_those_of_the_splits(images, tmp_path):
+    for split in ("train", "validation"):
+        (tmp_path / split).mkdir()
+        shutil.copy(sorted(images.rglob("*.jpg"))[0], tmp_path / split)
+    shutil.copy(sorted(images.rglob("*.jpg"))[1], tmp_path / "beside.jpg")
+    with pytest.raises(ValueError, match=r"images beside them, such as beside\.jpg"):
+        build(tmp_path, tmp_path / "tfds")
+
+
+def test_a_damaged_data_set_in_its_place(prepared, images, tmp_path):
+    copy = tmp_path / "photos" / CUT.label / "1.0.0"
+    shutil.copytree(prepared.folder, copy)
+    for damage in (lambda path: path.write_text("{"), Path.unlink):
+        damage(copy / "metadata.json")
+        with pytest.raises(ValueError, match=r"is no data set of `lnln prepare`, or is damaged"):
+            build(images, tmp_path)
+
+
+def test_an_unfinished_data_set_of_other_images_is_kept(data_dir, tmp_path):
+    images = copy_images(data_dir, tmp_path / "images", 20)
+    (images / "zz.png").write_bytes(b"")
+    with pytest.raises(BadImageError):
+        build(images, tmp_path / "tfds", on_bad_image="stop")
+    done = sorted((tmp_path / "tfds").rglob("*.json"))
+    assert done
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(data_dir / "Set5" / "HR" / "bird.png", other)
+    with pytest.raises(ValueError, match="is an unfinished data set of other images or settings"):
+        build(other, tmp_path / "tfds")
+    assert sorted((tmp_path / "tfds").rglob("*.json")) == done
+
+
+def test_few_shards_depend_on_one_image(data_dir):
+    origins = in_folder(data_dir / "BSDS400")
+    shards = {shard.name for shard in plan_shards("train", origins, CUT)}
+    assert len(shards) > 16
+    for changed in (
+        origins[:100] + origins[101:],
+        [*origins[:100], origins[100]._replace(stamp="mended"), *origins[101:]],
+        [*origins[:100], origins[100]._replace(name="00.jpg"), *origins[100:]],
+    ):
+        others = {shard.name for shard in plan_shards("train", changed, CUT)}
+        assert len(shards - others) <= 2
+
+
+def find_data_set_or_error(data_dir: Path) -> object:
+    try:
+        return find_data_set("photos", 2, data_dir)
+    except ValueError:
+        return "error"
+
+
+@pytest.mark.parametrize("name", ["Photos", "my-photos", "2photos", "", "a/b"])
+def test_names_that_tfds_cannot_use(images, tmp_path, name):
+    with pytest.raises(ValueError, match="name is"):
+        build(images, tmp_path, name=name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_folder_and_an_empty_one(tmp_path):
+    with pytest.raises(ValueError, match="nowhere"):
+        build(tmp_path / "nowhere", tmp_path / "tfds")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        build(tmp_path / "empty", tmp_path / "tfds")
+    assert not (tmp_path / "tfds").exists()
+
+
+# ---- the disk ----
+
+
+def test_free_space_is_looked_at_first(images, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2**26 + 1000))
+    with pytest.raises(OSError, match=r"not enough space in .*GB are needed and 0\.07 GB are free"):
+        build(images, tmp_path)
+    assert find_unfinished(tmp_path) == []
+
+
+def test_the_estimate_of_space_is_near_what_is_taken(images, prepared):
+    parts = every_nth(in_folder(images), 4)
+    planned = [
+        shard
+        for split, origins in zip(("train", "validation"), parts, strict=True)
+        for shard in plan_shards(split, origins, CUT)
+    ]
+    assert 0.9 * prepared.size < sum(shard.estimate for shard in planned) < 1.8 * prepared.size
+
+
+def test_images_in_an_archive(images, tmp_path):
+    path = tmp_path / "images.zip"
+    files = sorted(images.rglob("*.jpg"))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("set/readme.txt", "text")
+        archive.writestr("__MACOSX/set/._a.jpg", b"junk")
+        for file in files:
+            archive.write(file, f"set/{file.name}")
+    origins = in_archive(path)
+    assert [origin.name for origin in origins] == sorted(f"set/{file.name}" for file in files)
+    by_name = {file.name: file for file in files}
+    for origin in origins:
+        expected = read_rgb(by_name[Path(origin.name).name])
+        np.testing.assert_array_equal(origin.read(), expected)
+        assert origin.shape() == expected.shape[:2]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    path.write_bytes(data)
+    offset = len(data) // 3
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    damaged = max((m for m in members if m.header_offset < offset), key=lambda m: m.header_offset)
+    for origin in in_archive(path):
+        if origin.name == damaged.filename:
+            with pytest.raises(ValueError, match=rf"{origin.name}: cannot be read: .*CRC"):
+                origin.read()
+        else:
+            origin.read()
+    path.write_bytes(data[:1000])
+    with pytest.raises(ValueError, match=r"cannot be read as a .zip file"):
+        in_archive(path)

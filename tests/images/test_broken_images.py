@@ -1,0 +1,115 @@
+"""Files that are no images, damaged or too large."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from lnln_jax.images.files import ImageFileError, read_photo, read_rgb
+from tests.support.pictures import GRAY, RGB, RGB16, make_png
+
+
+def encoded(image: np.ndarray | Image.Image, format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+NOISE = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
+FRAMES = {"save_all": True, "append_images": [Image.fromarray(RGB[::-1])]}
+PIXEL = np.zeros((1, 1, 3), np.uint8)
+
+
+BROKEN = {
+    "zero bytes": (b"", "the file is empty"),
+    "text": (b"just some text\n", "not a PNG, JPEG, BMP, WebP or TIFF image"),
+    "cut PNG": (encoded(NOISE, "PNG")[:5000], "truncated"),
+    "cut PNG header": (encoded(NOISE, "PNG")[:20], "Truncated"),
+    "cut JPEG": (encoded(NOISE, "JPEG")[:1500], "truncated"),
+    "cut TIFF": (encoded(NOISE, "TIFF")[:5000], ""),
+    "cut WebP": (encoded(NOISE, "WEBP")[:2000], ""),
+    "cut 16-bit PNG": (make_png(NOISE.astype(np.uint16) * 257)[:5000], "truncated"),
+    "damaged PNG": (encoded(NOISE, "PNG").replace(b"IDAT", b"IDAT\1", 1), ""),
+    "huge PNG": (make_png(PIXEL, size=(50_000, 50_000)), "exceeds limit"),
+    "huge 16-bit PNG": (make_png(PIXEL.astype(np.uint16), size=(50_000, 50_000)), "exceeds limit"),
+    "animated GIF": (encoded(RGB, "GIF", **FRAMES), r"animated or has pages \(2\)"),
+    "animated PNG": (encoded(RGB, "PNG", **FRAMES), "animated"),
+    "animated WebP": (encoded(RGB, "WEBP", **FRAMES), "animated"),
+    "TIFF pages": (encoded(RGB, "TIFF", **FRAMES), "has pages"),
+    "float TIFF": (encoded(GRAY.astype(np.float32), "TIFF"), "pixels of type F; convert it"),
+    "32-bit TIFF": (encoded(GRAY.astype(np.int32), "TIFF"), "pixels of type I; convert it"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), BROKEN.values(), ids=BROKEN.keys())
+def test_broken_files_say_why(tmp_path, content, reason):
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    for read in (read_rgb, read_photo):
+        with pytest.raises(ImageFileError, match=rf"broken\.png: cannot be read: .*{reason}"):
+            read(path)
+
+
+def test_broken_16_bit_tiffs_say_why(tmp_path):
+    path = tmp_path / "x.tif"
+    large = np.random.default_rng(0).integers(0, 65536, (50, 50, 3), np.uint16)
+    tifffile.imwrite(path, large, photometric="rgb")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ImageFileError, match=r"x\.tif: cannot be read: .*"):
+        read_rgb(path)
+    tifffile.imwrite(path, np.stack([RGB16] * 2), photometric="rgb")
+    with pytest.raises(ImageFileError, match="several pages"):
+        read_rgb(path)
+    tifffile.imwrite(path, np.dstack([RGB16] * 2), photometric="rgb", planarconfig="contig")
+    with pytest.raises(ImageFileError, match="6 channels"):
+        read_rgb(path)
+
+
+def test_photos_may_be_larger_than_training_images(tmp_path):
+    """`read_photo` gets as far as the missing rows; the files say what they do not hold."""
+    limit = Image.MAX_IMAGE_PIXELS
+    (tmp_path / "x.png").write_bytes(make_png(PIXEL, size=(12_000, 9_000)))
+    for read, reason in (
+        (read_rgb, "exceeds limit of 89478485 pixels; make"),
+        (read_photo, "trunc"),
+    ):
+        with pytest.raises(ImageFileError, match=reason):
+            read(tmp_path / "x.png")
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_pillow_may_allow_more(tmp_path, monkeypatch):
+    (tmp_path / "x.png").write_bytes(make_png(PIXEL, size=(12_000, 9_000)))
+    for limit in (200_000_000, None):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(ImageFileError, match="truncated"):
+            read_rgb(tmp_path / "x.png")
+
+
+def test_a_16_bit_tiff_with_a_huge_header(tmp_path, monkeypatch):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, RGB16, photometric="rgb")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    with pytest.raises(ImageFileError, match=r"image size \(35 pixels\) exceeds limit of 30"):
+        read_rgb(path)
+
+
+def test_a_bomb_is_refused_where_warnings_are_ignored(tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(make_png(PIXEL, size=(10_000, 10_000)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ImageFileError, match="exceeds limit"):
+            read_rgb(path)
+        assert warnings.filters[0][0] == "ignore"
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(ImageFileError, match=r"no\.png: cannot be read: No such file"):
+        read_rgb(tmp_path / "no.png")
+    with pytest.raises(ImageFileError, match="cannot be read: Is a directory"):
+        read_photo(tmp_path)

@@ -1,0 +1,366 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from lnln_jax.images.files import ImageFileError
+from lnln_jax.images.resize import imresize
+from lnln_jax.inference import photos
+from lnln_jax.inference.network import Bicubic, SuperResolver
+from lnln_jax.inference.photos import upscale_files
+from tests.support.pictures import make_png
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+BICUBIC = Bicubic(2)
+
+
+class Lines(list):
+    """A `report` that remembers."""
+
+    def __call__(self, line: str) -> None:
+        self.append(line)
+
+
+class Nearest:
+    """Stands for a network: repeats pixels, and counts its calls."""
+
+    def __init__(self) -> None:
+        self.shapes = []
+
+    def apply(self, variables: dict, x: np.ndarray) -> np.ndarray:
+        self.shapes.append(x.shape[1:3])
+        return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def save(path: Path, image: np.ndarray, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+def load(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def errors(results: list[photos.UpscaledFile]) -> dict[str, str]:
+    return {result.source.name: result.error for result in results if result.error}
+
+
+# ---- what is computed ----
+
+
+def test_a_real_photo(tmp_path, data_dir, capsys):
+    source = data_dir / "Set5" / "LRx2" / "butterfly.png"
+    (result,) = upscale_files(BICUBIC, [source], tmp_path / "new" / "out")
+    target = tmp_path / "new" / "out" / "butterfly_x2.png"
+    assert result == photos.UpscaledFile(source, target)
+    np.testing.assert_array_equal(load(target), imresize(load(source), 2))
+    assert names(tmp_path) == ["new/out/butterfly_x2.png"]
+    line = capsys.readouterr().out
+    assert line.startswith(f"[1/1] {source}: 128x128 -> {target} 256x256, ")
+    assert line.endswith(" s\n")
+
+
+def test_alpha_profile_and_depth_arrive(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rgba = np.dstack([RGB, RGB[..., :1]])
+    save(tmp_path / "in" / "rgba.png", rgba, icc_profile=profile)
+    save(tmp_path / "in" / "gray.png", RGB[..., 0])
+    deep = np.random.default_rng(1).integers(0, 65536, (6, 8, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "in" / "deep.tif", deep, photometric="rgb")
+    out = tmp_path / "out"
+    assert not errors(upscale_files(BICUBIC, [tmp_path / "in"], out, format="tiff"))
+
+    written = load(out / "rgba_x2.tiff")
+    np.testing.assert_array_equal(written[..., :3], imresize(RGB, 2))
+    alpha = imresize(RGB[..., 0].astype(np.float32), 2).clip(0, 255)
+    np.testing.assert_array_equal(written[..., 3], np.rint(alpha))
+    with Image.open(out / "rgba_x2.tiff") as image:
+        assert image.info["icc_profile"] == profile
+    np.testing.assert_array_equal(load(out / "gray_x2.tiff"), imresize(RGB[..., 0], 2))
+    expected = imresize((deep / 257).astype(np.float32), 2).clip(0, 255)
+    written = tifffile.imread(out / "deep_x2.tiff")
+    assert written.dtype == np.uint16
+    np.testing.assert_allclose(written / 257, expected, atol=0.51 / 257)
+
+
+@pytest.mark.parametrize(
+    ("tile", "size", "expected", "said"),
+    [
+        ("auto", (96, 96), {(96, 96)}, None),
+        ("auto", (100, 225), {(96, 96)}, "tiles of 96"),
+        ("auto", (3, 2), {(96, 96)}, None),
+        (None, (520, 520), {(520, 520)}, None),
+        (64, (65, 20), {(64, 64)}, "tiles of 64"),
+        (64, (64, 64), {(64, 64)}, None),
+        (3, (4, 4), {(3, 3)}, "tiles of 3"),
+    ],
+)
+def test_tiles(tmp_path, monkeypatch, tile, size, expected, said):
+    network, lines = Nearest(), Lines()
+    monkeypatch.setattr(SuperResolver, "_program", lambda self, shape: self.module.apply)
+    lr = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    source = save(tmp_path / "x.bmp", lr)
+    resolver = SuperResolver("nearest", 2, network, {})
+    results = upscale_files(resolver, [source], tmp_path / "out", tile=tile, report=lines)
+    assert not errors(results)
+    assert set(network.shapes) == expected
+    assert (", tiles of " in lines[0]) == (said is not None)
+    assert (said or "") in lines[0]
+    np.testing.assert_array_equal(load(tmp_path / "out/x_x2.png"), lr.repeat(2, 0).repeat(2, 1))
+
+
+def test_self_ensemble_is_passed_on(tmp_path, monkeypatch):
+    network = Nearest()
+    monkeypatch.setattr(SuperResolver, "_program", lambda self, shape: self.module.apply)
+    source = save(tmp_path / "x.png", RGB)
+    resolver = SuperResolver("nearest", 2, network, {})
+    upscale_files(
+        resolver, [source], tmp_path / "out", self_ensemble=True, tile=None, report=Lines()
+    )
+    assert sorted(network.shapes) == [(6, 8)] * 4 + [(8, 6)] * 4
+    np.testing.assert_array_equal(load(tmp_path / "out/x_x2.png"), RGB.repeat(2, 0).repeat(2, 1))
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [
+        ("png", ["a_x2.png", "b_x2.png"]),
+        ("jpg", ["a_x2.jpg", "b_x2.jpg"]),
+        ("webp", ["a_x2.webp", "b_x2.webp"]),
+        ("tiff", ["a_x2.tiff", "b_x2.tiff"]),
+        ("same", ["a_x2.jpg", "b_x2.bmp"]),
+    ],
+)
+def test_formats(tmp_path, format, expected):
+    save(tmp_path / "in" / "a.JPG", RGB)
+    save(tmp_path / "in" / "b.bmp", RGB)
+    out = tmp_path / "out"
+    assert not errors(upscale_files(BICUBIC, [tmp_path / "in"], out, format=format))
+    assert names(out) == expected
+    kinds = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".tiff": "TIFF", ".bmp": "BMP"}
+    for name in expected:
+        with Image.open(out / name) as image:
+            assert image.format == kinds[Path(name).suffix]
+            assert image.size == (16, 12)
+
+
+def test_sub_folders_are_kept(tmp_path):
+    for name in ("a.png", "sub/a.png", "sub/deep/b.png"):
+        save(tmp_path / "in" / name, RGB)
+    other = save(tmp_path / "elsewhere" / "c.png", RGB)
+    assert not errors(upscale_files(BICUBIC, [tmp_path / "in", other], tmp_path / "out"))
+    assert names(tmp_path / "out") == [
+        "a_x2.png",
+        "c_x2.png",
+        "sub/a_x2.png",
+        "sub/deep/b_x2.png",
+    ]
+
+
+def test_two_inputs_with_one_name(tmp_path):
+    first = save(tmp_path / "1" / "a.png", RGB)
+    second = save(tmp_path / "2" / "a.bmp", RGB[::-1])
+    third = save(tmp_path / "2" / "b.png", RGB)
+    out = tmp_path / "out"
+    results = upscale_files(BICUBIC, [first, second, third], out)
+    assert errors(results) == {
+        "a.bmp": f"{out / 'a_x2.png'} is already the result of {first}; rename one of them, or "
+        'choose format "same" if their formats differ'
+    }
+    np.testing.assert_array_equal(load(out / "a_x2.png"), imresize(RGB, 2))
+    assert names(out) == ["a_x2.png", "b_x2.png"]
+    assert not errors(upscale_files(BICUBIC, [first, second], tmp_path / "same", format="same"))
+
+
+def test_a_file_given_twice_is_done_once(tmp_path):
+    source = save(tmp_path / "in" / "a.png", RGB)
+    results = upscale_files(BICUBIC, [tmp_path / "in", source], tmp_path / "out")
+    assert [result.error for result in results] == [None]
+
+
+@pytest.mark.parametrize("out", [".", "out", "sub/out"])
+def test_running_twice_does_not_upscale_results(tmp_path, out):
+    save(tmp_path / "a.png", RGB)
+    save(tmp_path / "sub" / "b.png", RGB)
+    for _ in range(2):
+        results = upscale_files(BICUBIC, [tmp_path], tmp_path / out, overwrite=True)
+        assert not errors(results)
+        assert [result.source.name for result in results] == ["a.png", "b.png"]
+    assert len(names(tmp_path)) == 4
+
+
+def test_a_result_can_be_an_input(tmp_path):
+    source = save(tmp_path / "a.png", RGB)
+    assert not errors(upscale_files(BICUBIC, [source], tmp_path))
+    assert not errors(upscale_files(BICUBIC, [tmp_path / "a_x2.png"], tmp_path))
+    assert load(tmp_path / "a_x2_x2.png").shape == (24, 32, 3)
+    results = upscale_files(BICUBIC, [source, tmp_path / "a_x2.png"], tmp_path, overwrite=True)
+    assert errors(results) == {
+        "a.png": f"{tmp_path / 'a_x2.png'} is itself an input; choose another output folder"
+    }
+
+
+# ---- what goes wrong ----
+
+
+def test_bad_files_do_not_stop_the_others(tmp_path):
+    source = tmp_path / "in"
+    save(source / "good.png", RGB)
+    save(source / "rgba.png", np.dstack([RGB, RGB[..., :1]]))
+    (source / "empty.png").touch()
+    (source / "text.jpg").write_text("no picture")
+    (source / "cut.png").write_bytes((source / "good.png").read_bytes()[:90])
+    out, lines = tmp_path / "out", Lines()
+    inputs = [tmp_path / "absent.png", source, tmp_path / "folder"]
+    results = upscale_files(BICUBIC, inputs, out, format="jpg", report=lines)
+    assert errors(results) == {
+        "absent.png": "cannot be read: No such file or directory",
+        "cut.png": "cannot be read: image file is truncated",
+        "empty.png": "cannot be read: the file is empty (zero bytes)",
+        "text.jpg": "cannot be read: not a PNG, JPEG, BMP, WebP or TIFF image, or its header is "
+        "damaged",
+        "rgba.png": f"{out / 'rgba_x2.jpg'}: .jpg files cannot hold transparency; choose .png, "
+        ".webp or .tif",
+        "folder": "cannot be read: No such file or directory",
+    }
+    assert names(out) == ["good_x2.jpg"]
+    assert len(lines) == len(results) == 7
+    assert lines[0] == f"[1/7] {inputs[0]}: error: cannot be read: No such file or directory"
+
+
+def test_a_decompression_bomb(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(make_png(RGB, size=(25_000, 25_000)))
+    (result,) = upscale_files(BICUBIC, [tmp_path / "bomb.png"], tmp_path)
+    assert result.error == (
+        "cannot be read: Image size (625000000 pixels) exceeds limit of 536870912 pixels; make it "
+        "smaller or cut it"
+    )
+
+
+def test_an_image_too_small_for_the_network(tmp_path):
+    source = save(tmp_path / "dot.png", RGB[:1, :1])
+    (result,) = upscale_files(SuperResolver("net", 2, Nearest(), {}), [source], tmp_path)
+    assert result.error == "the image is 1x1 pixels; net takes at least 2 a side"
+    assert not errors(upscale_files(BICUBIC, [source], tmp_path))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")],
+)
+def test_too_little_memory(tmp_path, monkeypatch, failure):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(Bicubic, "bands", fail)
+    (result,) = upscale_files(BICUBIC, [save(tmp_path / "x.png", RGB)], tmp_path)
+    assert result.error == "not enough memory; use tiles, or smaller ones"
+
+
+def test_other_failures_of_the_device_are_not_hidden(tmp_path, monkeypatch):
+    def fail(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: the device is gone")
+
+    monkeypatch.setattr(Bicubic, "bands", fail)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="the device is gone"):
+        upscale_files(BICUBIC, [save(tmp_path / "x.png", RGB)], tmp_path)
+
+
+def test_existing_results_are_kept_before_computing(tmp_path, monkeypatch):
+    source = save(tmp_path / "a.png", RGB)
+    target = tmp_path / "out" / "a_x2.png"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(Bicubic, "bands", None)  # calling it would fail
+        (result,) = upscale_files(BICUBIC, [source], tmp_path / "out")
+    assert result.error == f"{target} exists; allow overwriting or choose another output folder"
+    assert target.read_bytes() == b"old"
+    assert not errors(upscale_files(BICUBIC, [source], tmp_path / "out", overwrite=True))
+    assert load(target).shape == (12, 16, 3)
+
+
+def test_a_folder_in_the_way(tmp_path):
+    source = save(tmp_path / "a.png", RGB)
+    (tmp_path / "a_x2.png").mkdir()
+    (result,) = upscale_files(BICUBIC, [source], tmp_path, overwrite=True)
+    assert result.error.startswith(f"{tmp_path / 'a_x2.png'} is a folder")
+    save(tmp_path / "in" / "sub" / "b.png", RGB)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").touch()  # a file where a folder must be
+    (result,) = upscale_files(BICUBIC, [tmp_path / "in"], tmp_path / "out")
+    assert result.error == f"{tmp_path / 'out' / 'sub'}: cannot be made: File exists"
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    (result,) = upscale_files(BICUBIC, [tmp_path / "in"], tmp_path / "out")
+    assert result.source == tmp_path / "in"
+    assert result.target is None
+    assert result.error.startswith("holds no images (.png, ")
+
+
+def test_output_is_no_folder(tmp_path):
+    source = save(tmp_path / "a.png", RGB)
+    with pytest.raises(ImageFileError, match=r"a\.png: cannot write .* it is not a folder"):
+        upscale_files(BICUBIC, [source], source)
+    with pytest.raises(ImageFileError, match=r"cannot write .*: Not a directory"):
+        upscale_files(BICUBIC, [source], source / "sub")
+
+
+def test_output_is_read_only(tmp_path):
+    if not Path("/proc/self").is_dir():
+        pytest.skip("needs a file system that no user can write to, such as Linux's /proc")
+    source = save(tmp_path / "a.png", RGB)
+    for output in (Path("/proc/self"), Path("/proc/self/out")):
+        with pytest.raises(ImageFileError, match=f"{output}: cannot write to the output folder"):
+            upscale_files(BICUBIC, [source], output)
+
+
+FULL_DISK = """
+import pathlib, resource, sys
+from lnln_jax.inference.network import Bicubic
+from lnln_jax.inference.photos import upscale_files
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+source, output = map(pathlib.Path, sys.argv[1:])
+sys.exit(sum(result.error is not None for result in upscale_files(Bicubic(2), [source], output)))
+"""
+
+
+def test_a_full_disk(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    save(tmp_path / "in" / "large.png", noise)
+    save(tmp_path / "in" / "small.png", RGB)
+    command = [sys.executable, "-c", FULL_DISK, tmp_path / "in", tmp_path / "out"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stderr
+    assert "out/large_x2.png: cannot be written: File too large" in run.stdout
+    assert names(tmp_path / "out") == ["small_x2.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "gif"}, "format must be one of png, jpg, webp, tiff, same, got 'gif'"),
+        ({"tile": "large"}, "tile must be a number of pixels, .* got 'large'"),
+        ({"tile": 1}, "tile must be at least 2, got 1"),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        upscale_files(BICUBIC, [tmp_path / "a.png"], tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

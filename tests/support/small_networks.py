@@ -1,0 +1,80 @@
+"""What the tests of weights share: small networks, runs, and the keys of the published files."""
+
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lnln_jax.data import dead_leaves_pairs, make_train_iterator
+from lnln_jax.models import create_model, input_channels
+from lnln_jax.training.checkpoints import RunCheckpoints
+from lnln_jax.training.optimizer import make_optimizer
+from lnln_jax.training.state import create_state
+
+_GROUPS = {"n_resgroups": 2, "n_resblocks": 3, "n_feats": 8, "reduction": 4}
+OPTIONS = {
+    "lnln": _GROUPS,
+    "drca": _GROUPS,
+    "rcan": _GROUPS | {"n_resgroups": 3, "n_resblocks": 2},
+    "edsr": {"n_resblocks": 3, "n_feats": 8, "res_scale": 1.0},
+    "vdsr": {"n_layers": 5, "n_feats": 8, "n_colors": 1},
+}
+# The file in reference/state_dicts, and what `create_model` calls its network.
+PUBLISHED = {
+    "drca_x2": ("drca", 2),
+    "drca_x4": ("drca", 4),
+    "rcan_x2": ("rcan", 2),
+    "rcan_x4": ("rcan", 4),
+    "edsr_x2": ("edsr", 2),
+    "edsr_x4": ("edsr", 4),
+    "edsr_baseline_x2": ("edsr_baseline", 2),
+    "edsr_baseline_x3": ("edsr_baseline", 3),
+    "edsr_baseline_x4": ("edsr_baseline", 4),
+    "vdsr": ("vdsr", 2),
+}
+
+
+@functools.cache
+def shapes_of(name, scale=2, **options):
+    module = create_model(name, scale, **options)
+    lr = jnp.zeros((1, 8, 8, input_channels(module)))
+    return jax.eval_shape(module.init, jax.random.key(0), lr)
+
+
+def make_variables(name, scale=2, **options):
+    """Variables of which no two numbers are the same; `options` on top of `OPTIONS`."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
+        shapes_of(name, scale, **{**OPTIONS[name], **options}),
+    )
+
+
+def published_shapes(data_dir: Path, stem: str) -> dict[str, tuple[int, ...]]:
+    """The keys of a published checkpoint, in its order, with their shapes."""
+    path = data_dir.parent / "reference" / "state_dicts" / f"{stem}.json"
+    if not path.is_file():
+        pytest.skip(f"no published keys: {path} is not there")
+    state_dict = json.loads(path.read_text())["state_dict"]
+    return {key: tuple(shape) for key, shape in state_dict.items()}
+
+
+def write_run(folder, config, variables, *, step):
+    """Writes a training run with one checkpoint."""
+    source = dead_leaves_pairs(1, size=16, scale=2, seed=0)
+    iterator = make_train_iterator([source], lr_patch_size=8, batch_size=2, seed=0)
+    state = create_state(variables, make_optimizer(config.optimizer), ema=False)
+    with RunCheckpoints(folder / "checkpoints", config, images=[]) as checkpoints:
+        checkpoints.save(state.replace(step=np.int32(step)), iterator, {})
+    iterator.close()
+
+
+def assert_same(tree, expected):
+    """The same paths, dtypes and bits."""
+    assert jax.tree.structure(tree) == jax.tree.structure(expected)
+    for leaf, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(leaf, other, strict=True)

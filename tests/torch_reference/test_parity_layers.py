@@ -1,0 +1,186 @@
+"""Every layer by itself: output, gradients of its input and parameters, running statistics."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from lnln_jax.models import layers
+from lnln_jax.models.edsr import EDSRBlock
+from lnln_jax.models.rcan import RCANBlock, RCANGroup
+from lnln_jax.models.residual_groups import ResidualBlock, ResidualGroup
+from lnln_jax.models.vdsr import VDSRLayer
+from lnln_jax.torch_reference.training import is_cancelled
+from lnln_jax.weights.torch_port import to_torch
+from tests.support import parity
+from tests.support.parity import (
+    SIZES,
+    check,
+    in_float64,
+    make_networks,
+    random_features,
+    to_nchw,
+    to_nhwc,
+    torch,
+)
+
+settings = parity.one_thread_and_full_precision
+
+
+def plainly(apply, x):
+    return apply(x)
+
+
+def normalised(apply, x):
+    norm, changed = apply(x)
+    return norm.apply(x), changed
+
+
+def gated(apply, x):
+    return layers.attend_to_channels(x, lambda pooled: apply(pooled)[0]), {}
+
+
+class Layer(NamedTuple):
+    """A layer, with the weights that it has in a network; `index` is its place in stacked ones.
+
+    `run` gets the module as a function that also returns what it changed, and the input.
+    """
+
+    network: str
+    module: nn.Module
+    flax_path: str
+    torch_path: str
+    channels: int
+    scale: int = 2
+    index: tuple[int, ...] = ()
+    run: Callable = plainly
+
+
+_DSC = layers.DepthwiseSeparableConv
+_BLOCK = ResidualBlock(16, 4, separable=True, project_skip=True)
+_GROUP = ResidualGroup(3, 16, 4, separable=True)
+_FIRST = ("body/group_1/first", "body.0.body.0.body")
+LAYERS = {
+    "conv 3x3": Layer("drca", layers.Conv(16), "head", "head.0", 3),
+    "conv 1x1": Layer("drca", layers.Conv(16, 1), "body/projection", "body.2", 48),
+    "conv without bias": Layer("vdsr", layers.Conv(1, use_bias=False), "last", "output", 16),
+    "depthwise": Layer(
+        "lnln", layers.DepthwiseConv(), "upsampler/conv_1/depthwise", "tail.0.0.depthwise", 16
+    ),
+    "separable": Layer("lnln", _DSC(64), "upsampler/conv_1", "tail.0.0", 16),
+    "norm": Layer(
+        "lnln", layers.BatchNorm(), f"{_FIRST[0]}/norm_1", f"{_FIRST[1]}.1", 16, run=normalised
+    ),
+    "attention": Layer(
+        "lnln", layers.ChannelGate(4), f"{_FIRST[0]}/attention", f"{_FIRST[1]}.5", 16, run=gated
+    ),
+    "non-local": Layer("lnln", layers.RegionNonLocal(8), "non_local", "non_local", 16),
+    "upsampler x2": Layer("drca", layers.Upsampler(2), "upsampler", "tail.0", 16),
+    "upsampler x3": Layer("drca", layers.Upsampler(3), "upsampler", "tail.0", 16, scale=3),
+    "upsampler x4": Layer(
+        "lnln", layers.Upsampler(4, separable=True), "upsampler", "tail.0", 16, scale=4
+    ),
+    "block": Layer("lnln", _BLOCK, "body/group_2/first", "body.1.body.0", 32),
+    "group": Layer("lnln", _GROUP, "body/group_2", "body.1", 32),
+    "EDSR block": Layer("edsr", EDSRBlock(16, 0.1), "blocks", "body.1", 16, index=(1,)),
+    "RCAN block": Layer(
+        "rcan", RCANBlock(16, 4), "groups/blocks", "body.1.body.2", 16, index=(1, 2)
+    ),
+    "RCAN group": Layer("rcan", RCANGroup(3, 16, 4), "groups", "body.1", 16, index=(1,)),
+    "VDSR layer": Layer("vdsr", VDSRLayer(16), "layers", "residual_layer.1", 16, index=(1,)),
+}
+
+
+def subtree(tree, path, index):
+    prefix = f"{path}/"
+    flat = {k: v for k, v in flatten_dict(tree, sep="/").items() if k.startswith(prefix)}
+    return unflatten_dict({k.removeprefix(prefix): v[index] for k, v in flat.items()}, sep="/")
+
+
+def layer_in_flax(layer, variables, x, options):
+    """The output; under PyTorch's keys the gradients and statistics; the gradient of x: "input"."""
+    all_stats = variables.get("batch_stats", {})
+
+    @jax.jit
+    def run(variables, x):
+        def forward(params, x):
+            collections = {"params": params, "batch_stats": all_stats}
+            local = {k: subtree(v, layer.flax_path, layer.index) for k, v in collections.items()}
+            apply = partial(layer.module.apply, local, mutable=["batch_stats"], **options)
+            return layer.run(apply, x)
+
+        out, pullback, changed = jax.vjp(forward, variables["params"], x, has_aux=True)
+        return out, pullback(random_features(2, out.shape)), changed.get("batch_stats", {})
+
+    out, (grads, grad_x), changed = run(variables, x)
+    stats = flatten_dict(all_stats, sep="/")
+    stats |= {f"{layer.flax_path}/{k}": v for k, v in flatten_dict(changed, sep="/").items()}
+    stats = unflatten_dict(stats, sep="/")
+    arrays = to_torch({"params": grads, "batch_stats": stats}, name=layer.network)
+    prefix = f"{layer.torch_path}."
+    arrays = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    return out, arrays | {"input": grad_x}
+
+
+def layer_in_torch(network, x):
+    """The output, and the gradient of x; the network keeps the other gradients and statistics."""
+    dtype = next(network.parameters()).dtype
+    margins = parity.watch_relus(network)
+    x = to_nchw(x, dtype).requires_grad_()
+    out = to_nhwc(y := network(x))
+    y.backward(to_nchw(random_features(2, out.shape), dtype))
+    parity.assert_no_ties(margins)
+    return out, to_nhwc(x.grad)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "train"),
+    [
+        *((name, "odd", True) for name in LAYERS),
+        ("non-local", "even", True),
+        ("norm", "even", False),
+    ],
+)
+def test_layer(name, size, train):
+    layer = LAYERS[name]
+    _, variables, network = make_networks(layer.network, layer.scale)
+    x = random_features(1, (2, *SIZES[size], layer.channels))
+    normalises = isinstance(layer.module, layers.BatchNorm | ResidualBlock | ResidualGroup)
+    ours = layer_in_flax(layer, variables, x, {"train": train} if normalises else {})
+    part = copy.deepcopy(network.get_submodule(layer.torch_path)).train(train)
+    results = [ours]
+    for reference in (part, in_float64(part)):
+        out, grad_x = layer_in_torch(reference, x)
+        arrays = parity.get_gradients(reference) | parity.get_statistics(reference)
+        results.append((out, arrays | {"input": grad_x}))
+
+    check("output", *({"output": out} for out, _ in results))
+    statistics = parity.get_statistics(part)
+    gradients = results[2][1].keys() - statistics.keys()
+    if train:
+        prefix = layer.torch_path
+        gradients = {key for key in gradients if not is_cancelled(layer.network, f"{prefix}.{key}")}
+    for what, keys in (("gradients", gradients), ("statistics", statistics)):
+        if keys:
+            check(what, *({key: arrays[key] for key in keys} for _, arrays in results))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_pixel_shuffle(factor):
+    x = random_features(1, (2, *SIZES["odd"], 5 * factor**2))
+    expected = torch.nn.functional.pixel_shuffle(to_nchw(x), factor)
+    np.testing.assert_array_equal(layers.pixel_shuffle(x, factor), to_nhwc(expected))
+
+
+@pytest.mark.parametrize("name", ["sub_mean", "add_mean"])
+def test_mean_shift(name):
+    shift = {"sub_mean": layers.subtract_mean, "add_mean": layers.add_mean}[name]
+    layer, lr = getattr(make_networks("lnln", 2)[2], name), parity.random_image(1, SIZES["odd"])
+    theirs, truth = layer(to_nchw(lr)), in_float64(layer)(to_nchw(lr, torch.float64))
+    check("output", *({name: x} for x in (shift(lr), to_nhwc(theirs), to_nhwc(truth))))

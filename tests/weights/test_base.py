@@ -1,0 +1,166 @@
+"""Which network a state dict is of."""
+
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from lnln_jax.config import ModelConfig
+from lnln_jax.models import MODELS, create_model
+from lnln_jax.weights.base import from_state_dict
+from lnln_jax.weights.torch_keys import NETWORKS
+from lnln_jax.weights.torch_port import to_torch
+from tests.support.small_networks import (
+    OPTIONS,
+    PUBLISHED,
+    assert_same,
+    make_variables,
+    published_shapes,
+)
+
+# ---- which network ----
+
+
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_published_checkpoints_are_recognised(stem, data_dir, tmp_path):
+    name, scale = PUBLISHED[stem]
+    state_dict = {
+        key: np.broadcast_to(np.float32(0), shape)
+        for key, shape in published_shapes(data_dir, stem).items()
+    }
+    network = ModelConfig(name).name
+    state_dict |= NETWORKS[network].constants
+    hint = {"scale": 2} if name == "vdsr" else {}
+    weights = from_state_dict(state_dict, tmp_path, **hint)
+    assert (weights.model.name, weights.model.scale) == (network, scale)
+    assert weights.module() == create_model(name, scale)
+    leaves = jax.tree.leaves(weights.variables)
+    assert {leaf.dtype.name for leaf in leaves} == {"float32"}
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_hyper_parameters_show(name, scale, tmp_path):
+    variables = make_variables(name, scale)
+    state_dict = to_torch(variables, name=name, step=9)
+    hint = {"scale": scale} if name == "vdsr" else {}
+    weights = from_state_dict(state_dict, tmp_path, **hint)
+    assert (weights.model.name, weights.model.scale) == (name, scale)
+    assert weights.model.options == OPTIONS[name]
+    assert weights.step == (9 if name in ("lnln", "drca") else 0)
+    assert_same(weights.variables, variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lnln", {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 9, "reduction": 4}),
+        ("drca", {"n_resgroups": 3, "n_resblocks": 1, "n_feats": 10, "reduction": 1}),
+        ("rcan", {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 6, "reduction": 6}),
+        ("rcan", {"n_resgroups": 1, "n_resblocks": 3}),
+        ("edsr", {"n_resblocks": 1, "n_feats": 5}),
+        ("vdsr", {"n_layers": 3, "n_feats": 1, "n_colors": 3}),
+    ],
+)
+def test_hyper_parameters_of_the_smallest_networks_show(name, options, tmp_path):
+    variables = make_variables(name, **options)
+    hint = {"scale": 2} if name == "vdsr" else {}
+    weights = from_state_dict(to_torch(variables, name=name), tmp_path, **hint)
+    expected = {**OPTIONS[name], **options}
+    if "reduction" in expected:  # 9 // 4 = 9 // 3: what shows is as good
+        squeezed = expected["n_feats"] // expected.pop("reduction")
+        assert expected["n_feats"] // weights.model.options["reduction"] == squeezed
+    assert weights.model.options.items() >= expected.items()
+    assert_same(weights.variables, variables)
+
+
+def test_every_network_has_a_mark_of_its_own():
+    assert NETWORKS.keys() == MODELS.keys()
+    for name in NETWORKS:
+        keys = to_torch(make_variables(name), name=name)
+        for other, network in NETWORKS.items():
+            mark = re.compile(re.escape(network.mark).replace(r"\*", r"\d+"))
+            assert any(mark.match(key) for key in keys) == (name == other)
+
+
+@pytest.mark.parametrize(("n_feats", "res_scale"), [(256, 0.1), (64, 1.0), (8, 1.0)])
+def test_the_res_scale_is_the_authors_for_the_width(n_feats, res_scale, tmp_path):
+    state_dict = to_torch(make_variables("edsr", n_resblocks=1, n_feats=n_feats), name="edsr")
+    assert from_state_dict(state_dict, tmp_path).model.options["res_scale"] == res_scale
+    weights = from_state_dict(state_dict, tmp_path, res_scale=0.5)
+    assert weights.module().res_scale == 0.5
+
+
+# ---- damaged state dicts ----
+
+
+def misfits(name, state_dict):
+    """The keys that the one error lists, with what it says of them."""
+    with pytest.raises(ValueError, match=f"taken for {name} x2 ") as error:
+        from_state_dict(state_dict, Path("x.pt"), scale=2 if name == "vdsr" else None)
+    return [line.strip() for line in str(error.value).splitlines()[1:]]
+
+
+# The first and the last arrays, and those of the first block, the attention and the upsampler.
+MISSHAPEN = {
+    "lnln": ["head.0.pointwise.weight", "tail.0.0.pointwise.weight", "non_local.g.weight"],
+    "drca": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.0.weight"],
+    "rcan": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.3.conv_du.0.weight"],
+    "edsr": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.weight", "tail.1.weight"],
+    "vdsr": ["input.weight", "residual_layer.0.conv.weight", "output.weight"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [(n, key) for n, keys in MISSHAPEN.items() for key in keys]
+)
+def test_a_misshapen_array_is_listed_alone(name, key):
+    state_dict = to_torch(make_variables(name), name=name)
+    right = state_dict[key].shape
+    for wrong in [(9, *right[1:]), (right[0], right[1] + 1, *right[2:]), (right[0],), ()]:
+        damaged = state_dict | {key: np.zeros(wrong, np.float32)}
+        assert misfits(name, damaged) == [f"{key} has shape {wrong} instead of {right}"]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_missing_and_renamed_arrays_are_listed_alone(name):
+    state_dict = to_torch(make_variables(name), name=name)
+    first = "input." if name == "vdsr" else "head."
+    renamed = {key.replace(first, f"my_{first}"): value for key, value in state_dict.items()}
+    keys = sorted(key for key in state_dict if key.startswith(first))
+    unexpected = [f"unexpected my_{key}" for key in keys]
+    assert misfits(name, renamed) == [f"missing {key}" for key in keys] + unexpected
+    for key in MISSHAPEN[name]:
+        rest = {other: value for other, value in state_dict.items() if other != key}
+        assert misfits(name, rest) == [f"missing {key}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("lnln", "body.0.body.7.body.0.pointwise.weight"),
+        ("drca", "body.2.body.0.body.0.weight"),
+        ("drca", "body.0.body.0.body.3.conv_du.0.weight"),  # RCAN's
+        ("rcan", "body.12.body.0.body.0.weight"),
+        ("rcan", "body.1.body.2.body.0.weight"),
+        ("rcan", "body.0.body.0.body.3.weight"),  # DRCA's
+        ("edsr", "body.12.body.0.weight"),
+        ("edsr", "body.3.body.0.weight"),
+        ("edsr", "body.99999999.body.0.weight"),
+        ("vdsr", "residual_layer.12.conv.weight"),
+        ("vdsr", "residual_layer.1.conv.bias"),
+    ],
+)
+def test_an_extra_array_is_listed_alone(name, key):
+    state_dict = to_torch(make_variables(name), name=name)
+    extra = {key: np.zeros((8, 8, 3, 3), np.float32)}
+    assert misfits(name, state_dict | extra) == [f"unexpected {key}"]
+
+
+def test_a_missing_block_is_listed_alone():
+    state_dict = to_torch(make_variables("edsr"), name="edsr")
+    block = [key for key in state_dict if key.startswith("body.1.body.")]
+    rest = {key: value for key, value in state_dict.items() if key not in block}
+    assert misfits("edsr", rest) == [f"missing {key}" for key in sorted(block)]

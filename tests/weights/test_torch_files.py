@@ -1,0 +1,335 @@
+"""PyTorch files in: formats, wrappers, dtypes, and what is refused."""
+
+import argparse
+import pickle
+import subprocess
+import sys
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lnln_jax import load_model
+from lnln_jax.images.arrays import rgb_to_y
+from lnln_jax.inference.loading import load_weights
+from lnln_jax.models import create_model
+from lnln_jax.weights.safetensors_files import save_safetensors
+from lnln_jax.weights.torch_port import read_state_dict, to_torch
+from tests.support.small_networks import OPTIONS, assert_same, make_variables
+
+torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
+
+from lnln_jax import torch_reference  # noqa: E402  (it needs torch)
+
+SCALE_ARGUMENTS = {"vdsr": {"scale": 2}}  # of load_model, for a file that does not show it
+
+
+def save(path, tree, *, zipped=True):
+    torch.save(tree, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+@pytest.fixture(scope="module")
+def edsr():
+    """EDSR's variables and its state dict of tensors."""
+    variables = make_variables("edsr")
+    arrays = to_torch(variables, name="edsr")
+    return variables, {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+@pytest.fixture(scope="module")
+def lr(data_dir):
+    """A part of a real LR image, float32 `H W 3`."""
+    with Image.open(sorted((data_dir / "Set5" / "LRx2").iterdir())[1]) as image:
+        return np.asarray(image.convert("RGB"), np.float32)[40:64, 60:82]
+
+
+# ---- what is read ----
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_file_computes_what_pytorch_computes(name, zipped, tmp_path, lr):
+    torch.manual_seed(0)
+    network = torch_reference.NETWORKS[name](2, **OPTIONS[name]).eval()
+    if name == "lnln":
+        network.non_local.W.weight.data.normal_(std=0.2)  # zero before training
+        network.non_local.theta.weight.data.mul_(0.05)
+    path = save(tmp_path / f"{name}_x2.pt", network.state_dict(), zipped=zipped)
+    model = load_model(path, **SCALE_ARGUMENTS.get(name, {}))
+    assert (model.name, model.scale) == (f"{name}_x2", 2)
+    assert model.module == create_model(name, 2, **OPTIONS[name])
+
+    sr = model.upscale_float(lr)
+    if name == "vdsr":
+        lr, sr = rgb_to_y(lr)[..., None], rgb_to_y(sr)[..., None]
+    with torch.no_grad():
+        expected = network(torch.from_numpy(lr.transpose(2, 0, 1)[None].copy()))
+    np.testing.assert_allclose(sr, expected[0].numpy().transpose(1, 2, 0), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda sd: {"model": sd, "epoch": 3, "loss": [0.5]},
+        lambda sd: {"state_dict": sd},
+        lambda sd: {"model_state_dict": sd, "optimizer_state_dict": {"state": {}}},
+        lambda sd: {"params": sd},
+        lambda sd: {"params": {key: 0 * value for key, value in sd.items()}, "params_ema": sd},
+        lambda sd: {"model": {"state_dict": {"params": sd}}},
+        lambda sd: {f"module.{key}": value for key, value in sd.items()},
+        lambda sd: {f"model.{key}": value for key, value in sd.items()},
+        lambda sd: {"state_dict": {f"model.module.{key}": value for key, value in sd.items()}},
+        lambda sd: {key: torch.nn.Parameter(value) for key, value in sd.items()},
+    ],
+)
+def test_wrappers_and_prefixes(wrap, edsr, tmp_path):
+    variables, state_dict = edsr
+    assert_same(load_weights(save(tmp_path / "x.pth", wrap(state_dict))).variables, variables)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_other_dtypes_become_float32(dtype, edsr, tmp_path):
+    _, state_dict = edsr
+    tensors = {key: value.to(getattr(torch, dtype)) for key, value in state_dict.items()}
+    arrays = read_state_dict(save(tmp_path / "x.pt", tensors))
+    assert_same(arrays, {key: value.float().numpy() for key, value in tensors.items()})
+    half = {key: value for key, value in tensors.items() if "mean" not in key}
+    kept = {key: value for key, value in state_dict.items() if "mean" in key}
+    weights = load_weights(save(tmp_path / "y.pt", half | kept))
+    kernel = weights.variables["params"]["tail"]["kernel"]
+    expected = tensors["tail.1.weight"].float().numpy()
+    np.testing.assert_array_equal(kernel, np.moveaxis(expected, (0, 1), (3, 2)), strict=True)
+
+
+def test_counts_of_batches_tell_the_step_and_may_be_absent(tmp_path):
+    variables = make_variables("drca")
+    arrays = to_torch(variables, name="drca", step=7)
+    tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+    weights = load_weights(save(tmp_path / "x.pt", tensors))
+    assert weights.step == 7
+    tensors = {key: v for key, v in tensors.items() if not key.endswith("num_batches_tracked")}
+    weights = load_weights(save(tmp_path / "y.pt", tensors))
+    assert weights.step == 0
+    assert_same(weights.variables, variables)
+
+
+# ---- what cannot be seen in the file ----
+
+
+def test_the_scale_of_vdsr_is_an_argument(tmp_path):
+    tensors = {
+        key: torch.from_numpy(a) for key, a in to_torch(make_variables("vdsr"), name="vdsr").items()
+    }
+    path = save(tmp_path / "x.pt", tensors)
+    assert load_model(path, scale=3).module == create_model("vdsr", 3, **OPTIONS["vdsr"])
+    with pytest.raises(
+        ValueError, match=r"x\.pt: the weights of vdsr do not show the scale; give scale"
+    ):
+        load_model(path)
+    assert load_weights(path, default_scale=4).model.scale == 4
+    assert load_weights(path, scale=3, default_scale=4).model.scale == 3
+    with pytest.raises(ValueError, match=r"x\.pt, taken for vdsr x5 .*: scale is 5; it must be"):
+        load_model(path, scale=5)
+    with pytest.raises(ValueError, match=r"res_scale is 0\.1, but .*x\.pt has none; leave it out"):
+        load_model(path, scale=2, res_scale=0.1)
+
+
+def test_a_default_scale_does_not_overrule_what_shows(edsr, tmp_path):
+    path = save(tmp_path / "x.pt", edsr[1])
+    assert load_weights(path, default_scale=4).model.scale == 2
+
+
+def test_the_res_scale_of_edsr_is_an_argument(edsr, tmp_path):
+    path = save(tmp_path / "x.pt", edsr[1])
+    assert load_model(path).module.res_scale == 1.0
+    assert load_model(path, res_scale=0.1).module.res_scale == 0.1
+    with pytest.raises(ValueError, match="res_scale is -1; it must be a number above 0"):
+        load_model(path, res_scale=-1)
+    with pytest.raises(ValueError, match=r"x\.pt enlarges x2, not x4"):
+        load_model(path, scale=4)
+
+
+# ---- what does not fit ----
+
+
+def test_what_does_not_fit_is_listed(edsr, tmp_path):
+    tensors = dict(edsr[1])
+    del tensors["body.1.body.0.bias"], tensors["tail.0.0.weight"], tensors["head.0.weight"]
+    tensors["tail.1.bias"] = torch.zeros(4)
+    tensors["tail.2.bias"] = torch.zeros(4)
+    path = save(tmp_path / "x.pt", tensors)
+    found = r"x\.pt, taken for edsr x2 \(n_resblocks 3, n_feats 8, res_scale 1\.0\): "
+    with pytest.raises(ValueError, match=found) as error:
+        load_weights(path)
+    assert str(error.value).splitlines()[1:] == [
+        "  missing body.1.body.0.bias",
+        "  missing head.0.weight",
+        "  missing tail.0.0.weight",
+        "  tail.1.bias has shape (4,) instead of (3,)",
+        "  unexpected tail.2.bias",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"conv_first.weight": torch.zeros(8, 3, 3, 3)}, "no known network .*: conv_first.weight;"),
+        (
+            {str(i): torch.zeros(1) for i in range(9)},
+            r"no known network .*: 0, 1, 2, 3, 4, \.\.\.;",
+        ),
+        ({"epoch": 3, "net": {"a": torch.zeros(1)}}, r"no array .* params_ema, .*\n  'epoch'\n"),
+        ({"head.0.weight": torch.eye(3).to_sparse()}, r"no array .*\n  'head.0.weight'"),
+        ({"head.0.weight": torch.ones(3, dtype=torch.int8)}, r"no array .*\n  'head.0.weight'"),
+        ({"head.0.weight": torch.ones(3, dtype=torch.complex64)}, r"no array .*\n  'head.0.weight"),
+        ({3: torch.zeros(1)}, r"no array .*\n  3$"),
+        (torch.zeros(3), "holds no state dict but a Tensor; save model.state_dict()"),
+        ([torch.zeros(3)], "holds no state dict but a list; save model.state_dict()"),
+        ({"state_dict": {}}, "holds no state dict but a dict; save model.state_dict()"),
+        ({"head.0.weight": torch.zeros(1).expand(10**9)}, "smaller than the arrays that it claims"),
+    ],
+)
+def test_other_contents_are_refused(tree, message, tmp_path):
+    path = save(tmp_path / "x.pt", tree)
+    with pytest.raises(ValueError, match=rf"(?s)x\.pt.*{message}"):
+        load_model(path)
+
+
+def test_a_dictionary_in_itself_ends(tmp_path):
+    tree = {}
+    tree["model"] = tree
+    with pytest.raises(ValueError, match=r"no array .*\n  'model'"):
+        load_model(save(tmp_path / "x.pt", tree))
+
+
+def test_a_huge_index_is_not_believed(edsr, tmp_path):
+    extra = {"body.99999999.body.0.weight": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"n_resblocks 3.*\n  unexpected body\.99999999\."):
+        load_model(save(tmp_path / "x.pt", edsr[1] | extra))
+
+
+# ---- what is no file of PyTorch, or a damaged one ----
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_truncated_file_is_named(zipped, edsr, tmp_path):
+    content = save(tmp_path / "x.pt", edsr[1], zipped=zipped).read_bytes()
+    path = tmp_path / "y.pt"
+    for length in (1, 2, 30, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"y\.pt (is damaged|is no PyTorch file|holds more)"):
+            load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; download it again"),
+        (b"<!DOCTYPE html>\n", "is no PyTorch file; it begins with b'<!DOCTYPE html>"),
+        (pickle.dumps({"a": 1}), "holds more than tensors"),
+        (b"PK\x03\x04 and so on", "is damaged or incomplete; download it again"),
+    ],
+)
+def test_other_files_are_refused(content, message, tmp_path):
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"x\.pt {message}"):
+        load_model(path)
+
+
+def test_a_zip_archive_of_something_else_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("photo/readme.txt", "no weights")
+    with pytest.raises(ValueError, match=r"is a zip archive, but not one that torch\.save wrote"):
+        load_model(tmp_path / "x.pt")
+
+
+def test_a_torchscript_archive_is_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated; its files are not gone
+        torch.jit.script(torch.nn.Conv2d(3, 3, 1)).save(tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"x\.pt is a TorchScript archive, which holds a program"):
+        load_model(tmp_path / "x.pt")
+
+
+# ---- what would run code ----
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    ("tree", "name"),
+    [
+        (torch.nn.Conv2d(3, 3, 1), "torch.nn.modules.conv.Conv2d"),
+        ({"model": {}, "args": argparse.Namespace()}, "argparse.Namespace"),
+        ({"state_dict": {}, "best": np.float64(3)}, r"numpy\._?core\.multiarray\.scalar"),
+    ],
+)
+def test_more_than_tensors_is_refused(tree, name, zipped, tmp_path):
+    path = save(tmp_path / "x.pt", tree, zipped=zipped)
+    with pytest.raises(ValueError, match=rf"holds more than tensors \({name}\).*where you trust"):
+        load_model(path)
+
+
+class Payload:
+    """What unpickling turns into a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "x")
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
+def test_a_file_cannot_run_code(kind, tmp_path):
+    path, marker = tmp_path / "x.pt", tmp_path / "marker"
+    tree = {"state_dict": {"head.0.weight": Payload(marker)}}
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(tree, protocol=2))
+    else:
+        save(path, tree, zipped=kind == "zip")
+    with pytest.raises(ValueError, match="holds more than tensors"):
+        load_model(path)
+    assert not marker.exists()
+
+    # The payload is a live one.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        if kind == "pickle":
+            pickle.loads(path.read_bytes())
+        else:
+            torch.load(path, weights_only=False)
+    assert marker.exists()
+
+
+# ---- without PyTorch ----
+
+
+def test_pytorch_is_needed_for_its_files_alone(edsr, tmp_path):
+    path = save(tmp_path / "x.pt", edsr[1])
+    weights = load_weights(path)
+    save_safetensors(tmp_path / "x.safetensors", weights.model, weights.variables)
+    code = f"""
+import sys
+sys.modules["torch"] = None  # an import of torch fails
+from lnln_jax.weights.convert import convert
+from lnln_jax.inference.loading import load_model
+print(load_model({str(tmp_path / "x.safetensors")!r}).name)
+for call in (load_model, lambda path: convert(path, path.replace("x.pt", "y.pt"))):
+    try:
+        call({str(path)!r})
+    except RuntimeError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert process.stderr == ""
+    name, *errors = process.stdout.splitlines()
+    assert name == "x"
+    assert len(errors) == 2
+    for error in errors:
+        assert 'a PyTorch file needs torch: pip install "lnln-jax[torch]"; or convert' in error
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.pt", "x.safetensors"]
