@@ -16,30 +16,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lnln_jax.config.values import check_types, parse
-from lnln_jax.models import MODELS, create_model, model_options, resolve
+from lnln_jax.models import MODELS, create_model, model_options
+from lnln_jax.models.spec import ModelConfig
 from lnln_jax.training.clock import seconds_of
 
 Placement = Literal["auto", "host", "device"]
 Parallel = Literal["auto", "fsdp", "pmap"]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Which network; `options` are its hyper-parameters where they differ from the published."""
-
-    name: str = "lnln"
-    scale: int = 2
-    options: dict[str, int | float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Spells out the name of a variant, such as edsr_baseline.
-
-        Raises:
-          ValueError: an unknown name.
-        """
-        name, options = resolve(self.name, self.options)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "options", options)
 
 
 @dataclass(frozen=True)

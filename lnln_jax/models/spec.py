@@ -1,0 +1,24 @@
+"""Which network, in three values that a file or a command line can hold."""
+
+from dataclasses import dataclass, field
+
+from lnln_jax.models.registry import resolve
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A network by name; `options` are its hyper-parameters where they differ from the published.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+
+    name: str = "lnln"
+    scale: int = 2
+    options: dict[str, int | float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Spells out the name of a variant, such as edsr_baseline."""
+        name, options = resolve(self.name, self.options)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "options", options)
