@@ -1,18 +1,12 @@
 """Models by name or file, ready to enlarge images."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from lnln_jax.inference.network import Bicubic, Resolver, SuperResolver
-from lnln_jax.weights import pretrained
-from lnln_jax.weights.base import Weights, checked, from_state_dict
-from lnln_jax.weights.part_names import find_file, stem_of
-from lnln_jax.weights.safetensors_files import load_safetensors
-from lnln_jax.weights.torch_port import read_state_dict
-
-SUFFIXES = (".pt", ".pth", ".safetensors")
+from lnln_jax.weights.load import SUFFIXES, load_weights
+from lnln_jax.weights.part_names import stem_of
 
 
 def load_model(
@@ -54,47 +48,6 @@ def load_model(
     weights = load_weights(source, scale=scale, res_scale=res_scale)
     variables = jax.device_put(weights.variables)  # once, and not at every image
     return SuperResolver(_name(Path(source)), weights.model.scale, weights.module(), variables)
-
-
-def load_weights(
-    source: str | Path,
-    *,
-    scale: int | None = None,
-    res_scale: float | None = None,
-    default_scale: int | None = None,
-) -> Weights:
-    """Loads what `load_model` does, without "bicubic", for other uses than to enlarge images.
-
-    Where neither the source nor `scale` tells the scale, as for a VDSR from PyTorch, it is
-    `default_scale`.
-    """
-    path = Path(source)
-    if not path.exists() and str(source) in pretrained.names():
-        path = pretrained.path_of(str(source))
-    path = find_file(path)
-    if path.is_dir():
-        from lnln_jax.weights.runs import load_run  # Orbax takes a while to import
-
-        config, variables, step = load_run(path)
-        return checked(Weights(config.model, variables, step, config.dtype), path, scale, res_scale)
-    if str(source) == "bicubic":
-        raise ValueError("bicubic has no weights; give a network")
-    if not path.is_file():
-        raise ValueError(
-            f'there is no model {source}; give "bicubic", a trained network '
-            f"({', '.join(pretrained.names())}), the folder of a training run, or a file "
-            f"({', '.join(SUFFIXES)})"
-        )
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(
-            f"{path} has the suffix {path.suffix!r}; rename it to what it is, a file of PyTorch's "
-            "torch.save (.pt or .pth) or a .safetensors file"
-        )
-    hints: dict[str, Any] = {"scale": scale, "res_scale": res_scale, "default_scale": default_scale}
-    if suffix == ".safetensors":
-        return load_safetensors(path, **hints)
-    return from_state_dict(read_state_dict(path), path, **hints)
 
 
 def _name(path: Path) -> str:

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax.config import Placement, TrainConfig, build_module
-from lnln_jax.inference.loading import load_weights
 from lnln_jax.models.variables import initialize
 from lnln_jax.runtime.distributed import check_same
 from lnln_jax.training.inputs import open_sources
@@ -26,6 +25,7 @@ from lnln_jax.training.state import (
 )
 from lnln_jax.training.warm_start import GROWING, grow
 from lnln_jax.weights.handed_state import begin_with, read_state
+from lnln_jax.weights.load import load_weights
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lnln_jax.inference.loading import SUFFIXES, load_weights
 from lnln_jax.runtime.files import check_target, failure_named
 from lnln_jax.weights.base import Weights
+from lnln_jax.weights.load import SUFFIXES, load_weights
 from lnln_jax.weights.part_names import files_of, stem_of
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.torch_keys import NETWORKS, default_res_scale

@@ -10,8 +10,8 @@ from PIL import Image
 from lnln_jax import load_model
 from lnln_jax.config import ModelConfig, TrainConfig
 from lnln_jax.images.resize import imresize
-from lnln_jax.inference.loading import load_weights
 from lnln_jax.models import create_model
+from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.safetensors_files import save_safetensors
 from tests.support.small_networks import OPTIONS, assert_same, make_variables, write_run
 

@@ -9,9 +9,9 @@ from PIL import Image
 from lnln_jax import load_model
 from lnln_jax.cli import main
 from lnln_jax.config import ModelConfig, TrainConfig
-from lnln_jax.inference.loading import load_weights
 from lnln_jax.models import create_model
 from lnln_jax.weights.convert import convert
+from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.safetensors_files import load_safetensors, save_safetensors
 from lnln_jax.weights.torch_port import to_torch, write_state_dict
 from tests.support.small_networks import OPTIONS, assert_same, make_variables, write_run

@@ -16,8 +16,8 @@ from lnln_jax.config import from_dict, load_config
 from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.files import read_rgb
-from lnln_jax.inference.loading import load_weights
 from lnln_jax.weights import pretrained
+from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.safetensors_files import save_safetensors
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from PIL import Image
 
 from lnln_jax import load_model
 from lnln_jax.images.arrays import rgb_to_y
-from lnln_jax.inference.loading import load_weights
 from lnln_jax.models import create_model
+from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.torch_port import read_state_dict, to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
