@@ -88,7 +88,7 @@ def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     from lnln_jax.data.prepare.sub_images import Cut
-    from lnln_jax.training.log import progress_of
+    from lnln_jax.runtime.progress import progress_of
 
     return {
         "cut": Cut(tuple(args.scales), args.size, args.step, args.min_side, degradation(args)),

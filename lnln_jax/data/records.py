@@ -7,6 +7,7 @@ processes share, as long as there is room, so that later visits cost as little a
 import io
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,11 @@ class RecordSource:
 
     def __repr__(self) -> str:
         return f"RecordSource(name={self.name!r}, scale={self.scale}, {len(self)} pairs)"
+
+
+def default_data_dir() -> Path:
+    """Returns where TFDS keeps datasets: `TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def find_data_set(name: str, scale: int, data_dir: Path) -> Path | None:

@@ -124,7 +124,7 @@ def evaluate(
       done: called with the model's name, the image and its SR (uint8 `H W 3`) after each that this
         process enlarges.
       progress: called with what is going to be done; what it returns is called with how many of
-        how many images are done (`reporting.progress_of`).
+        how many images are done (`runtime.progress.progress_of`).
       give_up: asked before each image, in one process alone; if it says True, nothing is returned.
 
     Returns:

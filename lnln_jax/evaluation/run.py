@@ -37,7 +37,7 @@ from lnln_jax.inference.loading import load_model
 from lnln_jax.inference.network import Resolver
 from lnln_jax.runtime.distributed import is_primary
 from lnln_jax.runtime.files import make_folder, write_file
-from lnln_jax.training.log import progress_of
+from lnln_jax.runtime.progress import progress_of
 
 
 def run(

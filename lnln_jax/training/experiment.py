@@ -12,9 +12,10 @@ import numpy as np
 from lnln_jax.config import Placement, TrainConfig, build_module
 from lnln_jax.models.variables import initialize
 from lnln_jax.runtime.distributed import check_same
+from lnln_jax.runtime.placement import place
 from lnln_jax.training.inputs import open_sources
 from lnln_jax.training.optimizer import make_optimizer, make_schedule
-from lnln_jax.training.parallel import Layout, choose_layout, place
+from lnln_jax.training.parallel import Layout, choose_layout
 from lnln_jax.training.runners import Feed, open_feed
 from lnln_jax.training.state import (
     GradientFunction,

@@ -12,12 +12,12 @@ from lnln_jax.data import (
     load_folder,
 )
 from lnln_jax.data.image_sets import is_archive
-from lnln_jax.data.prepare.recipes import default_data_dir
+from lnln_jax.data.records import default_data_dir
 from lnln_jax.evaluation.test_sets import Benchmark, open_benchmark
 from lnln_jax.runtime.distributed import processes_here
 from lnln_jax.runtime.extras import require
 from lnln_jax.runtime.processes import available_memory
-from lnln_jax.training.log import progress_of
+from lnln_jax.runtime.progress import progress_of
 
 _UNLIMITED = 2**62  # bytes
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -104,19 +103,6 @@ def _open_events(folder: Path, step: int) -> "Events | None":
     from lnln_jax.training.events import Events
 
     return Events(folder, purge_step=step + 1)
-
-
-def progress_of(what: str) -> Callable[[int, int], None]:
-    """A progress bar for `what`, as a function of how many of how many are done."""
-    bar = tqdm(desc=what, leave=False, disable=not sys.stderr.isatty())
-
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done == total:
-            bar.close()
-
-    return show
 
 
 def _drop_later_lines(file: TextIO, step: int) -> None:

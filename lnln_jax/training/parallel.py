@@ -213,14 +213,6 @@ def mean_over_devices(gradients: Gradients, specs: Any = None) -> Gradients:
     return Gradients(loss, statistics, jax.tree.unflatten(tree, means))
 
 
-def place(x: Any, sharding: Sharding) -> jax.Array:
-    """An array that all processes have, as one on the devices of all."""
-    if sharding.is_fully_addressable:
-        return jax.device_put(x, sharding)
-    host = np.asarray(x)
-    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
-
-
 def choose_layout(config: TrainConfig) -> Layout:
     """The devices that the configuration asks for.
 

@@ -15,9 +15,10 @@ from lnln_jax.data.batches import make_sampler
 from lnln_jax.data.resident import Planner, ResidentImages, cut_patches, put_images, resident_bytes
 from lnln_jax.runtime.distributed import gather
 from lnln_jax.runtime.extras import install, installed
+from lnln_jax.runtime.placement import place
+from lnln_jax.runtime.progress import progress_of
 from lnln_jax.training.inputs import free_memory
-from lnln_jax.training.log import progress_of
-from lnln_jax.training.parallel import Layout, place
+from lnln_jax.training.parallel import Layout
 from lnln_jax.training.state import Batch, Metrics, TrainState, TrainStep, make_train_steps
 
 _SHARE = 0.5  # of a device's memory that images may take in placement "auto"

@@ -33,7 +33,7 @@ import numpy as np
 from lnln_jax.config import TrainConfig, differences, from_dict, to_dict
 from lnln_jax.data.batches import Stream
 from lnln_jax.runtime.distributed import say
-from lnln_jax.training.parallel import place
+from lnln_jax.runtime.placement import place
 from lnln_jax.training.resuming import check_changes
 from lnln_jax.training.state import TrainState
 from lnln_jax.weights.integrity import (

@@ -16,7 +16,7 @@ from lnln_jax.config import TrainConfig, build_module, from_dict
 from lnln_jax.data.batches import Stream
 from lnln_jax.models.variables import Variables, abstract_variables
 from lnln_jax.runtime.distributed import gather, say
-from lnln_jax.training.parallel import place
+from lnln_jax.runtime.placement import place
 from lnln_jax.training.state import TrainState
 from lnln_jax.weights.integrity import (
     DamagedCheckpointError,

@@ -1,6 +1,5 @@
 """Building data sets from folders and from DIV2K: what `lnln prepare` does."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from lnln_jax.data.prepare.origins import Origin, every_nth, in_archive, in_folder
 from lnln_jax.data.prepare.sub_images import Cut
+from lnln_jax.data.records import default_data_dir
 from lnln_jax.runtime.extras import require
 from lnln_jax.runtime.files import free_space
 
@@ -61,11 +61,6 @@ class Prepared:
     size: int
     seconds: float
     left_out: dict[str, str]
-
-
-def default_data_dir() -> Path:
-    """Where TFDS keeps data sets: `TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def prepare_folder(
