@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lnln_jax.cli.options import add_distributed, connect, positive
-from lnln_jax.training.clock import ending_by, process_start, seconds_of
+from lnln_jax.runtime.durations import seconds_of
+from lnln_jax.training.clock import ending_by, process_start
 
 STOPPED = 75  # EX_TEMPFAIL: try again
 

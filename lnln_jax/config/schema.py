@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from lnln_jax.config.values import check_types, parse
 from lnln_jax.models import MODELS, create_model, model_options
 from lnln_jax.models.spec import ModelConfig
-from lnln_jax.training.clock import seconds_of
+from lnln_jax.runtime.durations import seconds_of
 
 Placement = Literal["auto", "host", "device"]
 Parallel = Literal["auto", "fsdp", "pmap"]

@@ -19,7 +19,7 @@ from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.inference.network import SuperResolver
 from lnln_jax.runtime.distributed import gather
-from lnln_jax.training.clock import seconds_of
+from lnln_jax.runtime.durations import seconds_of
 from lnln_jax.training.dispatch import Pace
 from lnln_jax.training.experiment import Experiment
 from lnln_jax.training.runners import Feed

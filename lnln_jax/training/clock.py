@@ -1,4 +1,4 @@
-"""How long a training run may take: spans of time as text, and a deadline that is kept.
+"""How long a training run may take: a deadline that is kept.
 
 What a run needs to end cleanly (the steps that the device is still computing, a checkpoint, and a
 margin for the rest) is measured as it goes, and kept in reserve.
@@ -7,33 +7,16 @@ margin for the rest) is measured as it goes, and kept in reserve.
 import contextlib
 import math
 import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_NUMBER = r"(\d+(?:\.\d*)?)"
-_SPAN = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?")
 _IMPORTED = time.monotonic()
 
 _MARGIN = (2.0, 0.02)  # seconds, and a share of the limit: closing files, and the process's end
 _SAVE = (1.0, 1e-8)  # seconds, and seconds a byte, that a checkpoint is taken to need at first
-
-
-def seconds_of(name: str, text: str) -> float:
-    """Returns the seconds that a text such as "90s", "8m", "1h30m" or "90" spells.
-
-    Raises:
-      ValueError: it spells none, or 0.
-    """
-    match = _SPAN.fullmatch(f"{text}s" if re.fullmatch(_NUMBER, text) else text)
-    numbers = [float(number or 0) for number in match.groups()] if match else [0.0]
-    total = sum(number * unit for number, unit in zip(numbers, (3600, 60, 1), strict=False))
-    if not 0 < total < math.inf:
-        raise ValueError(f"{name} is {text!r}; write a time such as 90s, 8m, 1h30m or 2h")
-    return total
 
 
 def process_start() -> float:
