@@ -23,7 +23,7 @@ from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage
 from lnln_jax.images.arrays import rgb_to_y, to_uint8
 from lnln_jax.images.metrics import psnr, ssim
 from lnln_jax.images.resize import imresize
-from lnln_jax.inference.network import Resolver
+from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.runtime.distributed import gather
 
 SRCNN_BICUBIC = "bicubic (SRCNN convention)"
@@ -103,7 +103,7 @@ class Result:
 
 
 def evaluate(
-    models: Sequence[Resolver],
+    models: Sequence[Upscaler],
     benchmark: Benchmark,
     *,
     protocol: Protocol | None = None,
@@ -241,7 +241,7 @@ def distinct_names(names: Sequence[str]) -> list[str]:
 
 
 def _score(
-    model: Resolver,
+    model: Upscaler,
     image: BenchmarkImage,
     protocol: Protocol,
     self_ensemble: bool,
@@ -251,16 +251,16 @@ def _score(
     """Enlarges and measures one image; also returns the uint8 SR and the peak memory in bytes."""
     shave = protocol.at(model.scale).shave or 0
     if protocol.rounding:
-        upscale = functools.partial(model.upscale, image.lr, self_ensemble)
+        upscale = functools.partial(model.upscale, image.lr)
     else:
-        upscale = functools.partial(model.upscale_float, image.lr.astype(np.float32), self_ensemble)
+        upscale = functools.partial(model.upscale_float, image.lr.astype(np.float32))
     try:
         start = time.perf_counter()
         memory = model.compile(image.lr.shape, self_ensemble=self_ensemble)
         if first:
-            upscale()
+            upscale(self_ensemble=self_ensemble)
         compiled = time.perf_counter()
-        sr = upscale()
+        sr = upscale(self_ensemble=self_ensemble)
         end = time.perf_counter()
     except ValueError as error:
         raise ValueError(f"{image.name}: {error}") from error

@@ -34,7 +34,7 @@ from lnln_jax.evaluation.report import (
 from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage, open_benchmark
 from lnln_jax.images.files import Photo, write_photo
 from lnln_jax.inference.loading import load_model
-from lnln_jax.inference.network import Resolver
+from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.runtime.distributed import is_primary
 from lnln_jax.runtime.files import make_folder, write_file
 from lnln_jax.runtime.progress import progress_of
@@ -121,11 +121,11 @@ def _say_nothing(*_: object, **__: object) -> None:
     pass
 
 
-def _load(sources: Sequence[str], scale: int | None, res_scale: float | None) -> list[Resolver]:
+def _load(sources: Sequence[str], scale: int | None, res_scale: float | None) -> list[Upscaler]:
     """Bicubic, and the others in order, all of one scale."""
     if res_scale is not None and not res_scale > 0:
         raise ValueError(f"res_scale is {res_scale}; it must be a number above 0")
-    networks: dict[int, Resolver] = {}
+    networks: dict[int, Upscaler] = {}
     refused: dict[int, ValueError] = {}
     named = dict(enumerate(source for source in sources if source != "bicubic"))
     for i, source in named.items():
@@ -149,7 +149,7 @@ def _load(sources: Sequence[str], scale: int | None, res_scale: float | None) ->
     return [load_model("bicubic", scale=scale), *in_order]
 
 
-def _load_network(source: str, scale: int | None, res_scale: float | None) -> Resolver:
+def _load_network(source: str, scale: int | None, res_scale: float | None) -> Upscaler:
     """Loads a network, with `res_scale` if it takes it."""
     try:
         return load_model(source, scale=scale, res_scale=res_scale)
@@ -159,7 +159,7 @@ def _load_network(source: str, scale: int | None, res_scale: float | None) -> Re
         return load_model(source, scale=scale)  # it has none, or shows its own
 
 
-def _res_scale(network: Resolver) -> float | None:
+def _res_scale(network: Upscaler) -> float | None:
     return getattr(network.module, "res_scale", None)
 
 

@@ -21,7 +21,7 @@ from jax import export as jax_export
 from lnln_jax.inference.loading import load_model
 from lnln_jax.inference.network import TILE_BATCH, TILE_BATCHES
 from lnln_jax.inference.photo_pipeline import AUTO_TILE
-from lnln_jax.inference.upscaler import Resolver
+from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.kernels.attention import DENSE_POSITIONS
 from lnln_jax.models import input_channels
 from lnln_jax.models.folding import fold_batch_norm
@@ -75,7 +75,7 @@ def export_model(
 
 
 def export_program(
-    model: Resolver,
+    model: Upscaler,
     *,
     tile: int = AUTO_TILE,
     batch: int | None = None,

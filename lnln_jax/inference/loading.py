@@ -4,14 +4,16 @@ from pathlib import Path
 
 import jax
 
-from lnln_jax.inference.network import Bicubic, Resolver, SuperResolver
+from lnln_jax.inference.bicubic import BicubicUpscaler
+from lnln_jax.inference.network import NetworkUpscaler
+from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.weights.load import SUFFIXES, load_weights
 from lnln_jax.weights.part_names import stem_of
 
 
 def load_model(
     source: str | Path, *, scale: int | None = None, res_scale: float | None = None
-) -> Resolver:
+) -> Upscaler:
     """Loads a model.
 
     Args:
@@ -44,10 +46,10 @@ def load_model(
     if str(source) == "bicubic":
         if res_scale is not None:
             raise ValueError(f"res_scale is {res_scale}, but bicubic has none; leave it out")
-        return Bicubic(scale=2 if scale is None else scale)
+        return BicubicUpscaler(scale=2 if scale is None else scale)
     weights = load_weights(source, scale=scale, res_scale=res_scale)
     variables = jax.device_put(weights.variables)  # once, and not at every image
-    return SuperResolver(_name(Path(source)), weights.model.scale, weights.module(), variables)
+    return NetworkUpscaler(_name(Path(source)), weights.model.scale, weights.module(), variables)
 
 
 def _name(path: Path) -> str:

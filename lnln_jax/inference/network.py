@@ -1,7 +1,6 @@
-"""Upscales images with a trained network, or with bicubic interpolation.
+"""Upscaling with a network.
 
-`SuperResolver` and `Bicubic` are used alike, as `Resolver` says. Every new image shape costs a
-compilation; with `tile` there is one shape for all images.
+Every new image shape costs a compilation; with `tile` there is one shape for all images.
 """
 
 import dataclasses
@@ -21,25 +20,22 @@ from lnln_jax.images.arrays import (
     to_float32,
     ycbcr_to_rgb,
 )
-from lnln_jax.images.resize import imresize, imresize_rows
+from lnln_jax.images.resize import imresize
 from lnln_jax.inference.tiling import tiled_bands
-from lnln_jax.inference.upscaler import Resolver
+from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.models import input_channels
-from lnln_jax.models.folding import fold_batch_norm
 
-# How many tiles are computed at once, by device. A CPU is busy with one, and a second is no longer
-# in its cache. For accelerators it is a guess that nobody has measured: tiles of 96 pixels make
-# about as many pixels as a training batch of 16 patches of 96, which keeps a GPU busy.
+# Tiles computed at once, by device. A CPU is busy with one, and a second is no longer in its cache.
+# For accelerators it is a guess: 16 tiles of 96 pixels are as many as a training batch has.
 TILE_BATCHES = {"cpu": 1}
 TILE_BATCH = 16
-_BAND_PIXELS = 1 << 18  # of a band that bicubic interpolation makes at once
 
 # Studio-range luma is a multiple of this: psnr_y of the gray result equals that of the RGB result.
 _GRAY_WEIGHTS = np.array(Y_WEIGHTS, np.float32) / np.float32(sum(Y_WEIGHTS))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SuperResolver(Resolver):
+class NetworkUpscaler(Upscaler):
     """A network with its weights.
 
     A gray image goes through the network as RGB with equal channels. The gray of the result is
@@ -47,12 +43,12 @@ class SuperResolver(Resolver):
     YCbCr, and bicubic interpolation enlarges Cb and Cr.
 
     Attributes:
-      name: how tables and messages call it.
-      scale: the factor by which the network enlarges.
-      module: Flax module; `module.apply(variables, x)` takes float32 `1 H W C` in 0..255, C being
-        `input_channels(module)`, and returns `1 H*scale W*scale C`; and several at once.
-      variables: its weights, `{"params": ..., ...}`.
-      tile_batch: how many tiles are computed at once; None for `TILE_BATCHES` of the device.
+      name: name in tables and messages.
+      scale: factor by which the network enlarges.
+      module: Flax module; `module.apply(variables, x)` takes float32 `B H W C` in 0..255, C being
+        `input_channels(module)`, and returns `B H*scale W*scale C`.
+      variables: weights of the network, `{"params": ..., ...}`.
+      tile_batch: number of tiles computed at once; None for `TILE_BATCHES` of the device.
     """
 
     name: str
@@ -63,8 +59,8 @@ class SuperResolver(Resolver):
     min_size: ClassVar[int] = 2
     uses_tiles: ClassVar[bool] = True
 
-    def compile(self, shape: tuple[int, ...], self_ensemble: bool = False) -> int:
-        """See `Resolver.compile`."""
+    def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
+        """Compiles as `Upscaler.compile` says."""
         height, width, channels = *shape[:2], input_channels(self.module)
         shapes = {(1, height, width, channels)}
         if self_ensemble:
@@ -72,7 +68,7 @@ class SuperResolver(Resolver):
         return max(_peak_memory(self._program(each)) for each in shapes)
 
     def _bands(
-        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
+        self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
     ) -> Iterator[np.ndarray]:
         enlarge = functools.partial(self._enlarge, self_ensemble=self_ensemble)
         if tile is None:
@@ -84,7 +80,7 @@ class SuperResolver(Resolver):
         )
 
     def _enlarge(self, images: np.ndarray, *, self_ensemble: bool) -> np.ndarray:
-        """Takes `B H W 1` or `B H W 3` and returns the same kind, in the same dtype."""
+        """Enlarges `B H W 1` or `B H W 3`, keeping channels and dtype."""
         x = to_float32(images)
         rgb = np.broadcast_to(x, (*x.shape[:3], 3))
         forward: Forward = self._forward
@@ -100,23 +96,17 @@ class SuperResolver(Resolver):
             sr = (sr @ _GRAY_WEIGHTS)[..., None]
         return from_float32(sr, images.dtype)
 
-    @functools.cached_property
-    def folded(self) -> tuple[Any, Any]:
-        """The module and the variables that are run: without batch normalisation."""
-        return fold_batch_norm(self.module, self.variables)
-
     def _program(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
-        module, variables = self.folded
-        leaves, structure = jax.tree.flatten(variables)
+        leaves, structure = jax.tree.flatten(self.variables)
         kinds = [
             jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None))
             for x in leaves
         ]
-        return _compile(module, structure, tuple(kinds), shape)
+        return _compile(self.module, structure, tuple(kinds), shape)
 
     def _forward(self, x: np.ndarray) -> np.ndarray:
         """Applies the network to float32 `B H W C`."""
-        sr = np.array(self._program(x.shape)(self.folded[1], x))  # writable
+        sr = np.array(self._program(x.shape)(self.variables, x))  # writable
         height, width, channels = x.shape[1:]
         expected = (height * self.scale, width * self.scale, channels)
         if sr.shape[1:] != expected:
@@ -132,33 +122,9 @@ class SuperResolver(Resolver):
         return sr
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Bicubic(Resolver):
-    """MATLAB's bicubic interpolation, as the baseline that stands where a network does.
-
-    It needs no tiles, and its self-ensemble is itself: both options change nothing.
-    """
-
-    scale: int
-    name: str = "bicubic"
-    module: None = None
-    variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def _bands(
-        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
-    ) -> Iterator[np.ndarray]:
-        convert = to_float32 if image.dtype == np.uint16 else None
-        height, width = (side * self.scale for side in image.shape[:2])
-        rows = max(1, _BAND_PIXELS // width)
-        for start in range(0, height, rows):
-            stop = min(start + rows, height)
-            band = imresize_rows(image, self.scale, start, stop, convert=convert)
-            yield band if convert is None else from_float32(band, image.dtype)
-
-
 @functools.lru_cache(maxsize=256)
 def _compile(module: Any, structure: Any, leaves: tuple, shape: tuple) -> jax.stages.Compiled:
-    """Compiles a network for images `B H W C`, once also for several resolvers of equal modules."""
+    """Compiles a network for images `B H W C`, once also for several upscalers of equal modules."""
     image = jax.ShapeDtypeStruct(shape, np.float32)
     return jax.jit(module.apply).lower(jax.tree.unflatten(structure, leaves), image).compile()
 

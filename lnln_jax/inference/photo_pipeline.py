@@ -23,7 +23,7 @@ from lnln_jax.images.decode import Photo
 from lnln_jax.images.encode import Header
 from lnln_jax.images.files import ImageFileError, check_writable, read_photo, write_bands
 from lnln_jax.images.resize import imresize_rows
-from lnln_jax.inference.upscaler import DEFAULT_OVERLAP, Resolver
+from lnln_jax.inference.upscaler import DEFAULT_OVERLAP, Upscaler
 
 # The best of those that `scripts/benchmarks/upscaling.py` compares, for LNLN on a CPU: larger ones
 # cost more attention for a pixel, smaller ones more overlap.
@@ -49,7 +49,7 @@ class UpscaledFile:
 
 
 def upscale_each(
-    resolver: Resolver,
+    upscaler: Upscaler,
     planned: Sequence[UpscaledFile],
     *,
     self_ensemble: bool,
@@ -63,11 +63,11 @@ def upscale_each(
     """
     if tile == "auto":
         tile = AUTO_TILE
-    if not resolver.uses_tiles:
+    if not upscaler.uses_tiles:
         tile = None
     waiting: collections.deque[_Job] = collections.deque()
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
-        coming = [reader.submit(_open, entry, resolver.scale, overwrite) for entry in planned[:1]]
+        coming = [reader.submit(_open, entry, upscaler.scale, overwrite) for entry in planned[:1]]
         for entry, following in itertools.zip_longest(planned, planned[1:]):
             job = _Job(entry)
             waiting.append(job)
@@ -77,11 +77,11 @@ def upscale_each(
             except _EXPECTED as failure:
                 job.error = _reason(failure, entry.source)
             if following is not None:
-                coming.append(reader.submit(_open, following, resolver.scale, overwrite))
+                coming.append(reader.submit(_open, following, upscaler.scale, overwrite))
             if photo is not None:
                 try:
-                    job.begin(writer, photo, resolver.scale, tile)
-                    for band in _enlarged(resolver, photo, self_ensemble, tile):
+                    job.begin(writer, photo, upscaler.scale, tile)
+                    for band in _enlarged(upscaler, photo, self_ensemble, tile):
                         if not job.put(band):
                             break
                         yield from _finished(waiting)
@@ -190,15 +190,15 @@ def _open(entry: UpscaledFile, scale: int, overwrite: bool) -> Photo | None:
 
 
 def _enlarged(
-    resolver: Resolver, photo: Photo, self_ensemble: bool, tile: int | None
+    upscaler: Upscaler, photo: Photo, self_ensemble: bool, tile: int | None
 ) -> Iterator[np.ndarray]:
     """The result in bands, in the dtype and with the channels of the photo."""
     overlap = DEFAULT_OVERLAP if tile is None else min(DEFAULT_OVERLAP, tile // 2)
-    start = 0
-    for band in resolver.bands(photo.colours, self_ensemble, tile, overlap):
+    colours, start = photo.colours, 0
+    for band in upscaler.bands(colours, self_ensemble=self_ensemble, tile=tile, overlap=overlap):
         if photo.alpha is not None:
             stop = start + len(band)
-            rows = imresize_rows(photo.alpha, resolver.scale, start, stop, convert=to_float32)
+            rows = imresize_rows(photo.alpha, upscaler.scale, start, stop, convert=to_float32)
             yield np.concatenate([band, from_float32(rows, band.dtype)], axis=2)
             start = stop
         else:

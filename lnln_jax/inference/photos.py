@@ -9,14 +9,14 @@ from typing import Literal
 
 from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError, find_images
 from lnln_jax.inference.photo_pipeline import UpscaledFile, upscale_each
-from lnln_jax.inference.upscaler import Resolver
+from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.runtime.files import make_folder
 
 FORMATS = ("png", "jpg", "webp", "tiff", "same")
 
 
 def upscale_files(
-    resolver: Resolver,
+    upscaler: Upscaler,
     inputs: Sequence[Path],
     output: Path,
     *,
@@ -34,10 +34,10 @@ def upscale_files(
     not stop the others.
 
     Args:
-      resolver: network or bicubic. Alpha is always enlarged by bicubic interpolation.
+      upscaler: network or bicubic. Alpha is always enlarged by bicubic interpolation.
       inputs: image files and folders; folders are searched with `find_images`.
       output: folder to write to; made if missing.
-      self_ensemble: see `Resolver.upscale`.
+      self_ensemble: see `Upscaler.upscale`.
       tile: side of the tiles in LR pixels, which are of one shape for photos of all sizes; None
         takes images whole; "auto" chooses.
       overwrite: replace files that exist; otherwise each is an error, found before computing.
@@ -60,10 +60,10 @@ def upscale_files(
     output = Path(output)
     _make_output(output)
 
-    planned = _plan([Path(path) for path in inputs], output, resolver.scale, format)
+    planned = _plan([Path(path) for path in inputs], output, upscaler.scale, format)
     results = []
     finished = upscale_each(
-        resolver, planned, self_ensemble=self_ensemble, tile=tile, overwrite=overwrite
+        upscaler, planned, self_ensemble=self_ensemble, tile=tile, overwrite=overwrite
     )
     with contextlib.closing(finished):
         for number, (result, said) in enumerate(finished, start=1):

@@ -1,7 +1,7 @@
-"""What upscales images, whatever the method.
+"""The interface of all upscalers.
 
-A resolver takes images of any size, RGB or gray, uint8 (`upscale`) or float32 (`upscale_float`),
-values in 0..255, and gives its result whole or from top to bottom (`bands`).
+An upscaler takes images of any size, RGB or gray, uint8 (`upscale`) or float32 (`upscale_float`)
+with values in 0..255, and returns its result whole or from top to bottom (`bands`).
 """
 
 import abc
@@ -14,15 +14,15 @@ import numpy as np
 DEFAULT_OVERLAP = 16
 
 
-class Resolver(abc.ABC):
-    """What upscales images.
+class Upscaler(abc.ABC):
+    """A method that upscales images: a network with its weights, or bicubic interpolation.
 
     Attributes:
-      name: how tables and messages call it.
-      scale: the factor by which it enlarges, an integer.
-      module: the network, or None.
-      variables: what `module.apply` takes first; empty without a network.
-      min_size: the shortest side it takes, in pixels.
+      name: name in tables and messages.
+      scale: whole factor by which it enlarges.
+      module: Flax module of the network, or None.
+      variables: first argument of `module.apply`; empty without a network.
+      min_size: shortest side that it takes, in pixels.
       uses_tiles: whether `tile` makes a difference.
     """
 
@@ -36,6 +36,7 @@ class Resolver(abc.ABC):
     def upscale(
         self,
         lr: np.ndarray,
+        *,
         self_ensemble: bool = False,
         tile: int | None = None,
         overlap: int = DEFAULT_OVERLAP,
@@ -43,17 +44,17 @@ class Resolver(abc.ABC):
         """Upscales a uint8 image.
 
         Args:
-          lr: `H W 3`, or gray as `H W 1` or `H W`; uint8.
-          self_ensemble: average over the eight mirrorings and rotations of the input ("+" in
-            tables): eight times the work.
-          tile: upscale squares of this many LR pixels a side, so that the network's memory does not
-            grow with the image and one program serves all sizes; a shorter side is mirrored until
-            it fills a tile. None takes the image whole.
-          overlap: LR pixels that neighbouring tiles share; half of it is discarded on either side
-            of a seam. The result is that of the whole image if no output pixel depends on inputs
-            more than `overlap // 2` away, and no side is shorter than a tile. With the default the
-            networks here come close: VDSR and EDSR see farther (`complexity.receptive_field`), the
-            attention of the others everything.
+          lr: uint8 image, `H W 3`, or gray as `H W 1` or `H W`.
+          self_ensemble: whether to average over the eight mirrorings and rotations of the input
+            ("+" in tables), which takes eight times the work.
+          tile: side, in LR pixels, of the squares in which the image is upscaled, so that the
+            network's memory does not grow with the image and one program serves all sizes; a
+            shorter side is mirrored until it fills a tile. None takes the image whole.
+          overlap: LR pixels that neighbouring tiles share; half of them are discarded on either
+            side of a seam. The result is that of the whole image if no output pixel depends on
+            inputs more than `overlap // 2` away, and no side is shorter than a tile. With the
+            default the networks here come close: VDSR and EDSR see farther
+            (`models.complexity.receptive_field`), the attention of the others everything.
 
         Returns:
           `H*scale W*scale` with the channel axis of the input, uint8.
@@ -63,22 +64,24 @@ class Resolver(abc.ABC):
             `overlap`.
         """
         _check_image(lr, (np.uint8,), self)
-        return self._whole(lr, self_ensemble, tile, overlap)
+        return self._whole(lr, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
 
     def upscale_float(
         self,
         x: np.ndarray,
+        *,
         self_ensemble: bool = False,
         tile: int | None = None,
         overlap: int = DEFAULT_OVERLAP,
     ) -> np.ndarray:
-        """`upscale` for float32 images in 0..255; the result is neither rounded nor clipped."""
+        """Upscales a float32 image in 0..255 as `upscale` does, but neither rounds nor clips."""
         _check_image(x, (np.float32,), self)
-        return self._whole(x, self_ensemble, tile, overlap)
+        return self._whole(x, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
 
     def bands(
         self,
         lr: np.ndarray,
+        *,
         self_ensemble: bool = False,
         tile: int | None = None,
         overlap: int = DEFAULT_OVERLAP,
@@ -86,7 +89,7 @@ class Resolver(abc.ABC):
         """Upscales an image from top to bottom, so that its result need not be held whole.
 
         Args:
-          lr: as for `upscale`; uint8, float32 in 0..255, or uint16 that holds 257 times as much.
+          lr: image as for `upscale`, uint8, float32 in 0..255, or uint16 with 257 times as much.
           self_ensemble: as for `upscale`.
           tile: as for `upscale`; a network without tiles makes one band of the whole image.
           overlap: as for `upscale`.
@@ -101,18 +104,17 @@ class Resolver(abc.ABC):
         """
         _check_image(lr, (np.uint8, np.uint16, np.float32), self)
         _check_tile(tile, overlap)
+        options: dict[str, Any] = {"self_ensemble": self_ensemble, "tile": tile, "overlap": overlap}
         if lr.ndim == 2:
-            return (
-                band[..., 0] for band in self._bands(lr[..., None], self_ensemble, tile, overlap)
-            )
-        return self._bands(lr, self_ensemble, tile, overlap)
+            return (band[..., 0] for band in self._bands(lr[..., None], **options))
+        return self._bands(lr, **options)
 
-    def compile(self, shape: tuple[int, ...], self_ensemble: bool = False) -> int:
-        """Compiles what whole images of a shape need; `upscale` does so itself where it must.
+    def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
+        """Compiles the programs for whole images of a shape, which `upscale` does where it must.
 
         Args:
-          shape: `(H, W, ...)` of the LR image.
-          self_ensemble: whether `upscale` is going to be called with it.
+          shape: shape of the LR image, `(H, W, ...)`.
+          self_ensemble: whether `upscale` will be called with it.
 
         Returns:
           The peak memory in bytes, arguments and results included, that the compiler plans for
@@ -120,10 +122,8 @@ class Resolver(abc.ABC):
         """
         return 0
 
-    def _whole(
-        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
-    ) -> np.ndarray:
-        bands = self.bands(image, self_ensemble, tile, overlap)
+    def _whole(self, image: np.ndarray, **options: Any) -> np.ndarray:
+        bands = self.bands(image, **options)
         band = next(bands)
         height = image.shape[0] * self.scale
         if len(band) == height:
@@ -137,12 +137,12 @@ class Resolver(abc.ABC):
 
     @abc.abstractmethod
     def _bands(
-        self, image: np.ndarray, self_ensemble: bool, tile: int | None, overlap: int
+        self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
     ) -> Iterator[np.ndarray]:
-        """`bands` of an image `H W C`; the arguments have been checked."""
+        """Yields `bands` of an image `H W C`; the arguments have been checked."""
 
 
-def _check_image(image: np.ndarray, dtypes: tuple[type, ...], resolver: Resolver) -> None:
+def _check_image(image: np.ndarray, dtypes: tuple[type, ...], upscaler: Upscaler) -> None:
     if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):
         raise ValueError(
             f"the image must have shape (H, W, 3), (H, W, 1) or (H, W), got {image.shape}; "
@@ -155,10 +155,10 @@ def _check_image(image: np.ndarray, dtypes: tuple[type, ...], resolver: Resolver
             "upscale takes uint8, upscale_float takes float32, bands also uint16"
         )
     height, width = image.shape[:2]
-    if min(height, width) < resolver.min_size:
+    if min(height, width) < upscaler.min_size:
         raise ValueError(
-            f"the image is {width}x{height} pixels; {resolver.name} takes at least "
-            f"{resolver.min_size} a side"
+            f"the image is {width}x{height} pixels; {upscaler.name} takes at least "
+            f"{upscaler.min_size} a side"
         )
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from lnln_jax.config import TrainConfig
 from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.test_sets import Benchmark
-from lnln_jax.inference.network import SuperResolver
+from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.runtime.distributed import gather
 from lnln_jax.runtime.durations import seconds_of
 from lnln_jax.training.dispatch import Pace
@@ -181,8 +181,8 @@ def _validation(
     """
     model, variables = experiment.config.model, experiment.layout.local(state.averaged)
 
-    def network() -> SuperResolver:
-        return SuperResolver(model.name, model.scale, experiment.module, variables)
+    def network() -> NetworkUpscaler:
+        return NetworkUpscaler(model.name, model.scale, experiment.module, variables)
 
     images = list(benchmark)
     count, first = jax.process_count(), network()

@@ -10,7 +10,7 @@ from PIL import Image
 from lnln_jax.evaluation.measure import Result, evaluate
 from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.images.resize import imresize
-from lnln_jax.inference.network import SuperResolver
+from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.runtime.distributed import gather, is_primary
 from lnln_jax.runtime.files import writing
 from lnln_jax.training.clock import Clock
@@ -49,7 +49,7 @@ class Look:
             return {}
         model, module = self.experiment.config.model, self.experiment.module
         variables = self.experiment.layout.local(state.averaged)
-        network = SuperResolver(model.name, model.scale, module, variables)
+        network = NetworkUpscaler(model.name, model.scale, module, variables)
         scores: dict[str, float] = {}
         if "validation" in due:
             scores = self._validate(network, self.benchmark, step, ahead)
@@ -62,7 +62,7 @@ class Look:
         return self.clock.over(ahead + self.clock.took[what])
 
     def _validate(
-        self, network: SuperResolver, benchmark: Benchmark, step: int, ahead: float
+        self, network: NetworkUpscaler, benchmark: Benchmark, step: int, ahead: float
     ) -> dict[str, float]:
         """Returns the mean Y-PSNR and SSIM on the benchmark; nothing where the time ends before."""
         results: list[Result] = []
@@ -77,7 +77,7 @@ class Look:
         self.report.write(step, scores, prefix="validation")
         return scores
 
-    def _draw(self, network: SuperResolver, benchmark: Benchmark, step: int) -> None:
+    def _draw(self, network: NetworkUpscaler, benchmark: Benchmark, step: int) -> None:
         """Writes the benchmark's first image: by bicubic, by the network, and the original."""
         image, folder = next(iter(benchmark)), self.folder / "samples"
         bicubic, sr = imresize(image.lr, benchmark.scale), network.upscale(image.lr)

@@ -15,7 +15,7 @@ import jax
 
 from lnln_jax.config import TrainConfig, to_dict
 from lnln_jax.evaluation.measure import evaluate
-from lnln_jax.inference.network import Bicubic
+from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.runtime.distributed import check_same, gather, is_primary, say
 from lnln_jax.runtime.files import check_folder, write_file, writing
 from lnln_jax.runtime.processes import Stop, exclusive, stop_signals
@@ -80,7 +80,8 @@ def train(
     check_packages(config)
     benchmark = open_validation(config)
     if benchmark is not None:
-        evaluate([Bicubic(config.model.scale)], benchmark)  # an unusable image stops the run here
+        # An unusable image stops the run here.
+        evaluate([BicubicUpscaler(config.model.scale)], benchmark)
     experiment = open_experiment(config)
     state = experiment.start() if saved is None else None
     clock = Clock(deadline, experiment.state_bytes)

@@ -28,7 +28,8 @@ from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.report import environment
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.files import find_images
-from lnln_jax.inference.network import Bicubic, SuperResolver
+from lnln_jax.inference.bicubic import BicubicUpscaler
+from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.runtime.compilation_cache import enable_compilation_cache
 from lnln_jax.training.resuming import with_length_of
 from lnln_jax.weights import pretrained
@@ -128,7 +129,7 @@ def main() -> None:
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     scale, module = config.model.scale, build(config.model, config.dtype)
-    network = SuperResolver(run.name, scale, module, variables)
+    network = NetworkUpscaler(run.name, scale, module, variables)
     held_out = open_benchmark(args.training_set / "validation", scale)
     (validation,) = evaluate([network], held_out)
     print(f"validation: {validation.psnr:.3f} dB, {validation.ssim:.4f}")
@@ -152,7 +153,7 @@ def main() -> None:
     }
     for name in pretrained.BENCHMARKS:
         benchmark = open_benchmark(args.data / name, scale)
-        results = evaluate([Bicubic(scale), network], benchmark)
+        results = evaluate([BicubicUpscaler(scale), network], benchmark)
         for row, result in zip(("bicubic", "scores"), results, strict=True):
             training[row][name] = [result.psnr, result.ssim]
             print(f"{name}: {result.model} {result.psnr:.3f} dB, {result.ssim:.4f}")

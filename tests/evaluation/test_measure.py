@@ -30,7 +30,8 @@ from lnln_jax.evaluation.protocol import Protocol
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.metrics import psnr, ssim
 from lnln_jax.images.resize import imresize
-from lnln_jax.inference.network import Bicubic, SuperResolver
+from lnln_jax.inference.bicubic import BicubicUpscaler
+from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.models import create_model
 from lnln_jax.models.variables import initialize
 
@@ -47,9 +48,9 @@ def two(data_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def network() -> SuperResolver:
+def network() -> NetworkUpscaler:
     module = create_model("lnln", n_resgroups=1, n_resblocks=1, n_feats=8, reduction=4)
-    return SuperResolver("tiny", 2, module, initialize(module, 0))
+    return NetworkUpscaler("tiny", 2, module, initialize(module, 0))
 
 
 # ---- published numbers ----
@@ -69,7 +70,7 @@ BICUBIC = {
 def test_bicubic_as_published_and_as_networks_are_measured(data_dir, name, scale):
     benchmark = open_benchmark(data_dir / name, scale)
     published = published_bicubic(benchmark)
-    (modern,) = evaluate([Bicubic(scale)], benchmark)
+    (modern,) = evaluate([BicubicUpscaler(scale)], benchmark)
     measured = [(round(r.psnr, 3), round(r.ssim, 4)) for r in (published, modern)]
     assert tuple(measured) == BICUBIC[name, scale]
     of_paper = published_scores("Bicubic", name, scale)
@@ -138,7 +139,7 @@ def test_a_network_beside_bicubic(two, network):
         return lambda done, total: shown.append((what, done, total))
 
     bicubic, tiny = evaluate(
-        [Bicubic(2), network],
+        [BicubicUpscaler(2), network],
         benchmark,
         done=lambda model, image, sr: seen.append((model, image, sr)),
         progress=progress,
@@ -147,7 +148,7 @@ def test_a_network_beside_bicubic(two, network):
     assert [(model, image.name) for model, image, _ in seen] == order
     assert shown == [(f"two x2, {model}", i, 2) for model in ("bicubic", "tiny") for i in (1, 2)]
     for score, (_, image, sr), model in zip(
-        (*bicubic.scores, *tiny.scores), seen, [Bicubic(2)] * 2 + [network] * 2, strict=True
+        (*bicubic.scores, *tiny.scores), seen, [BicubicUpscaler(2)] * 2 + [network] * 2, strict=True
     ):
         np.testing.assert_array_equal(sr, model.upscale(image.lr))
         assert score.psnr == pytest.approx(float(psnr(sr, image.hr, shave=2)), abs=1e-4)
@@ -159,9 +160,9 @@ def test_a_network_beside_bicubic(two, network):
 
 def test_images_are_read_once_for_all_models(two, tmp_path, network):
     folder = shutil.copytree(two, tmp_path / "two")
-    expected = evaluate([network, Bicubic(2)], open_benchmark(two, 2))
+    expected = evaluate([network, BicubicUpscaler(2)], open_benchmark(two, 2))
     results = evaluate(
-        [network, Bicubic(2)],
+        [network, BicubicUpscaler(2)],
         open_benchmark(folder, 2),
         done=lambda model, image, sr: (folder / f"{image.name}.png").unlink(missing_ok=True),
     )
@@ -171,7 +172,7 @@ def test_images_are_read_once_for_all_models(two, tmp_path, network):
 def test_names_are_told_apart(two, network):
     seen = []
     results = evaluate(
-        [network, Bicubic(2), network],
+        [network, BicubicUpscaler(2), network],
         open_benchmark(two, 2),
         done=lambda model, image, sr: seen.append(model),
     )
@@ -198,9 +199,9 @@ def test_self_ensemble(two, network):
 def test_each_shape_is_compiled_once_and_apart(two):
     # A module of its own, so that nothing has compiled it before.
     module = create_model("lnln", n_resgroups=1, n_resblocks=2, n_feats=8, reduction=4)
-    network = SuperResolver("fresh", 2, module, initialize(module, 0))
+    network = NetworkUpscaler("fresh", 2, module, initialize(module, 0))
     benchmark = open_benchmark(two, 2)
-    (bicubic,) = evaluate([Bicubic(2)], benchmark)  # compiles the metrics
+    (bicubic,) = evaluate([BicubicUpscaler(2)], benchmark)  # compiles the metrics
 
     compilations: list[float] = []
 
@@ -227,7 +228,7 @@ def test_each_shape_is_compiled_once_and_apart(two):
 def test_the_costs_of_the_first_run_are_not_those_of_an_image(two):
     calls: list[tuple[tuple[int, ...], float]] = []
 
-    class Timed(Bicubic):
+    class Timed(BicubicUpscaler):
         def upscale(self, *arguments, **options):
             start = time.perf_counter()
             sr = super().upscale(*arguments, **options)
@@ -279,7 +280,7 @@ def test_protocol_switches(two, network):
 def test_rgb_costs_what_is_known(data_dir):
     benchmark = open_benchmark(data_dir / "Set5", 2)
     luma, rgb = (
-        evaluate([Bicubic(2)], benchmark, protocol=Protocol(channel))[0].psnr
+        evaluate([BicubicUpscaler(2)], benchmark, protocol=Protocol(channel))[0].psnr
         for channel in ("y", "rgb")
     )
     assert rgb - luma == pytest.approx(-1.9, abs=0.05)
@@ -315,12 +316,12 @@ def test_protocols_that_there_are_not(field, value):
 
 def test_models_must_fit(two):
     with pytest.raises(ValueError, match="bicubic enlarges x4, but the benchmark is x2; open it"):
-        evaluate([Bicubic(4)], open_benchmark(two, 2))
+        evaluate([BicubicUpscaler(4)], open_benchmark(two, 2))
 
 
 def test_a_picture_too_small_to_measure_is_refused(tmp_path):
     Image.new("RGB", (30, 14)).save(tmp_path / "x.png")
-    for measure in (published_bicubic, lambda benchmark: evaluate([Bicubic(2)], benchmark)):
+    for measure in (published_bicubic, lambda benchmark: evaluate([BicubicUpscaler(2)], benchmark)):
         with pytest.raises(ValueError, match=r"x: shave .* for 14x30; use .* a larger image"):
             measure(open_benchmark(tmp_path, 2))
     check_images(open_benchmark(tmp_path, 2), Protocol(shave=1))
@@ -332,7 +333,7 @@ def test_a_flat_picture_is_perfect(tmp_path):
     Image.new("RGB", (30, 20), (9, 90, 200)).save(tmp_path / "x.png")
     for result in (
         published_bicubic(open_benchmark(tmp_path, 2)),
-        evaluate([Bicubic(2)], open_benchmark(tmp_path, 2))[0],
+        evaluate([BicubicUpscaler(2)], open_benchmark(tmp_path, 2))[0],
     ):
         assert result.psnr == math.inf
         assert result.ssim == 1
@@ -340,6 +341,6 @@ def test_a_flat_picture_is_perfect(tmp_path):
 
 def test_a_network_of_nan_names_the_image(two, network):
     damaged = jax.tree.map(lambda x: np.full(x.shape, np.nan, x.dtype), network.variables)
-    broken = SuperResolver("broken", 2, network.module, damaged)
+    broken = NetworkUpscaler("broken", 2, network.module, damaged)
     with pytest.raises(ValueError, match="bird: the network of broken returned NaN"):
         evaluate([broken], open_benchmark(two, 2))

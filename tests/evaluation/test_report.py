@@ -23,7 +23,7 @@ from lnln_jax.evaluation.report import (
     to_markdown,
 )
 from lnln_jax.evaluation.test_sets import open_benchmark
-from lnln_jax.inference.network import Bicubic
+from lnln_jax.inference.bicubic import BicubicUpscaler
 
 ENVIRONMENT = {
     "lnln_jax": "1.2.3",
@@ -68,7 +68,7 @@ def tables(markdown: str) -> list[list[list[str]]]:
 
 def test_text(data_dir):
     benchmark = open_benchmark(data_dir / "Set5", 2)
-    (modern,) = evaluate([Bicubic(2)], benchmark)
+    (modern,) = evaluate([BicubicUpscaler(2)], benchmark)
     head, columns, rule, *rows, rule_below, mean = format_table(
         [modern, published_bicubic(benchmark)]
     ).splitlines()

@@ -10,9 +10,10 @@ from lnln_jax.cli import main
 from lnln_jax.config import ModelConfig
 from lnln_jax.images.arrays import rgb_to_ycbcr, ycbcr_to_rgb
 from lnln_jax.images.resize import imresize
+from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.export import export_model, export_program
 from lnln_jax.inference.loading import load_model
-from lnln_jax.inference.network import TILE_BATCH, Bicubic, SuperResolver
+from lnln_jax.inference.network import TILE_BATCH, NetworkUpscaler
 from lnln_jax.models import create_model
 from lnln_jax.models.folding import fold_batch_norm
 from lnln_jax.models.variables import initialize
@@ -55,7 +56,7 @@ def write_model(path, name="lnln", scale=2):
 
 
 def folded(model):
-    return SuperResolver(model.name, model.scale, *fold_batch_norm(model.module, model.variables))
+    return NetworkUpscaler(model.name, model.scale, *fold_batch_norm(model.module, model.variables))
 
 
 def run_elsewhere(program, lr, folder):
@@ -187,4 +188,4 @@ def test_other_arguments_are_refused_and_leave_nothing(options, message, lnln, t
 
 def test_bicubic_itself_is_refused():
     with pytest.raises(ValueError, match="bicubic, which has no program"):
-        export_program(Bicubic(2))
+        export_program(BicubicUpscaler(2))

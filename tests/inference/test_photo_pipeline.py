@@ -15,11 +15,11 @@ from PIL import Image
 from lnln_jax.images.decode import Photo
 from lnln_jax.images.files import write_photo
 from lnln_jax.images.resize import imresize
+from lnln_jax.inference import bicubic, photo_pipeline
 from lnln_jax.inference import network as inference
-from lnln_jax.inference import photo_pipeline
-from lnln_jax.inference.network import Bicubic
+from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.photos import upscale_files
-from tests.inference.test_network import small_resolver
+from tests.support.small_upscaler import small_upscaler
 
 SIZES = [(6, 8), (130, 70), (96, 96), (31, 200), (2, 2), (97, 96), (300, 40)]
 
@@ -45,23 +45,23 @@ def test_one_program_for_a_folder_of_many_sizes(tmp_path):
     photos = [noise(*size) for size in SIZES] + [noise(50, 60, 1), noise(50, 60, 4)]
     source = save(tmp_path / "in", photos)
     inference._compile.cache_clear()
-    resolver = small_resolver()
+    upscaler = small_upscaler()
     lines = []
-    results = upscale_files(resolver, [source], tmp_path / "out", report=lines.append)
+    results = upscale_files(upscaler, [source], tmp_path / "out", report=lines.append)
     assert inference._compile.cache_info().misses == 1
     assert not any(result.error for result in results)
     assert [line.split("]")[0] for line in lines] == [f"[{i}/9" for i in range(1, 10)]
     for i, photo in enumerate(photos[:-2]):
         sr = load(tmp_path / "out" / f"{i}_x2.png")
-        np.testing.assert_array_equal(sr, resolver.upscale(photo, tile=96))
+        np.testing.assert_array_equal(sr, upscaler.upscale(photo, tile=96))
 
 
 @pytest.mark.parametrize("format", ["png", "tiff", "webp"])
 def test_alpha_in_bands_is_that_of_the_whole(tmp_path, monkeypatch, format):
-    monkeypatch.setattr(inference, "_BAND_PIXELS", 1000)
+    monkeypatch.setattr(bicubic, "_BAND_PIXELS", 1000)
     photo = noise(61, 43, 4)
     source = save(tmp_path / "in", [photo])
-    upscale_files(Bicubic(3), [source], tmp_path / "out", format=format)
+    upscale_files(BicubicUpscaler(3), [source], tmp_path / "out", format=format)
     sr = load(tmp_path / "out" / f"0_x3.{format}")
     np.testing.assert_array_equal(sr[..., :3], imresize(photo[..., :3], 3))
     alpha = imresize(photo[..., 3].astype(np.float32), 3)
@@ -72,7 +72,7 @@ def test_the_next_photo_is_read_meanwhile_and_no_more(tmp_path, monkeypatch):
     source = save(tmp_path / "in", [noise(20, 20)] * 4)
     read, done = [], []
     second = threading.Event()
-    real_read, real_bands = photo_pipeline.read_photo, Bicubic.bands
+    real_read, real_bands = photo_pipeline.read_photo, BicubicUpscaler.bands
 
     def read_photo(path: Path) -> Photo:
         read.append(path.name)
@@ -87,14 +87,14 @@ def test_the_next_photo_is_read_meanwhile_and_no_more(tmp_path, monkeypatch):
         return real_bands(self, lr, *arguments)
 
     monkeypatch.setattr(photo_pipeline, "read_photo", read_photo)
-    monkeypatch.setattr(Bicubic, "bands", bands)
-    results = upscale_files(Bicubic(2), [source], tmp_path / "out")
+    monkeypatch.setattr(BicubicUpscaler, "bands", bands)
+    results = upscale_files(BicubicUpscaler(2), [source], tmp_path / "out")
     assert [result.error for result in results] == [None] * 4
     assert done == [0, 1, 2, 3]
 
 
 def test_a_network_that_fails_in_the_middle(tmp_path, monkeypatch):
-    real = Bicubic._bands
+    real = BicubicUpscaler._bands
 
     def bands(self, image, *arguments):
         made = real(self, image, *arguments)
@@ -103,12 +103,12 @@ def test_a_network_that_fails_in_the_middle(tmp_path, monkeypatch):
             raise ValueError("NaN")
         yield from made
 
-    monkeypatch.setattr(inference, "_BAND_PIXELS", 100)
-    monkeypatch.setattr(Bicubic, "_bands", bands)
+    monkeypatch.setattr(bicubic, "_BAND_PIXELS", 100)
+    monkeypatch.setattr(BicubicUpscaler, "_bands", bands)
     source = save(tmp_path / "in", [np.full((40, 40, 3), i, np.uint8) for i in range(3)])
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "1_x2.png").write_bytes(b"old")
-    results = upscale_files(Bicubic(2), [source], tmp_path / "out", overwrite=True)
+    results = upscale_files(BicubicUpscaler(2), [source], tmp_path / "out", overwrite=True)
     assert [result.error for result in results] == [None, "NaN", None]
     assert (tmp_path / "out" / "1_x2.png").read_bytes() == b"old"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{i}_x2.png" for i in range(3)]
@@ -121,7 +121,7 @@ def test_a_report_that_fails_ends_the_run(tmp_path):
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        upscale_files(Bicubic(2), [source], tmp_path / "out", report=report)
+        upscale_files(BicubicUpscaler(2), [source], tmp_path / "out", report=report)
     assert not [path for path in (tmp_path / "out").iterdir() if path.suffix != ".png"]
 
 
@@ -130,7 +130,8 @@ def test_a_report_that_fails_ends_the_run(tmp_path):
 UPSCALE = """
 import pathlib, resource, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
-from lnln_jax.inference.network import Bicubic, SuperResolver
+from lnln_jax.inference.bicubic import BicubicUpscaler
+from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.models import create_model
 from lnln_jax.inference.photos import upscale_files
 from lnln_jax.models.variables import initialize
@@ -138,14 +139,14 @@ from lnln_jax.models.variables import initialize
 limit, network, *paths = sys.argv[1:]
 if limit != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-resolver = Bicubic(4)
+upscaler = BicubicUpscaler(4)
 if network == "network":
     module = create_model("edsr", 4, n_resblocks=1, n_feats=4)
-    resolver = SuperResolver("net", 4, module, initialize(module, 0))
+    upscaler = NetworkUpscaler("net", 4, module, initialize(module, 0))
 *sources, output = map(pathlib.Path, paths)
 failed = 0
 for source in sources:
-    (result,) = upscale_files(resolver, [source], output, format="same", overwrite=True)
+    (result,) = upscale_files(upscaler, [source], output, format="same", overwrite=True)
     failed += result.error is not None
     print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
 sys.exit(failed)

@@ -11,19 +11,11 @@ from PIL import Image, ImageCms
 from lnln_jax.images.files import ImageFileError
 from lnln_jax.images.resize import imresize
 from lnln_jax.inference import photos
-from lnln_jax.inference.network import Bicubic, SuperResolver
+from lnln_jax.inference.bicubic import BicubicUpscaler
+from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.inference.photos import upscale_files
+from tests.support.photo_files import BICUBIC, RGB, Lines, errors, load, names, save
 from tests.support.pictures import make_png
-
-RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
-BICUBIC = Bicubic(2)
-
-
-class Lines(list):
-    """A `report` that remembers."""
-
-    def __call__(self, line: str) -> None:
-        self.append(line)
 
 
 class Nearest:
@@ -35,25 +27,6 @@ class Nearest:
     def apply(self, variables: dict, x: np.ndarray) -> np.ndarray:
         self.shapes.append(x.shape[1:3])
         return x.repeat(2, axis=1).repeat(2, axis=2)
-
-
-def save(path: Path, image: np.ndarray, **options: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, **options)
-    return path
-
-
-def load(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-
-
-def errors(results: list[photos.UpscaledFile]) -> dict[str, str]:
-    return {result.source.name: result.error for result in results if result.error}
 
 
 # ---- what is computed ----
@@ -108,11 +81,11 @@ def test_alpha_profile_and_depth_arrive(tmp_path):
 )
 def test_tiles(tmp_path, monkeypatch, tile, size, expected, said):
     network, lines = Nearest(), Lines()
-    monkeypatch.setattr(SuperResolver, "_program", lambda self, shape: self.module.apply)
+    monkeypatch.setattr(NetworkUpscaler, "_program", lambda self, shape: self.module.apply)
     lr = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     source = save(tmp_path / "x.bmp", lr)
-    resolver = SuperResolver("nearest", 2, network, {})
-    results = upscale_files(resolver, [source], tmp_path / "out", tile=tile, report=lines)
+    upscaler = NetworkUpscaler("nearest", 2, network, {})
+    results = upscale_files(upscaler, [source], tmp_path / "out", tile=tile, report=lines)
     assert not errors(results)
     assert set(network.shapes) == expected
     assert (", tiles of " in lines[0]) == (said is not None)
@@ -122,96 +95,14 @@ def test_tiles(tmp_path, monkeypatch, tile, size, expected, said):
 
 def test_self_ensemble_is_passed_on(tmp_path, monkeypatch):
     network = Nearest()
-    monkeypatch.setattr(SuperResolver, "_program", lambda self, shape: self.module.apply)
+    monkeypatch.setattr(NetworkUpscaler, "_program", lambda self, shape: self.module.apply)
     source = save(tmp_path / "x.png", RGB)
-    resolver = SuperResolver("nearest", 2, network, {})
+    upscaler = NetworkUpscaler("nearest", 2, network, {})
     upscale_files(
-        resolver, [source], tmp_path / "out", self_ensemble=True, tile=None, report=Lines()
+        upscaler, [source], tmp_path / "out", self_ensemble=True, tile=None, report=Lines()
     )
     assert sorted(network.shapes) == [(6, 8)] * 4 + [(8, 6)] * 4
     np.testing.assert_array_equal(load(tmp_path / "out/x_x2.png"), RGB.repeat(2, 0).repeat(2, 1))
-
-
-# ---- names ----
-
-
-@pytest.mark.parametrize(
-    ("format", "expected"),
-    [
-        ("png", ["a_x2.png", "b_x2.png"]),
-        ("jpg", ["a_x2.jpg", "b_x2.jpg"]),
-        ("webp", ["a_x2.webp", "b_x2.webp"]),
-        ("tiff", ["a_x2.tiff", "b_x2.tiff"]),
-        ("same", ["a_x2.jpg", "b_x2.bmp"]),
-    ],
-)
-def test_formats(tmp_path, format, expected):
-    save(tmp_path / "in" / "a.JPG", RGB)
-    save(tmp_path / "in" / "b.bmp", RGB)
-    out = tmp_path / "out"
-    assert not errors(upscale_files(BICUBIC, [tmp_path / "in"], out, format=format))
-    assert names(out) == expected
-    kinds = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".tiff": "TIFF", ".bmp": "BMP"}
-    for name in expected:
-        with Image.open(out / name) as image:
-            assert image.format == kinds[Path(name).suffix]
-            assert image.size == (16, 12)
-
-
-def test_sub_folders_are_kept(tmp_path):
-    for name in ("a.png", "sub/a.png", "sub/deep/b.png"):
-        save(tmp_path / "in" / name, RGB)
-    other = save(tmp_path / "elsewhere" / "c.png", RGB)
-    assert not errors(upscale_files(BICUBIC, [tmp_path / "in", other], tmp_path / "out"))
-    assert names(tmp_path / "out") == [
-        "a_x2.png",
-        "c_x2.png",
-        "sub/a_x2.png",
-        "sub/deep/b_x2.png",
-    ]
-
-
-def test_two_inputs_with_one_name(tmp_path):
-    first = save(tmp_path / "1" / "a.png", RGB)
-    second = save(tmp_path / "2" / "a.bmp", RGB[::-1])
-    third = save(tmp_path / "2" / "b.png", RGB)
-    out = tmp_path / "out"
-    results = upscale_files(BICUBIC, [first, second, third], out)
-    assert errors(results) == {
-        "a.bmp": f"{out / 'a_x2.png'} is already the result of {first}; rename one of them, or "
-        'choose format "same" if their formats differ'
-    }
-    np.testing.assert_array_equal(load(out / "a_x2.png"), imresize(RGB, 2))
-    assert names(out) == ["a_x2.png", "b_x2.png"]
-    assert not errors(upscale_files(BICUBIC, [first, second], tmp_path / "same", format="same"))
-
-
-def test_a_file_given_twice_is_done_once(tmp_path):
-    source = save(tmp_path / "in" / "a.png", RGB)
-    results = upscale_files(BICUBIC, [tmp_path / "in", source], tmp_path / "out")
-    assert [result.error for result in results] == [None]
-
-
-@pytest.mark.parametrize("out", [".", "out", "sub/out"])
-def test_running_twice_does_not_upscale_results(tmp_path, out):
-    save(tmp_path / "a.png", RGB)
-    save(tmp_path / "sub" / "b.png", RGB)
-    for _ in range(2):
-        results = upscale_files(BICUBIC, [tmp_path], tmp_path / out, overwrite=True)
-        assert not errors(results)
-        assert [result.source.name for result in results] == ["a.png", "b.png"]
-    assert len(names(tmp_path)) == 4
-
-
-def test_a_result_can_be_an_input(tmp_path):
-    source = save(tmp_path / "a.png", RGB)
-    assert not errors(upscale_files(BICUBIC, [source], tmp_path))
-    assert not errors(upscale_files(BICUBIC, [tmp_path / "a_x2.png"], tmp_path))
-    assert load(tmp_path / "a_x2_x2.png").shape == (24, 32, 3)
-    results = upscale_files(BICUBIC, [source, tmp_path / "a_x2.png"], tmp_path, overwrite=True)
-    assert errors(results) == {
-        "a.png": f"{tmp_path / 'a_x2.png'} is itself an input; choose another output folder"
-    }
 
 
 # ---- what goes wrong ----
@@ -253,7 +144,7 @@ def test_a_decompression_bomb(tmp_path):
 
 def test_an_image_too_small_for_the_network(tmp_path):
     source = save(tmp_path / "dot.png", RGB[:1, :1])
-    (result,) = upscale_files(SuperResolver("net", 2, Nearest(), {}), [source], tmp_path)
+    (result,) = upscale_files(NetworkUpscaler("net", 2, Nearest(), {}), [source], tmp_path)
     assert result.error == "the image is 1x1 pixels; net takes at least 2 a side"
     assert not errors(upscale_files(BICUBIC, [source], tmp_path))
 
@@ -266,7 +157,7 @@ def test_too_little_memory(tmp_path, monkeypatch, failure):
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr(Bicubic, "bands", fail)
+    monkeypatch.setattr(BicubicUpscaler, "bands", fail)
     (result,) = upscale_files(BICUBIC, [save(tmp_path / "x.png", RGB)], tmp_path)
     assert result.error == "not enough memory; use tiles, or smaller ones"
 
@@ -275,7 +166,7 @@ def test_other_failures_of_the_device_are_not_hidden(tmp_path, monkeypatch):
     def fail(*_):
         raise jax.errors.JaxRuntimeError("INTERNAL: the device is gone")
 
-    monkeypatch.setattr(Bicubic, "bands", fail)
+    monkeypatch.setattr(BicubicUpscaler, "bands", fail)
     with pytest.raises(jax.errors.JaxRuntimeError, match="the device is gone"):
         upscale_files(BICUBIC, [save(tmp_path / "x.png", RGB)], tmp_path)
 
@@ -286,7 +177,7 @@ def test_existing_results_are_kept_before_computing(tmp_path, monkeypatch):
     target.parent.mkdir()
     target.write_bytes(b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(Bicubic, "bands", None)  # calling it would fail
+        patch.setattr(BicubicUpscaler, "bands", None)  # calling it would fail
         (result,) = upscale_files(BICUBIC, [source], tmp_path / "out")
     assert result.error == f"{target} exists; allow overwriting or choose another output folder"
     assert target.read_bytes() == b"old"
@@ -333,11 +224,12 @@ def test_output_is_read_only(tmp_path):
 
 FULL_DISK = """
 import pathlib, resource, sys
-from lnln_jax.inference.network import Bicubic
+from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.photos import upscale_files
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 source, output = map(pathlib.Path, sys.argv[1:])
-sys.exit(sum(result.error is not None for result in upscale_files(Bicubic(2), [source], output)))
+results = upscale_files(BicubicUpscaler(2), [source], output)
+sys.exit(sum(result.error is not None for result in results))
 """
 
 
