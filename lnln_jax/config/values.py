@@ -1,4 +1,4 @@
-"""The values of config fields: whether they are of their type, and how text spells them."""
+"""Values of config fields: whether they are in range, and how text spells them and their types."""
 
 import ast
 import dataclasses
@@ -36,8 +36,33 @@ def _check_choice(key: str, value: Any, hint: Any) -> None:
         raise ValueError(f"{key} is {value!r}; it must be one of {', '.join(choices)}")
 
 
+def check_positive(prefix: str, part: Any, *names: str) -> None:
+    """Raises ValueError for one of these fields that is 0 or less."""
+    for name in names:
+        if (value := getattr(part, name)) <= 0:
+            raise ValueError(f"{prefix}{name} is {value}; it must be larger than 0")
+
+
+def check_counts(prefix: str, part: Any, *names: str) -> None:
+    """Raises ValueError for one of these fields that is negative or takes more than 32 bits."""
+    for name in names:
+        if not 0 <= (value := getattr(part, name)) < 2**32:
+            raise ValueError(f"{prefix}{name} is {value}; it must be from 0 to 2**32 - 1")
+
+
+def check_fractions(prefix: str, part: Any, *names: str) -> None:
+    """Raises ValueError for one of these fields that is negative, or 1 or more."""
+    for name in names:
+        if not 0 <= (value := getattr(part, name)) < 1:
+            raise ValueError(f"{prefix}{name} is {value}; it must be at least 0 and below 1")
+
+
 def parse(key: str, text: str, hint: Any) -> Any:
-    """The value of type `hint` that `text` spells."""
+    """Returns the value of type `hint` that `text` spells.
+
+    Raises:
+      ValueError: it spells none; the message begins with `key`.
+    """
     origin = typing.get_origin(hint)
     if hint is str:
         return text
@@ -59,3 +84,20 @@ def parse(key: str, text: str, hint: Any) -> Any:
     if type(value) is not hint:
         raise ValueError(f"{key} is {text!r}; it must be {_KINDS[hint]}")
     return value
+
+
+def spell(value: Any) -> str:
+    """Returns the text that `parse` turns into a value."""
+    if isinstance(value, tuple):
+        return ",".join(map(spell, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def type_name(hint: Any) -> str:
+    """Returns a type as a reader of a command line knows it: int, l1|l2, or str,... for a tuple."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return "|".join(arguments)
+    if typing.get_origin(hint) is tuple:
+        return f"{type_name(arguments[0])},..."
+    return "true|false" if hint is bool else hint.__name__

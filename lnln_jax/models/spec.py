@@ -7,7 +7,12 @@ from lnln_jax.models.registry import resolve
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A network by name; `options` are its hyper-parameters where they differ from the published.
+    """A network by name.
+
+    Attributes:
+      name: one of lnln, drca, rcan, edsr, edsr_baseline, vdsr (of luma) or vdsr_rgb.
+      scale: HR size / LR size: 2, 3 or 4.
+      options: hyper-parameters where they differ from the published ones.
 
     Raises:
       ValueError: an unknown name.
