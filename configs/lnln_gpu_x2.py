@@ -7,9 +7,10 @@ nothing is expected here.
     python -m scripts.recipes.training_set data data/training_set
     python -m scripts.recipes.pack_images data/training_set/train data/extra \\
         --validation data/training_set/validation --output data/pack
-    lnln train configs/lnln_gpu_x2.py time_budget=8m
+    lnln train lnln_gpu_x2 time_budget=8m
 
-`init_from=lnln_x2`, or another trained LNLN of at most this depth, is a better start than none.
+`init_from=lnln_grown_x2`, or another trained LNLN of at most this depth, is a better start than
+none.
 """
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig

@@ -4,7 +4,7 @@ Expected: 36.9 dB on Set5, 32.06 dB on the validation images (docs/results.md). 
 of scripts/recipes/training_set.py, with held-out ones for validation.
 
     python -m scripts.recipes.training_set data data/training_set
-    lnln train configs/lnln_light_x2.py
+    lnln train lnln_light_x2
 """
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig

@@ -5,7 +5,7 @@ images (docs/results.md). The images are those of scripts/recipes/training_set.p
 ones for validation.
 
     python -m scripts.recipes.training_set data data/training_set
-    lnln train configs/lnln_light_x4.py
+    lnln train lnln_light_x4
 """
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig

@@ -2,7 +2,7 @@
 
 It learns from generated dead-leaves images; `make demo` trains it and evaluates it on photos.
 
-    lnln train configs/quickstart.py
+    lnln train quickstart
 """
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig

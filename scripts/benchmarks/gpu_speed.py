@@ -231,7 +231,7 @@ def run(report: Report, sizes: Sizes) -> None:
 def _photo(report: Report, sizes: Sizes) -> None:
     """Times the shipped networks on a photo, the second time that they see it."""
     photo = dead_leaves(np.random.default_rng(0), sizes.photo)
-    for name in ("lnln_light_x2", *(["lnln_x2"] if sizes is FULL else [])):
+    for name in ("lnln_light_x2", *(["lnln_grown_x2"] if sizes is FULL else [])):
         cells = {"network": name, "pixels": photo.shape[0] * photo.shape[1], "side": "JAX"}
         if not report.has(10 if sizes is FULL else 0, "a photo", **cells):
             continue

@@ -7,7 +7,7 @@ validation images, 0.05 and 0.03 more than the light network, after an hour and 
 validation.
 
     python -m scripts.recipes.training_set data data/training_set
-    lnln train configs/lnln_cpu_x2.py --output runs/lnln_x2
+    lnln train lnln_grown_x2
 """
 
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
