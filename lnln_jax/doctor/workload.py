@@ -14,7 +14,8 @@ import numpy as np
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.doctor.networks import random_variables
 from lnln_jax.training.optimizer import make_optimizer, make_schedule
-from lnln_jax.training.state import TrainState, create_state, make_train_step
+from lnln_jax.training.state import TrainState, create_state
+from lnln_jax.training.step import make_train_step
 
 _LASTING = 0.5  # seconds that a measurement takes, where a call is not longer
 _ROUNDS = 3, 10  # the fewest and the most

@@ -24,7 +24,8 @@ from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.extras import install
 from lnln_jax.weights.pretrained import BENCHMARKS, Pretrained, format_hours
 from lnln_jax.weights.safetensors_files import save_safetensors
-from lnln_jax.weights.torch_port import to_torch, write_state_dict
+from lnln_jax.weights.torch_files import write_state_dict
+from lnln_jax.weights.torch_port import to_torch
 
 NAMES = ("vdsr", "edsr_baseline", "edsr", "rcan", "drca", "lnln")
 _MIB = 2**20

@@ -26,7 +26,7 @@ def load_model(
           have without their numbers;
         - `.pt` or `.pth` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR, whose keys
           are those of the authors' checkpoints. The network is recognised by them.
-          `weights.torch_port.read_state_dict` says what else such a file may hold. PyTorch must be
+          `weights.torch_files.read_state_dict` says what else such a file may hold. PyTorch must be
           installed, and runs no code of the file. The same state dict in a `.safetensors` file
           needs no PyTorch.
       scale: for "bicubic", the factor (2 unless given); for a VDSR from PyTorch, whose weights fit

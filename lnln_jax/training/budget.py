@@ -22,7 +22,7 @@ from lnln_jax.runtime.distributed import gather
 from lnln_jax.runtime.durations import seconds_of
 from lnln_jax.training.dispatch import Pace
 from lnln_jax.training.experiment import Experiment
-from lnln_jax.training.runners import Feed
+from lnln_jax.training.runners import StepRunner
 from lnln_jax.training.state import TrainState
 
 _WINDOWS = 3  # at most, in which the pace is measured
@@ -91,11 +91,11 @@ def fit_to_budget(
     Raises:
       ValueError: no step fits into the budget.
     """
-    config, feed, start = experiment.config, experiment.feed, int(state.step)
+    config, runner, start = experiment.config, experiment.runner, int(state.step)
     budget = seconds_of("time_budget", config.time_budget)
-    position = feed.stream.get_state()
-    rate = _pace_of(feed, _copied(state), config, _SHARE * budget, stops)
-    feed.stream.set_state(position)
+    position = runner.stream.get_state()
+    rate = _pace_of(runner, _copied(state), config, _SHARE * budget, stops)
+    runner.stream.set_state(position)
     if rate is None:
         return None
     validation, image = (
@@ -130,14 +130,18 @@ def _copied(state: TrainState) -> TrainState:
 
 
 def _pace_of(
-    feed: Feed, state: TrainState, config: TrainConfig, window: float, stops: Callable[[], bool]
+    runner: StepRunner,
+    state: TrainState,
+    config: TrainConfig,
+    window: float,
+    stops: Callable[[], bool],
 ) -> float | None:
     """Returns the steps a second once they are steady, or None if the run is to stop."""
-    pace, rate = Pace(feed.most), 0.0
+    pace, rate = Pace(runner.most), 0.0
     window = min(max(window, _WINDOW[0]), _WINDOW[1])
     for number in range(1 + _WINDOWS):
         state, measured = _window(
-            feed, pace, state, config.log_every, window if number else 0.0, stops
+            runner, pace, state, config.log_every, window if number else 0.0, stops
         )
         if gather([stops()]).any():
             return None
@@ -148,7 +152,7 @@ def _pace_of(
 
 
 def _window(
-    feed: Feed,
+    runner: StepRunner,
     pace: Pace,
     state: TrainState,
     log_every: int,
@@ -160,7 +164,7 @@ def _window(
     while True:
         n = min(pace.steps, log_every - taken % log_every)
         pace.begins()
-        state, metrics = feed.run(state, n)
+        state, metrics = runner.run(state, n)
         pace.sent(metrics, n)
         taken += n
         if taken % log_every == 0:

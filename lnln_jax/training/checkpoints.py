@@ -10,26 +10,34 @@ checksums   of all others, as JSON
 metrics     the validation's scores, as JSON; empty for a step without validation
 """
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from lnln_jax.config import TrainConfig, to_dict
 from lnln_jax.data.batches import Stream
 from lnln_jax.runtime.distributed import gather, is_primary, say
 from lnln_jax.runtime.files import writing
+from lnln_jax.runtime.placement import place
 from lnln_jax.training.state import TrainState
 from lnln_jax.weights.integrity import (
     DamagedCheckpointError,
+    check_fit,
     check_space,
     checksums,
+    damage_named,
     json_checksum,
     none_readable,
     unreadable_scores,
+    verify_json,
 )
-from lnln_jax.weights.runs import open_manager, restore_step
+from lnln_jax.weights.runs import open_manager, saved_shapes, saved_steps, verify_step
 
 _ARRAYS = ("variables", "ema", "optimizer")
 
@@ -102,7 +110,7 @@ class RunCheckpoints:
         damaged: dict[int, DamagedCheckpointError] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                restored = restore_step(
+                restored = _restore_step(
                     self._manager, step, shapes, stream, self._images, self._other_images
                 )
             except DamagedCheckpointError as error:
@@ -143,3 +151,80 @@ class RunCheckpoints:
                 self._manager.wait_until_finished()
         finally:
             self._manager.close()
+
+
+def restore_before(
+    folder: Path, limit: int, shapes: TrainState, stream: Stream, images: list[str]
+) -> TrainState:
+    """Reads the newest checkpoint of a step below `limit`; nothing in the folder changes.
+
+    Raises:
+      ValueError: there is none; or as `RunCheckpoints.restore`.
+    """
+    steps = [step for step in saved_steps(folder) if step < limit]
+    if not steps:
+        raise ValueError(f"{folder} holds no checkpoint of a step before {limit}")
+    with open_manager(folder, create=False) as manager:
+        return _restore_step(manager, steps[-1], shapes, stream, images)
+
+
+def _restore_step(
+    manager: ocp.CheckpointManager,
+    step: int,
+    shapes: TrainState,
+    stream: Stream,
+    images: list[str],
+    other_images: bool = False,
+) -> TrainState:
+    """Reads one checkpoint; arguments and errors are those of `RunCheckpoints`."""
+    expected = {"variables": shapes.variables, "optimizer": shapes.opt_state}
+    if shapes.ema is not None:
+        expected["ema"] = shapes.ema
+    checkpoint = Path(manager.directory) / str(step)
+    items: dict[str, Any] = {
+        name: ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, tree))
+        for name, tree in expected.items()
+    }
+    items |= {"images": ocp.args.JsonRestore(), "data": ocp.args.JsonRestore()}
+    with _agreed_damage(checkpoint):
+        verify_json(checkpoint, ("data", "config", "images", "metrics"))
+        saved = {name: saved_shapes(checkpoint / name) for name in expected}
+    for name in expected.keys() - {"optimizer"}:  # which has the parameters' shapes
+        check_fit(saved[name], expected[name], checkpoint)
+    with _agreed_damage(checkpoint):
+        restored = manager.restore(step, args=ocp.args.Composite(**items))
+        verify_step(manager, step, {name: restored[name] for name in expected})
+        position, identities = restored["data"]["next_step"], restored["images"]["identities"]
+    if identities != images:
+        problem = (
+            f"the training images are not those that the run in {checkpoint.parents[1]} was "
+            "started with"
+        )
+        if not other_images:
+            raise ValueError(
+                f"{problem}; put them back, train in another folder, or go on as another run from "
+                "here (--allow-config-change)"
+            )
+        say(f"warning: {problem}")
+    stream.set_state({"next_step": position})
+    return TrainState(
+        step=place(np.int32(step), shapes.step.sharding),
+        variables=restored["variables"],
+        opt_state=restored["optimizer"],
+        ema=restored["ema"] if shapes.ema is not None else None,
+    )
+
+
+@contextlib.contextmanager
+def _agreed_damage(checkpoint: Path) -> Iterator[None]:
+    """`damage_named`, where the damage that one process finds is damage for all."""
+    problem: DamagedCheckpointError | None = None
+    try:
+        with damage_named(checkpoint):
+            yield
+    except DamagedCheckpointError as error:
+        problem = error
+    if gather([problem is not None]).any():
+        raise problem or DamagedCheckpointError(
+            f"the checkpoint {checkpoint} is damaged: another process cannot read it"
+        )

@@ -10,22 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax.config import Placement, TrainConfig, build_module
-from lnln_jax.models.variables import initialize
+from lnln_jax.models.variables import Variables, initialize
 from lnln_jax.runtime.distributed import check_same
 from lnln_jax.runtime.placement import place
+from lnln_jax.training.handed_on import begin_with
 from lnln_jax.training.inputs import open_sources
 from lnln_jax.training.optimizer import make_optimizer, make_schedule
 from lnln_jax.training.parallel import Layout, choose_layout
-from lnln_jax.training.runners import Feed, open_feed
-from lnln_jax.training.state import (
-    GradientFunction,
-    TrainState,
-    Variables,
-    create_state,
-    make_update,
-)
+from lnln_jax.training.runners import StepRunner, open_runner
+from lnln_jax.training.state import TrainState, create_state
+from lnln_jax.training.step import GradientFunction, make_update
 from lnln_jax.training.warm_start import GROWING, grow
-from lnln_jax.weights.handed_state import begin_with, read_state
+from lnln_jax.weights.handed_state import read_state
 from lnln_jax.weights.load import load_weights
 
 
@@ -38,7 +34,7 @@ class Experiment:
       module: the network.
       layout: of state and batch on the devices.
       gradients: of a batch on the devices.
-      feed: what takes steps.
+      runner: what takes steps.
       start: makes the state before the first step, or with `init_state` takes over another run's.
       shapes: of a state, with their shardings.
       identity: what identifies the training images, for each source.
@@ -49,7 +45,7 @@ class Experiment:
     module: nn.Module
     layout: Layout
     gradients: GradientFunction
-    feed: Feed
+    runner: StepRunner
     start: Callable[[], TrainState]
     shapes: TrainState
     identity: list[str]
@@ -84,18 +80,18 @@ def open_experiment(config: TrainConfig) -> Experiment:
     sources = open_sources(config)
     identity = [source.identity for source in sources]
     check_same("the training images", repr(identity))
-    feed = open_feed(config, sources, update, layout)
+    runner = open_runner(config, sources, update, layout)
 
     def create(variables: Variables) -> TrainState:
         return create_state(variables, optimizer, ema=config.ema_decay > 0)
 
     shapes = layout.shapes(create, jax.eval_shape(lambda: initialize(module, config.seed)))
-    here = settled(config, feed.placement, layout)
+    here = settled(config, runner.placement, layout)
 
     def start() -> TrainState:
         if config.init_state:
             state = read_state(Path(config.init_from))
-            return begin_with(state, here, shapes, feed.stream, identity)
+            return begin_with(state, here, shapes, runner.stream, identity)
         variables = initialize(module, config.seed)
         if config.init_from:
             variables = _transfer(variables, Path(config.init_from), config)
@@ -106,7 +102,7 @@ def open_experiment(config: TrainConfig) -> Experiment:
         module=module,
         layout=layout,
         gradients=gradients,
-        feed=feed,
+        runner=runner,
         start=start,
         shapes=shapes,
         identity=identity,

@@ -88,7 +88,7 @@ def train(
     with (
         exclusive(folder, "training") if is_primary() else nullcontext(),
         stop_signals("stopping after this step") as stop,
-        experiment.feed,
+        experiment.runner,
     ):
         if saved_config(folder / "checkpoints") != saved:
             raise ValueError(f"another process has trained in {folder} meanwhile; start again")
@@ -111,7 +111,7 @@ def train(
             other_images=allow_config_change,
         ) as checkpoints:
             if state is None:
-                state = checkpoints.restore(experiment.shapes, experiment.feed.stream)
+                state = checkpoints.restore(experiment.shapes, experiment.runner.stream)
             state, step = experiment.scheduled(state), int(state.step)
             if is_primary():
                 if saved is not None and becomes_another:  # for `lnln replay` of the steps so far
@@ -148,12 +148,12 @@ def _loop(
     profile: Profile,
 ) -> Outcome:
     """Takes the steps from a state to the last, or until a signal or the deadline."""
-    config, feed = look.experiment.config, look.experiment.feed
+    config, runner = look.experiment.config, look.experiment.runner
     report, clock = look.report, look.clock
     step = start = int(state.step)
     _announce(look.experiment, state, start)
     pending: list[tuple[Metrics, int]] = []
-    pace, last = Pace(feed.most), False
+    pace, last = Pace(runner.most), False
     monitor = Monitor(
         look.folder,
         spike_factor=config.spike_factor,
@@ -165,7 +165,7 @@ def _loop(
         n = min(pace.steps, _to_next_event(step, config))
         pace.begins()
         with profile.call(step):
-            state, metrics = feed.run(state, n)
+            state, metrics = runner.run(state, n)
         profile.after_call(metrics, n)
         pending.append((metrics, n))
         pace.sent(metrics, n)
@@ -194,7 +194,7 @@ def _loop(
             last = bool(gather([late]).any()) or last
         if last or "checkpoint" in due:
             clock.saves(checkpoints.folder / str(step))
-            checkpoints.save(state, feed.stream, scores)
+            checkpoints.save(state, runner.stream, scores)
         pending, timed_since, timed_from = [], time.perf_counter(), step
     return Outcome(step, stopped=step < config.steps)
 
@@ -230,7 +230,7 @@ def _announce(experiment: Experiment, state: TrainState, start: int) -> None:
     processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     say(
         f"{config.model.name} x{config.model.scale}, {size:.2f} M parameters; "
-        f"{sum(n for _, n in experiment.sources)} images on the {experiment.feed.placement}; "
+        f"{sum(n for _, n in experiment.sources)} images on the {experiment.runner.placement}; "
         f"{several}{devices[0].device_kind}{processes}; "
         + (f"going on from step {start}" if start else f"{config.steps} steps")
     )

@@ -29,16 +29,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 
 from lnln_jax.config import Parallel, TrainConfig
 from lnln_jax.data.resident import AXIS
-from lnln_jax.training.state import (
-    Batch,
-    GradientFunction,
-    Gradients,
-    Metrics,
-    TrainState,
-    TrainStep,
-    Variables,
-    make_gradients,
-)
+from lnln_jax.models.variables import Variables
+from lnln_jax.training.state import Batch, Metrics, TrainState
+from lnln_jax.training.step import GradientFunction, Gradients, TrainStep, make_gradients
 
 _LEAST = 1024  # elements of an array that "fsdp" cuts; smaller ones are replicated
 

@@ -16,10 +16,11 @@ from lnln_jax.images.arrays import rgb_to_y
 from lnln_jax.images.files import Photo, write_photo
 from lnln_jax.models import input_channels
 from lnln_jax.runtime.files import make_folder, write_file
+from lnln_jax.training.checkpoints import restore_before
 from lnln_jax.training.experiment import Experiment, open_experiment
 from lnln_jax.training.state import Batch, TrainState
 from lnln_jax.weights.integrity import named_arrays
-from lnln_jax.weights.runs import restore_before, saved_steps
+from lnln_jax.weights.runs import saved_steps
 
 _SHOWN = 5  # patches and parameters in the text
 
@@ -50,10 +51,10 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
     settings = _settings_of(folder, step)
     output = output or folder / "replay" / f"{step:07d}"
     experiment = open_experiment(_here(_read_config(settings)))
-    with experiment.feed as feed:
+    with experiment.runner as runner:
         if any(saved < step for saved in saved_steps(checkpoints)):
             state = restore_before(
-                checkpoints, step, experiment.shapes, feed.stream, experiment.identity
+                checkpoints, step, experiment.shapes, runner.stream, experiment.identity
             )
         else:
             state = experiment.start()
@@ -70,10 +71,10 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
                 "no checkpoint between them and the step is left; replay a later step"
             )
         while before < step - 1:
-            n = min(feed.most, step - 1 - before)
-            state, _ = feed.run(state, n)
+            n = min(runner.most, step - 1 - before)
+            state, _ = runner.run(state, n)
             before += n
-        batch = feed.batch()
+        batch = runner.batch()
     report, pictures = _look(experiment, state, batch, step)
     report = {"step": step, "replayed_from": start, **report}
     make_folder(output)

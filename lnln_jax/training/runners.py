@@ -19,7 +19,8 @@ from lnln_jax.runtime.placement import place
 from lnln_jax.runtime.progress import progress_of
 from lnln_jax.training.inputs import free_memory
 from lnln_jax.training.parallel import Layout
-from lnln_jax.training.state import Batch, Metrics, TrainState, TrainStep, make_train_steps
+from lnln_jax.training.state import Batch, Metrics, TrainState
+from lnln_jax.training.step import TrainStep, make_train_steps
 
 _SHARE = 0.5  # of a device's memory that images may take in placement "auto"
 
@@ -71,7 +72,7 @@ def _room(devices: Sequence[jax.Device]) -> int:
     return int(gather([min(rooms[1:] or rooms)]).min())
 
 
-class Feed(AbstractContextManager):
+class StepRunner(AbstractContextManager):
     """Training steps with their batches.
 
     Attributes:
@@ -100,7 +101,7 @@ class Feed(AbstractContextManager):
         self.stream.close()
 
 
-class HostFeed(Feed):
+class HostRunner(StepRunner):
     """Batches that the host cuts, one for each call."""
 
     placement: Placement = "host"
@@ -126,7 +127,7 @@ class HostFeed(Feed):
         return self._step(state, self.batch())
 
 
-class DeviceFeed(Feed):
+class DeviceRunner(StepRunner):
     """Batches that are cut on the devices, in a loop of steps."""
 
     placement: Placement = "device"
@@ -161,9 +162,9 @@ class DeviceFeed(Feed):
         return self._steps(state, self._images, place(padded, self._sharding), np.int32(n))
 
 
-def open_feed(
+def open_runner(
     config: TrainConfig, sources: list[Source], update: TrainStep, layout: Layout
-) -> Feed:
+) -> StepRunner:
     """Puts training images where the configuration, or their size, wants them.
 
     Raises:
@@ -187,11 +188,11 @@ def open_feed(
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        return HostFeed(stream, update, layout)
+        return HostRunner(stream, update, layout)
     sampler = make_sampler(sources, **options)  # before gigabytes are sent
     progress = progress_of("sending images to the device")
     images, shapes = put_images(sources, layout.mesh, progress, shared=residence == "shared")
-    return DeviceFeed(
+    return DeviceRunner(
         Stream(Planner(sampler, shapes, data.lr_patch_size)),
         images,
         update,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lnln_jax.training.state import Variables
+from lnln_jax.models.variables import Variables
 
 GROWING = ("lnln", "drca")  # whose body is `models.residual_groups.DenseResidualGroups`
 

@@ -7,11 +7,13 @@ import numpy as np
 
 from lnln_jax.runtime.files import check_target, failure_named
 from lnln_jax.weights.base import Weights
+from lnln_jax.weights.handed_state import read_state, write_state
 from lnln_jax.weights.load import SUFFIXES, load_weights
 from lnln_jax.weights.part_names import files_of, stem_of
 from lnln_jax.weights.safetensors_files import save_safetensors
+from lnln_jax.weights.torch_files import write_state_dict
 from lnln_jax.weights.torch_keys import NETWORKS, default_res_scale
-from lnln_jax.weights.torch_port import to_torch, write_state_dict
+from lnln_jax.weights.torch_port import to_torch
 
 
 def convert(
@@ -24,13 +26,13 @@ def convert(
 ) -> str:
     """Writes the weights of a network to a file of the format that its suffix says.
 
-    float32 weights keep every bit. The frozen mean shift is no weight: a PyTorch file gets ours,
+    float32 weights keep every bit. The frozen mean shift is not a weight: a PyTorch file gets ours,
     whose last bit may differ from what EDSR's code makes of it. BatchNorm's counts of batches get
     the step of a run, or the largest count of a file. That a network computes in bfloat16 is kept
     in a `.safetensors` file alone.
 
     Args:
-      source: the folder of a training run, or a file: what `load_model` takes, except "bicubic".
+      source: folder of a training run, or a file: what `load_model` takes, except "bicubic".
       target: `.pt` or `.pth` for a PyTorch state dict with the keys of the published checkpoints,
         or `.safetensors` (see `weights.safetensors_files`). Its folder is made where there is
         none. The file appears whole or not at all.
@@ -39,7 +41,7 @@ def convert(
       overwrite: whether `target` may be there already.
 
     Returns:
-      What was done, in one line or two, for printing.
+      A line or two, for printing, on what was done.
 
     Raises:
       ValueError: the source cannot be loaded, or the target cannot be written.
@@ -58,26 +60,29 @@ def convert(
     check_target(target, overwrite=overwrite)
 
     weights = load_weights(source, scale=scale, res_scale=res_scale)
-    model = weights.model
     with failure_named(target):
-        if suffix == ".safetensors":
-            save_safetensors(
-                target,
-                model,
-                weights.variables,
-                step=weights.step,
-                dtype=weights.dtype,
-                training=weights.training,
-            )
-        else:
-            arrays = to_torch(weights.variables, name=model.name, step=weights.step)
-            write_state_dict(target, arrays)
-
+        _write(weights, target)
+    model = weights.model
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(weights.variables["params"]))
     trained = f", trained for {weights.step:,} steps" if weights.step else ""
     size = target.stat().st_size / 1e6
     report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {target} ({size:.2f} MB)"
     return report if suffix == ".safetensors" else report + _hidden_in_pytorch(weights)
+
+
+def _write(weights: Weights, target: Path) -> None:
+    model, variables = weights.model, weights.variables
+    if target.suffix.lower() == ".safetensors":
+        save_safetensors(
+            target,
+            model,
+            variables,
+            step=weights.step,
+            dtype=weights.dtype,
+            training=weights.training,
+        )
+    else:
+        write_state_dict(target, to_torch(variables, name=model.name, step=weights.step))
 
 
 def convert_state(
@@ -86,25 +91,20 @@ def convert_state(
     """Writes the state of a training run to files with which another run goes on (`init_state`).
 
     Args:
-      source: the folder of a training run, whose newest checkpoint is taken, or of one step in it;
-        or a file with a state, one of a set of such files, or their name without numbers.
-      target: a `.safetensors` file (see `weights.handed_state`), of which all parts appear, or
-        none. Its folder is made where there is none.
-      split: how many MiB a file may have; what is larger becomes a set of files that are named
+      source: folder of a training run, whose newest checkpoint is taken, or of one step in it; or
+        a file with a state, one of a set of such files, or their name without numbers.
+      target: `.safetensors` file (see `weights.handed_state`), of which all parts appear, or none.
+        Its folder is made where there is none.
+      split: MiB that a file may have; what is larger becomes a set of files that are named
         `x-00001-of-00003.safetensors` and so on. None: one file.
       overwrite: whether `target`, or a set of that name, may be there already; it goes.
 
     Returns:
-      What was done, in one line, for printing.
+      One line, for printing, on what was done.
 
     Raises:
       ValueError: the source holds no state that can be read, or the target cannot be written.
     """
-    from lnln_jax.weights.handed_state import (  # Orbax takes a while to import
-        read_state,
-        write_state,
-    )
-
     source, target = Path(source), Path(target)
     if split is not None and split < 1:
         raise ValueError(f"split is {split}; it must be at least 1 (MiB)")
@@ -139,7 +139,7 @@ def convert_state(
 
 
 def _hidden_in_pytorch(weights: Weights) -> str:
-    """Lines on what a PyTorch file does not tell `load_model`, if there is anything."""
+    """Returns lines on what a PyTorch file does not tell `load_model`, if there is anything."""
     name, module = weights.model.name, weights.module()
     hidden = {} if "scale" in NETWORKS[name].measures else {"scale": weights.model.scale}
     res_scale = getattr(module, "res_scale", None)

@@ -1,4 +1,4 @@
-"""The state of a training run, handed on from one run to another, in files or from a checkpoint.
+"""The state of a training run, to be handed on to another run, in files or from a checkpoint.
 
 `lnln convert RUN x.safetensors --state` writes it, as one file or (`--split`) as several small ones
 (`weights.safetensors_parts`). They have the arrays of a checkpoint, named by its items and their
@@ -6,7 +6,7 @@ paths in them,
 
     variables/params/head/kernel    parameters, and variables/batch_stats/...
     ema/params/head/kernel          their moving average, where the run keeps one
-    optimizer/0/0/mu/head/kernel    the state of Optax's optimizer
+    optimizer/0/0/mu/head/kernel    the state of the Optax optimizer
 
 each with its own dtype, and in the metadata what a network's file says (`safetensors_files`) and
 the rest of the checkpoint:
@@ -16,37 +16,25 @@ the rest of the checkpoint:
      "state": {"next_step": 3000, "config": {...}, "images": ["5602e00f"]}}
 
 `next_step` is the position of the data stream, `config` the configuration of the run, and `images`
-identify its training images. With `init_state=true` a new run begins with all of it, and takes the
-steps that the first run would have taken.
+identify its training images. `training.handed_on` begins a run with it.
 """
 
 import json
 import operator
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 
-from lnln_jax.config import TrainConfig, differences, from_dict, to_dict
-from lnln_jax.data.batches import Stream
+from lnln_jax.config import TrainConfig, from_dict, to_dict
 from lnln_jax.runtime.distributed import say
-from lnln_jax.runtime.placement import place
-from lnln_jax.training.resuming import check_changes
-from lnln_jax.training.state import TrainState
 from lnln_jax.weights.integrity import (
     DamagedCheckpointError,
     damage_named,
-    misfits,
-    named_arrays,
     none_readable,
-    verify,
     verify_json,
 )
 from lnln_jax.weights.part_names import find_file
-from lnln_jax.weights.runs import find_checkpoints, parse_config
 from lnln_jax.weights.safetensors_files import STATE_FORMAT, describe_network, parse_metadata
 from lnln_jax.weights.safetensors_parts import read_metadata, read_parts, write_parts
 
@@ -59,12 +47,12 @@ class HandedState:
     """All that a training run needs to go on.
 
     Attributes:
-      source: where it is from.
-      config: of the run that it is from.
-      step: how many steps have been taken.
-      next_step: the position of the data stream.
-      images: what identifies the training images, for each source.
-      arrays: on the host, by their names in a file (see the module).
+      source: file or checkpoint that it is from.
+      config: configuration of the run that it is from.
+      step: number of steps that have been taken.
+      next_step: position of the data stream.
+      images: identities of the training images, one for each source.
+      arrays: arrays on the host, by their names in a file (see the module).
     """
 
     source: Path
@@ -79,7 +67,7 @@ def read_state(source: Path) -> HandedState:
     """Reads the state of a training run.
 
     Args:
-      source: the folder of a run, whose newest checkpoint is taken, or of one step in it; or a file
+      source: folder of a run, whose newest checkpoint is taken, or of one step in it; or a file
         with a state, one of a set of such files, or what they are called without their numbers.
 
     Raises:
@@ -110,7 +98,9 @@ def read_state(source: Path) -> HandedState:
 
 
 def _read_newest(source: Path) -> HandedState:
-    """The state in the newest checkpoint that can be read."""
+    """Reads the state in the newest checkpoint that can be read."""
+    from lnln_jax.weights.runs import find_checkpoints  # Orbax takes a while to import
+
     folder, steps, wanted = find_checkpoints(source)
     problems: list[DamagedCheckpointError] = []
     for step in reversed(steps) if wanted is None else [wanted]:
@@ -126,6 +116,8 @@ def _read_newest(source: Path) -> HandedState:
 
 
 def _read_checkpoint(checkpoint: Path) -> HandedState:
+    from lnln_jax.weights.runs import parse_config, read_item
+
     with damage_named(checkpoint):
         verify_json(checkpoint, ("data", "config", "images"))
         texts = {
@@ -138,24 +130,11 @@ def _read_checkpoint(checkpoint: Path) -> HandedState:
             f"{item}/{name}": array
             for item in _ITEMS
             if item != "ema" or (checkpoint / item).is_dir()
-            for name, array in _read_item(checkpoint / item, expected.get(item, {})).items()
+            for name, array in read_item(checkpoint / item, expected.get(item, {})).items()
         }
         next_step, images = texts["data"]["next_step"], texts["images"]["identities"]
     config = parse_config(texts["config"], checkpoint)
     return HandedState(checkpoint, config, int(checkpoint.name), next_step, images, arrays)
-
-
-def _read_item(item: Path, sums: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint's item by their paths, whatever tree they are of."""
-    import orbax.checkpoint as ocp
-
-    shapes = ocp.StandardCheckpointHandler().metadata(item.resolve()).tree
-    # Orbax reads into the memory of the host where it is given NumPy's arrays.
-    host = jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), shapes)
-    with ocp.StandardCheckpointer() as reader:
-        arrays = named_arrays(reader.restore(item.resolve(), host))
-    verify(arrays, sums)
-    return arrays
 
 
 def write_state(state: HandedState, target: Path, *, part_bytes: int | None = None) -> list[Path]:
@@ -168,102 +147,3 @@ def write_state(state: HandedState, target: Path, *, part_bytes: int | None = No
         "images": state.images,
     }
     return write_parts(target, state.arrays, about, part_bytes=part_bytes)
-
-
-def begin_with(
-    state: HandedState, config: TrainConfig, shapes: TrainState, stream: Stream, images: list[str]
-) -> TrainState:
-    """Begins a run with a state: its arrays on the devices, and the stream moved to its position.
-
-    What differs from the run that it is from is said, a line each.
-
-    Args:
-      state: of the other run.
-      config: of this run, with what "auto" came to.
-      shapes: a state of this run, of which shapes, dtypes and shardings count.
-      stream: of this run's data, which is moved.
-      images: what identifies this run's training images.
-
-    Raises:
-      ValueError: the state is of another network or optimizer, or this run would be over with it.
-    """
-    if state.step >= config.steps and not config.time_budget:  # which sets them later
-        raise ValueError(
-            f"steps is {config.steps}, but init_from is {state.source} with {state.step} steps "
-            "taken already; raise steps"
-        )
-    tree = {"variables": shapes.variables, "optimizer": shapes.opt_state, "ema": shapes.ema}
-    arrays, remark = _with_average(state.arrays, wanted=shapes.ema is not None)
-    _check_fit(state, arrays, config, tree)
-    before = replace(state.config, init_from=config.init_from, init_state=config.init_state)
-    check_changes(before, config, state.source, allow=True)
-    if remark:
-        say(remark)
-    if state.images != images:
-        say(f"warning: the training images are not those of the run whose state {state.source} is")
-    placed = {name: place(arrays[name], leaf.sharding) for name, leaf in named_arrays(tree).items()}
-    whole = jax.tree.unflatten(jax.tree.structure(tree), placed.values())
-    stream.set_state({"next_step": state.next_step})
-    return TrainState(
-        step=place(np.int32(state.step), shapes.step.sharding),
-        variables=whole["variables"],
-        opt_state=whole["optimizer"],
-        ema=whole["ema"],
-        stretch=place(np.float32(config.stretch), shapes.stretch.sharding),
-    )
-
-
-def _with_average(
-    arrays: Mapping[str, np.ndarray], *, wanted: bool
-) -> tuple[dict[str, np.ndarray], str]:
-    """The arrays with a moving average, or without, as it is wanted, and what is to be said."""
-    there = any(name.startswith("ema/") for name in arrays)
-    if there and not wanted:
-        kept = {name: array for name, array in arrays.items() if not name.startswith("ema/")}
-        return kept, "ema_decay is 0: the moving average in the state is left out"
-    if wanted and not there:
-        average = {
-            name.replace("variables/", "ema/", 1): array.copy()
-            for name, array in arrays.items()
-            if name.startswith("variables/")
-        }
-        return {**arrays, **average}, (
-            "the state has no moving average: it starts from the parameters and statistics"
-        )
-    return dict(arrays), ""
-
-
-def _check_fit(
-    state: HandedState,
-    arrays: Mapping[str, np.ndarray],
-    config: TrainConfig,
-    tree: Mapping[str, Any],
-) -> None:
-    """Raises ValueError where a state is of another network or of another optimizer."""
-    expected = named_arrays(tree)
-    kinds = {"variables/": "network", "ema/": "network", "optimizer/": "optimizer"}
-    for part, kind in kinds.items():
-        saved, wanted = (
-            {name: leaf for name, leaf in named.items() if name.startswith(part)}
-            for named in (arrays, expected)
-        )
-        text = misfits(saved, wanted, ("state", kind))
-        if not text:
-            continue
-        field = "optimizer." if kind == "optimizer" else "model."
-        changed = [
-            f"{key} was {old} and is {new}"
-            for key, (old, new) in differences(state.config, config).items()
-            if key.startswith(field)
-        ]
-        raise ValueError(
-            f"init_from is {state.source}, the state of another {kind}: "
-            f"{'; '.join([*changed, text])}. Give the settings that it was trained with, or leave "
-            "init_state out: then init_from= takes over what fits of the network"
-        )
-    for name, leaf in expected.items():
-        if arrays[name].dtype != leaf.dtype:
-            raise ValueError(
-                f"init_from is {state.source}, which has {name} as {arrays[name].dtype} instead of "
-                f"{leaf.dtype}; write it again with lnln convert --state"
-            )

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from lnln_jax.weights import pretrained
-from lnln_jax.weights.base import Weights, checked, from_state_dict
+from lnln_jax.weights.base import Weights, checked
 from lnln_jax.weights.part_names import find_file
+from lnln_jax.weights.recognition import from_state_dict
 from lnln_jax.weights.safetensors_files import load_safetensors
-from lnln_jax.weights.torch_port import read_state_dict
+from lnln_jax.weights.torch_files import read_state_dict
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 

@@ -10,9 +10,9 @@ under `lnln_jax` in its metadata which network they are of, as JSON:
 A file of a training run's state (`weights.handed_state`) has format 2; a network is read from it.
 
 `options` are all hyper-parameters, so that later defaults change nothing; `step` is how many steps
-the network has been trained, 0 where that is unknown; `dtype` is that of the computation (the
+the network has been trained for, 0 where that is unknown; `dtype` is that of the computation (the
 arrays are float32), "float32" where it is left out; `training` may say how it was trained
-(`weights.pretrained` says what it holds for networks of this package).
+(`weights.pretrained` says what it holds for the networks of this package).
 """
 
 import json
@@ -27,18 +27,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lnln_jax.config import ModelConfig
+from lnln_jax.models.spec import ModelConfig
 from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.files import write_file
 from lnln_jax.version import __version__
-from lnln_jax.weights.base import (
-    Weights,
-    build,
-    checked,
-    describe,
-    from_state_dict,
-    numbers,
-)
+from lnln_jax.weights.base import Weights, build, checked, describe, numbers
+from lnln_jax.weights.recognition import from_state_dict
 from lnln_jax.weights.safetensors_parts import (
     LONGEST_METADATA,
     METADATA_KEY,
@@ -63,15 +57,15 @@ def save_safetensors(
     dtype: str = "float32",
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a safetensors file (see above); an older file of that name is replaced.
+    """Writes a safetensors file (see the module); an older file of that name is replaced.
 
     Args:
-      path: where; the file appears whole or not at all, its folder where there is none.
+      path: file that appears whole or not at all, its folder where there is none.
       config: which network.
-      variables: its weights, as its `init` returns them, of any floating-point dtype.
-      step: how many steps it has been trained.
-      dtype: of its computation, "float32" or "bfloat16"; the file's arrays are float32.
-      training: how it was trained, what JSON can hold.
+      variables: weights as the network's `init` returns them, of any floating-point dtype.
+      step: number of steps that it has been trained for.
+      dtype: dtype of the computation, "float32" or "bfloat16"; the file's arrays are float32.
+      training: how it was trained, as JSON can hold it.
 
     Raises:
       ValueError: the variables are those of another network, and all such paths are listed;
@@ -102,7 +96,7 @@ def save_safetensors(
 def describe_network(
     config: ModelConfig, *, step: int, dtype: str, format: int = FORMAT
 ) -> dict[str, Any]:
-    """Returns what a file of ours says of its network (see above)."""
+    """Returns what a file of ours says of its network (see the module)."""
     module = build(config)
     options = {key: getattr(module, key) for key in numbers(config.name)}
     about = {"format": format, "version": __version__, "name": config.name, "scale": config.scale}
@@ -116,10 +110,10 @@ def load_safetensors(
     res_scale: float | None = None,
     default_scale: int | None = None,
 ) -> Weights:
-    """Reads a safetensors file, ours or one with a PyTorch state dict that `torch_tables` knows.
+    """Reads a safetensors file, ours or one with a PyTorch state dict that `torch_keys` knows.
 
     Args:
-      path: the file.
+      path: file, or one of a set with the state of a training run.
       scale: see `from_state_dict`.
       res_scale: see `from_state_dict`.
       default_scale: see `from_state_dict`.
@@ -146,7 +140,7 @@ def load_safetensors(
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file, which must be those of a network."""
+    """Returns all arrays of a file, which must be those of a network."""
     try:
         with safe_open(path, framework="numpy") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
@@ -156,7 +150,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                     for key, part in slices.items()
                     if (dtype := part.get_dtype()) not in _FLOATS and part.get_shape() != []
                 ],
-                f"{path} holds what are no weights; they have {', '.join(_FLOATS)}",
+                f"{path} holds what are not weights; they have {', '.join(_FLOATS)}",
             )
             # JAX has taught NumPy bfloat16, by which safetensors asks for it.
             return {key: file.get_tensor(key) for key in slices}
@@ -165,7 +159,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_network_of_state(path: Path) -> dict[str, np.ndarray]:
-    """The network in the state of a training run: the moving average where there is one."""
+    """Returns the network in a training run's state: the moving average where there is one."""
     _, arrays = read_parts(path, lambda name: name.startswith(("variables/", "ema/")))
     item = "ema/" if any(name.startswith("ema/") for name in arrays) else "variables/"
     return {
@@ -189,7 +183,7 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], module: nn.Module, summary: 
 
 
 class About(NamedTuple):
-    """What a file of ours says of its network, and whether it holds a state besides."""
+    """The network that a file of ours names, and whether the file holds a state besides."""
 
     model: ModelConfig
     step: int

@@ -12,15 +12,13 @@ LNLN, so its keys follow DRCA's: `head.0`, `body.<group>.body.<block>.body.<0, 1
 `tail.0.<0, 2>` and so on are the same layers, a depthwise separable convolution holds a
 `depthwise` and a `pointwise` one, and the non-local module is `non_local.<theta, phi, g, W>`.
 
-Beside its layers a network has a key that no other network has, by which a file is recognised, and
-says where its hyper-parameters show: in many arrays wherever that can be, so that a bad one is
-outvoted, and named.
+Beside its layers a network has a mark, keys that no other network has, and says which key shows
+each hyper-parameter.
 """
 
 import itertools
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +27,7 @@ from lnln_jax.models.layers import DIV2K_MEAN
 
 
 class Transform(NamedTuple):
-    """How an array changes on the way to PyTorch, and back."""
+    """Changes of an array on the way to PyTorch, and back."""
 
     to_torch: Callable[[np.ndarray], np.ndarray]
     from_torch: Callable[[np.ndarray], np.ndarray]
@@ -43,29 +41,19 @@ class Row(NamedTuple):
     kind: str
 
 
-# The indices in a key, and the shape of its array.
-Found = list[tuple[tuple[int, ...], tuple[int, ...]]]
-
-
-class Measure(NamedTuple):
-    """Where a hyper-parameter shows: `read` makes it of the keys that begin as `keys` says.
-
-    `keys` has `*` for an index, and `|` between alternatives. `read` gets `n_feats` as well, which
-    is measured first, and raises IndexError or ZeroDivisionError where nothing shows.
-    """
-
-    keys: str
-    read: Callable[[Found, int], int]
+Shapes = Mapping[str, tuple[int, ...]]
+# Reads a hyper-parameter; LookupError or ZeroDivisionError where it does not show.
+Measure = Callable[[Shapes], int]
 
 
 class Network(NamedTuple):
-    """What a state dict holds, and how to tell from it which network it is.
+    """Contents of a state dict, and what tells the network from it.
 
     Attributes:
-      layers: what differs from one state dict to the next.
-      constants: keys whose values are the same in every one.
-      mark: the beginning of keys that this network has and no other, with `*` for an index.
-      measures: the hyper-parameters that show, and `scale` where it does.
+      layers: rows of what differs from one state dict to the next.
+      constants: arrays by key that are the same in every one.
+      mark: regular expression of how keys begin that this network has and no other.
+      measures: hyper-parameters that show, and `scale` where it does.
     """
 
     layers: tuple[Row, ...]
@@ -110,7 +98,7 @@ LAYERS = {
 
 
 def _block(flax: str, torch: str, conv: str) -> tuple[Row, ...]:
-    """A residual channel-attention block with BatchNorm."""
+    """Returns the rows of a residual channel-attention block with BatchNorm."""
     return (
         Row(f"{flax}/conv_1", f"{torch}.body.0", conv),
         Row(f"{flax}/norm_1", f"{torch}.body.1", "batch_norm"),
@@ -122,7 +110,7 @@ def _block(flax: str, torch: str, conv: str) -> tuple[Row, ...]:
 
 
 def _dense_groups(conv: str) -> tuple[Row, ...]:
-    """What DRCA and LNLN share; `conv` is the kind of the 3x3 convolutions that differ."""
+    """Returns what DRCA and LNLN share; `conv` is the kind of the 3x3 convolutions that differ."""
     return (
         Row("head", "head.0", conv),
         *_block("body/group_{group+1}/first", "body.{group}.body.0", conv),
@@ -144,62 +132,59 @@ _ENDS = (
 )
 
 
-def _most_common(numbers: Iterable[int]) -> int:
-    return Counter(numbers).most_common(1)[0][0]
+def _size(keys: str, axis: int = 0) -> Measure:
+    """Reads the size of the first array whose key matches."""
+    regex = re.compile(keys)
+
+    def size(shapes: Shapes) -> int:
+        found = [shape for key, shape in shapes.items() if regex.fullmatch(key)]
+        return found[0][axis]
+
+    return size
 
 
-def _count(found: Found, _: int) -> int:
-    """How many indices there are from 0: the number that most keys speak for."""
-    keys = Counter(indices[-1] for indices, _ in found)
-    usual = _most_common(keys.values())
-    # Of each count, the keys that it lacks, less those that it has; and the larger of two equals.
-    below = itertools.accumulate(keys[index] for index in sorted(keys))
-    costs = [((i + 1) * usual - 2 * n, -1 - i) for i, n in zip(sorted(keys), below, strict=True)]
-    return -min([(usual, -1), *costs])[1]
+def _count(keys: str, more: int = 0) -> Measure:
+    """Counts the indices that a group of the match has from 0 on without a gap; at least one."""
+    regex = re.compile(keys)
+
+    def count(shapes: Shapes) -> int:
+        found = {int(match[1]) for match in map(regex.match, shapes) if match}
+        return more + next(i for i in itertools.count(1) if i not in found)
+
+    return count
 
 
-def _outputs(found: Found, _: int) -> int:
-    return _most_common(shape[0] for _, shape in found if shape and shape[0] > 0)
+def _scale(layer: str, n_feats: Measure) -> Measure:
+    """Reads the scale: 4 has two convolutions, 2 and 3 have one to 4 or 9 times `n_feats`."""
+    outputs = _size(rf"tail\.0\.0\.{layer}bias")
+
+    def scale(shapes: Shapes) -> int:
+        if any(key.startswith("tail.0.2.") for key in shapes):
+            return 4
+        return {4: 2, 9: 3}[outputs(shapes) // n_feats(shapes)]
+
+    return scale
 
 
-def _scale(found: Found, n_feats: int) -> int:
-    """4 is two convolutions to 4 times `n_feats` outputs."""
-    arrays = Counter(indices[-1] for indices, _ in found)
-    if 2 * arrays[2] >= arrays[0]:
-        return 4
-    factors = {4 * n_feats: 2, 9 * n_feats: 3}
-    return _most_common(factors[s[0]] for _, s in found if s and s[0] in factors)
-
-
-def _partners(found: Found, n_feats: int) -> list[int]:
-    """The channels at the other end of convolutions from, or to, `n_feats` channels."""
-    products = [math.prod(shape[:2]) for _, shape in found]
-    return [product // n_feats for product in products if product and product % n_feats == 0]
-
-
-def _reduction(found: Found, n_feats: int) -> int:
-    return n_feats // _most_common(_partners(found, n_feats))
-
-
-def _colors(found: Found, n_feats: int) -> int:
-    return _most_common(number for number in _partners(found, n_feats) if number in (1, 3))
-
-
-def _grouped_measures(attention: str, upsampler: str = "") -> dict[str, Measure]:
-    """DRCA's, LNLN's and RCAN's.
+def _grouped_measures(attention: int, layer: str = "") -> dict[str, Measure]:
+    """Returns DRCA's, LNLN's and RCAN's.
 
     Args:
-      attention: its index in a block.
-      upsampler: leads to what decides on the outputs of a convolution in it.
+      attention: index of the channel attention in a block.
+      layer: what leads from a 3x3 convolution to the arrays that show its outputs.
     """
+    n_feats = _size(rf"(head\.0|body\.\d+\.body\.0\.body\.0)\.{layer}bias")
+    squeezed = _size(rf"body\.\d+\.body\.\d+\.body\.{attention}\.conv_du\.0\.bias")
     return {
-        "scale": Measure(f"tail.0.*.{upsampler}", _scale),
-        "n_resgroups": Measure("body.*.body.", _count),
-        "n_resblocks": Measure("body.*.body.*.body.", _count),
-        "n_feats": Measure("body.", _outputs),
-        "reduction": Measure(f"body.*.body.*.body.{attention}.conv_du.*.weight", _reduction),
+        "scale": _scale(layer, n_feats),
+        "n_resgroups": _count(r"body\.(\d{1,9})\.body\."),
+        "n_resblocks": _count(r"body\.0\.body\.(\d{1,9})\.body\."),
+        "n_feats": n_feats,
+        "reduction": lambda shapes: n_feats(shapes) // squeezed(shapes),
     }
 
+
+_EDSR_FEATS = _size(r"(head\.0|body\.\d+\.body\.0)\.bias")
 
 # A frozen 1x1 convolution in PyTorch, two additions in Flax.
 _MEAN_SHIFT = {
@@ -213,8 +198,8 @@ NETWORKS = {
     "drca": Network(
         _dense_groups("conv"),
         _MEAN_SHIFT,
-        mark="body.*.body.*.body.3.weight",
-        measures=_grouped_measures("5"),
+        mark=r"body\.\d+\.body\.\d+\.body\.3\.weight",
+        measures=_grouped_measures(5),
     ),
     "lnln": Network(
         (
@@ -225,8 +210,8 @@ NETWORKS = {
             Row("non_local/w", "non_local.W", "conv"),
         ),
         _MEAN_SHIFT,
-        mark="body.*.body.*.body.3.depthwise.",
-        measures=_grouped_measures("5", "pointwise."),
+        mark=r"body\.\d+\.body\.\d+\.body\.3\.depthwise\.",
+        measures=_grouped_measures(5, r"pointwise\."),
     ),
     "rcan": Network(
         (
@@ -248,8 +233,8 @@ NETWORKS = {
             Row("body", "body.{groups}", "conv"),
         ),
         _MEAN_SHIFT,
-        mark="body.*.body.*.body.3.conv_du.",
-        measures=_grouped_measures("3"),
+        mark=r"body\.\d+\.body\.\d+\.body\.3\.conv_du\.",
+        measures=_grouped_measures(3),
     ),
     "edsr": Network(
         (
@@ -259,11 +244,11 @@ NETWORKS = {
             Row("body", "body.{blocks}", "conv"),
         ),
         _MEAN_SHIFT,
-        mark="body.*.body.0.weight",
+        mark=r"body\.\d+\.body\.0\.weight",
         measures={
-            "scale": Measure("tail.0.*.", _scale),
-            "n_resblocks": Measure("body.*.body.", _count),
-            "n_feats": Measure("body.", _outputs),
+            "scale": _scale("", _EDSR_FEATS),
+            "n_resblocks": _count(r"body\.(\d{1,9})\.body\."),
+            "n_feats": _EDSR_FEATS,
         },
     ),
     "vdsr": Network(
@@ -273,11 +258,11 @@ NETWORKS = {
             Row("last", "output", "conv_without_bias"),
         ),
         {},
-        mark="residual_layer.*.conv.",
+        mark=r"residual_layer\.\d+\.conv\.",
         measures={
-            "n_layers": Measure("residual_layer.*.conv.", lambda *found: _count(*found) + 2),
-            "n_feats": Measure("residual_layer.*.conv.", _outputs),
-            "n_colors": Measure("input.weight|output.weight", _colors),
+            "n_layers": _count(r"residual_layer\.(\d{1,9})\.conv\.", more=2),
+            "n_feats": _size(r"residual_layer\.\d+\.conv\.weight"),
+            "n_colors": _size(r"input\.weight", axis=1),
         },
     ),
 }
@@ -292,5 +277,5 @@ KEY_ORDER = (
 
 
 def default_res_scale(n_feats: int) -> float:
-    """EDSR's `res_scale`, which no array shows: 0.1 in the authors' large networks, else 1."""
+    """Returns EDSR's `res_scale`, which no array shows: 0.1 in the large networks, else 1."""
     return 0.1 if n_feats == 256 else 1.0

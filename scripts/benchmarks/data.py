@@ -42,7 +42,8 @@ from lnln_jax.models.variables import initialize
 from lnln_jax.runtime.processes import end_with_parent
 from lnln_jax.training.optimizer import make_optimizer, make_schedule
 from lnln_jax.training.parallel import Layout
-from lnln_jax.training.state import create_state, make_gradients, make_train_steps, make_update
+from lnln_jax.training.state import create_state
+from lnln_jax.training.step import make_gradients, make_train_steps, make_update
 from scripts.benchmarks.data_sides import (
     BASELINE,
     MODES,

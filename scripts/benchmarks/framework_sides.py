@@ -132,7 +132,8 @@ class _JaxSide(Side):
         from lnln_jax.models import create_model
         from lnln_jax.runtime.compilation_cache import enable_compilation_cache
         from lnln_jax.training.optimizer import make_optimizer, make_schedule
-        from lnln_jax.training.state import create_state, make_train_step
+        from lnln_jax.training.state import create_state
+        from lnln_jax.training.step import make_train_step
 
         if job.cache:
             os.environ["JAX_COMPILATION_CACHE_DIR"] = job.cache

@@ -18,7 +18,7 @@ from lnln_jax.doctor.networks import random_variables
 from lnln_jax.images.arrays import rgb_to_y
 from lnln_jax.models import create_model, input_channels
 from lnln_jax.training.optimizer import make_optimizer
-from lnln_jax.training.state import make_gradients
+from lnln_jax.training.step import make_gradients
 from lnln_jax.weights.torch_port import to_torch
 from scripts.benchmarks.gpu_report import Report
 

@@ -32,7 +32,8 @@ from lnln_jax.models import create_model, model_options
 from lnln_jax.models.variables import initialize
 from lnln_jax.training.optimizer import make_optimizer, make_schedule
 from lnln_jax.training.parallel import Layout, choose_layout
-from lnln_jax.training.state import create_state, make_update
+from lnln_jax.training.state import create_state
+from lnln_jax.training.step import make_update
 from scripts.benchmarks.collectives import Collective, collectives
 from scripts.benchmarks.communication_model import FLOP_PER_S, SLOWER, floor_seconds, predict
 from scripts.benchmarks.tables import markdown_table

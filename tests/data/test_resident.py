@@ -13,7 +13,8 @@ from lnln_jax.data.resident import Planner, cut_patches, put_images, resident_by
 from lnln_jax.models import create_model
 from lnln_jax.models.variables import initialize
 from lnln_jax.training.parallel import Layout
-from lnln_jax.training.state import create_state, make_gradients, make_train_steps, make_update
+from lnln_jax.training.state import create_state
+from lnln_jax.training.step import make_gradients, make_train_steps, make_update
 from tests.data.test_batches import coded_source
 from tests.support.devices import run_on_devices
 
@@ -134,7 +135,8 @@ from lnln_jax.data.resident import Planner, cut_patches, put_images
 from lnln_jax.models import create_model
 from lnln_jax.training.parallel import Layout
 from lnln_jax.models.variables import initialize
-from lnln_jax.training.state import create_state, make_gradients, make_train_steps, make_update
+from lnln_jax.training.state import create_state
+from lnln_jax.training.step import make_gradients, make_train_steps, make_update
 from jax.sharding import NamedSharding, PartitionSpec
 
 sources = [dead_leaves_pairs(5, size=(24, 40), scale=2, seed=0)]

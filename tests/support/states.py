@@ -33,8 +33,8 @@ def begin(config, source, *items):
     """The state with which a run would begin."""
     config = override(config, [f"init_from={source}", "init_state=true", *items])
     experiment = open_experiment(config)
-    with experiment.feed as feed:
-        return experiment.start(), feed.stream.get_state()
+    with experiment.runner as runner:
+        return experiment.start(), runner.stream.get_state()
 
 
 def edit_metadata(path, **changes):

@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 
+import jax
 import pytest
 
 from lnln_jax.config import ModelConfig, OptimizerConfig, TrainConfig, override
@@ -13,7 +15,7 @@ from lnln_jax.training.optimizer import make_schedule
 from lnln_jax.weights.runs import saved_config, saved_steps
 from tests.support.runs import CONFIG, assert_equal, read_metrics, restore_everything, save_pictures
 
-pytestmark = pytest.mark.usefixtures("standard_promotion", "compiled")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 def test_costs_by_hand():
@@ -110,10 +112,16 @@ def test_what_was_measured_leaves_no_trace(run, config, tmp_path):
     assert_equal(actual, expected)
 
 
-def test_another_length_compiles_nothing(run, config, compiled, tmp_path):
+def test_another_length_compiles_nothing(run, config, tmp_path):
     """The compiled training step is one for all lengths."""
-    before = {path.name for path in compiled.glob("*-cache")}
-    assert any(name.startswith("jit_run") for name in before)
+    events = Counter()
+
+    def count(event: str, **_: object) -> None:
+        events.update([event.split("/")[-1]])
+
+    jax.monitoring.register_event_listener(count)
     items = ["steps=3", "schedule_steps=400", "time_budget="]
     train(override(config, items), tmp_path)
-    assert {path.name for path in compiled.glob("*-cache")} == before
+    jax.monitoring.unregister_event_listener(count)
+    assert "cache_misses" not in events
+    assert events["cache_hits"] == events["compile_requests_use_cache"] >= 1

@@ -111,7 +111,7 @@ def validated(tmp_path_factory):
     folder = save_pictures(tmp_path_factory.mktemp("pictures") / "many", 40, 128)
     config = override(CONFIG, [f"data.validation={folder}", "ema_decay=0", "model.n_feats=32"])
     experiment = open_experiment(config)
-    with experiment.feed:
+    with experiment.runner:
         yield experiment, experiment.start(), open_validation(config)
 
 

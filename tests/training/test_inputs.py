@@ -21,7 +21,7 @@ from lnln_jax.images.files import read_rgb
 from lnln_jax.training.inputs import open_sources, open_validation
 from lnln_jax.training.loop import Outcome, train
 from lnln_jax.training.parallel import Layout
-from lnln_jax.training.runners import DeviceFeed, HostFeed, choose_residence, open_feed
+from lnln_jax.training.runners import DeviceRunner, HostRunner, choose_residence, open_runner
 from lnln_jax.weights.runs import saved_config, saved_steps
 from tests.support.runs import (
     CONFIG,
@@ -82,8 +82,8 @@ def test_data_sets_folders_and_dead_leaves_in_one_training(data_sets, data_dir):
         "set5",
         "dead leaves",
     ]
-    with open_feed(config, sources, lambda state, batch: (state, {}), LAYOUT) as feed:
-        images = feed.stream._make._sampler(0).image
+    with open_runner(config, sources, lambda state, batch: (state, {}), LAYOUT) as runner:
+        images = runner.stream._make._sampler(0).image
     first = np.cumsum([0, *map(len, sources)])
     shares = np.histogram(images, first)[0] / 1000
     np.testing.assert_allclose(shares, [0.4, 0.3, 0.2, 0.1])
@@ -191,10 +191,10 @@ def test_without_grain_images_must_fit_on_the_devices(monkeypatch):
 
 
 def test_the_placement_of_a_configuration(data_sets):
-    for placement, kind in (("auto", DeviceFeed), ("device", DeviceFeed), ("host", HostFeed)):
+    for placement, kind in (("auto", DeviceRunner), ("device", DeviceRunner), ("host", HostRunner)):
         config = configure(data_sets, f"data.placement={placement}")
-        feed = open_feed(config, open_sources(config), lambda state, batch: (state, {}), LAYOUT)
-        assert type(feed) is kind
+        runner = open_runner(config, open_sources(config), lambda state, batch: (state, {}), LAYOUT)
+        assert type(runner) is kind
 
 
 # ---- trainings ----

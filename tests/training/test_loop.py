@@ -33,10 +33,12 @@ from lnln_jax.models.variables import initialize
 from lnln_jax.training.divergence import NonFiniteLossError
 from lnln_jax.training.loop import Outcome, train
 from lnln_jax.training.optimizer import make_optimizer, make_schedule
-from lnln_jax.training.state import create_state, make_train_step
+from lnln_jax.training.state import create_state
+from lnln_jax.training.step import make_train_step
 from lnln_jax.weights.runs import load_run, saved_steps
 from lnln_jax.weights.safetensors_files import save_safetensors
-from lnln_jax.weights.torch_port import to_torch, write_state_dict
+from lnln_jax.weights.torch_files import write_state_dict
+from lnln_jax.weights.torch_port import to_torch
 from tests.support.runs import (
     CONFIG,
     VARIABLE,
@@ -45,7 +47,6 @@ from tests.support.runs import (
     read_metrics,
     restore_everything,
     save_pictures,
-    sharing,
     write_config,
 )
 
@@ -394,15 +395,15 @@ def test_no_images_at_all(tmp_path):
 # ---- real processes ----
 
 
-def test_a_run_that_is_stopped_ends_bit_for_bit_where_another_does(tmp_path, compiled):
+@pytest.mark.slow
+def test_a_run_that_is_stopped_ends_bit_for_bit_where_another_does(tmp_path):
     steps = 100
     items = [f"steps={steps}", "log_every=1", "checkpoint_every=20", "keep_checkpoints=2"]
     config = write_config(tmp_path, override(CONFIG, items))
-    environment = sharing(compiled)
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     assert train(load_config(config), undisturbed) == Outcome(steps, stopped=False)
 
-    stopped = Training(config, disturbed, environment).at(10).send(signal.SIGTERM)
+    stopped = Training(config, disturbed).at(10).send(signal.SIGTERM)
     status, out, err = stopped.end()
     assert status == 75, err
     (step,) = saved_steps(disturbed / "checkpoints")[-1:]
@@ -410,7 +411,7 @@ def test_a_run_that_is_stopped_ends_bit_for_bit_where_another_does(tmp_path, com
     assert out == f"stopped at step {step}; the same command goes on from there\n"
     assert read_metrics(disturbed)[-1]["step"] == step
 
-    status, out, err = Training(config, disturbed, environment).end()
+    status, out, err = Training(config, disturbed).end()
     assert (status, out) == (0, f"trained {steps} steps; the run is in {disturbed}\n"), err
 
     assert_equal(restore_everything(disturbed, steps), restore_everything(undisturbed, steps))

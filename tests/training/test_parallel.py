@@ -24,7 +24,8 @@ from lnln_jax.data import dead_leaves_pairs, make_train_iterator
 from lnln_jax.training.optimizer import make_schedule, make_optimizer
 from lnln_jax.training.parallel import choose_layout
 from lnln_jax.models.variables import initialize
-from lnln_jax.training.state import create_state, make_update
+from lnln_jax.training.state import create_state
+from lnln_jax.training.step import make_update
 
 options = {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
 config = TrainConfig(
@@ -167,7 +168,8 @@ from lnln_jax.config import *
 from lnln_jax.training.optimizer import make_schedule, make_optimizer
 from lnln_jax.training.parallel import choose_layout
 from lnln_jax.models.variables import initialize
-from lnln_jax.training.state import create_state, make_update
+from lnln_jax.training.state import create_state
+from lnln_jax.training.step import make_update
 
 def show(name, model, options, **settings):
     config = TrainConfig(

@@ -11,7 +11,7 @@ from lnln_jax.config import DataConfig, ModelConfig, TrainConfig
 from lnln_jax.models import create_model
 from lnln_jax.models.variables import initialize
 from lnln_jax.training.experiment import open_experiment
-from lnln_jax.training.state import make_gradients
+from lnln_jax.training.step import make_gradients
 from lnln_jax.training.warm_start import GROWING, grow
 from lnln_jax.weights.safetensors_files import save_safetensors
 from tests.support.small_networks import OPTIONS, make_variables

@@ -13,7 +13,8 @@ from lnln_jax.models import create_model
 from lnln_jax.weights.convert import convert
 from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.safetensors_files import load_safetensors, save_safetensors
-from lnln_jax.weights.torch_port import to_torch, write_state_dict
+from lnln_jax.weights.torch_files import write_state_dict
+from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables, write_run
 
 HINT = {"vdsr": {"scale": 2}}  # what a PyTorch file does not show

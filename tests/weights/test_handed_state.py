@@ -34,7 +34,7 @@ TINY = replace(RUN, model=ModelConfig("edsr", 2, {"n_resblocks": 1, "n_feats": 8
 
 
 @pytest.fixture(autouse=True, scope="module")
-def in_haste(compiled):
+def in_haste():
     """Halves the time of compilation; most programs here run once or twice."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
@@ -173,7 +173,7 @@ def test_it_is_a_network(run, handed, tmp_path):
     assert plain == other
 
     experiment = open_experiment(override(RUN, [f"init_from={tmp_path / 'out.safetensors'}"]))
-    with experiment.feed:
+    with experiment.runner:
         state = experiment.start()
     assert int(state.step) == 0
     jax.tree.map(np.testing.assert_array_equal, state.variables, expected.variables)
@@ -245,7 +245,7 @@ for source in ({str(tmp_path / "out.safetensors")!r}, {str(large)!r}):
         "data.batch_size=8", "ema_decay=0.9",
     ])
     experiment = open_experiment(config)
-    with experiment.feed:
+    with experiment.runner:
         state = experiment.start()
     cut = 0
     for leaf, shape in zip(*map(jax.tree.leaves, (state, experiment.shapes)), strict=True):

@@ -231,7 +231,7 @@ def test_a_damaged_file_is_named(edsr):
         ({"options": {"n_feats": 0}}, "n_feats is 0; it must be a whole number"),
         ({"options": {"n_feats": True}}, "options has n_feats=True"),
         ({"options": {"dtype": "float64"}}, "options has dtype='float64'"),
-        ({"options": {"unroll": 10**9}}, "options has unroll=1000000000"),
+        ({"options": {"n_layers": 10**9}}, "options has n_layers=1000000000"),
         ({"options": {"reduction": 4}}, "options has reduction=4"),
         ({"options": [1]}, "TypeError"),
         ({"step": -1}, "step is -1"),

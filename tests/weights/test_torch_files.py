@@ -16,7 +16,8 @@ from lnln_jax.images.arrays import rgb_to_y
 from lnln_jax.models import create_model
 from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.safetensors_files import save_safetensors
-from lnln_jax.weights.torch_port import read_state_dict, to_torch
+from lnln_jax.weights.torch_files import read_state_dict
+from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
 
 torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
@@ -181,11 +182,17 @@ def test_what_does_not_fit_is_listed(edsr, tmp_path):
             {str(i): torch.zeros(1) for i in range(9)},
             r"no known network .*: 0, 1, 2, 3, 4, \.\.\.;",
         ),
-        ({"epoch": 3, "net": {"a": torch.zeros(1)}}, r"no array .* params_ema, .*\n  'epoch'\n"),
-        ({"head.0.weight": torch.eye(3).to_sparse()}, r"no array .*\n  'head.0.weight'"),
-        ({"head.0.weight": torch.ones(3, dtype=torch.int8)}, r"no array .*\n  'head.0.weight'"),
-        ({"head.0.weight": torch.ones(3, dtype=torch.complex64)}, r"no array .*\n  'head.0.weight"),
-        ({3: torch.zeros(1)}, r"no array .*\n  3$"),
+        (
+            {"epoch": 3, "net": {"a": torch.zeros(1)}},
+            r"not an array .* params_ema, .*\n  'epoch'\n",
+        ),
+        ({"head.0.weight": torch.eye(3).to_sparse()}, r"not an array .*\n  'head.0.weight'"),
+        ({"head.0.weight": torch.ones(3, dtype=torch.int8)}, r"not an array .*\n  'head.0.weight'"),
+        (
+            {"head.0.weight": torch.ones(3, dtype=torch.complex64)},
+            r"not an array .*\n  'head.0.weight",
+        ),
+        ({3: torch.zeros(1)}, r"not an array .*\n  3$"),
         (torch.zeros(3), "holds no state dict but a Tensor; save model.state_dict()"),
         ([torch.zeros(3)], "holds no state dict but a list; save model.state_dict()"),
         ({"state_dict": {}}, "holds no state dict but a dict; save model.state_dict()"),
@@ -201,7 +208,7 @@ def test_other_contents_are_refused(tree, message, tmp_path):
 def test_a_dictionary_in_itself_ends(tmp_path):
     tree = {}
     tree["model"] = tree
-    with pytest.raises(ValueError, match=r"no array .*\n  'model'"):
+    with pytest.raises(ValueError, match=r"not an array .*\n  'model'"):
         load_model(save(tmp_path / "x.pt", tree))
 
 
@@ -211,7 +218,7 @@ def test_a_huge_index_is_not_believed(edsr, tmp_path):
         load_model(save(tmp_path / "x.pt", edsr[1] | extra))
 
 
-# ---- what is no file of PyTorch, or a damaged one ----
+# ---- what is not a file of PyTorch, or a damaged one ----
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -220,7 +227,7 @@ def test_a_truncated_file_is_named(zipped, edsr, tmp_path):
     path = tmp_path / "y.pt"
     for length in (1, 2, 30, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"y\.pt (is damaged|is no PyTorch file|holds more)"):
+        with pytest.raises(ValueError, match=r"y\.pt (is damaged|is not a|holds more)"):
             load_model(path)
 
 
@@ -228,7 +235,7 @@ def test_a_truncated_file_is_named(zipped, edsr, tmp_path):
     ("content", "message"),
     [
         (b"", "is empty; download it again"),
-        (b"<!DOCTYPE html>\n", "is no PyTorch file; it begins with b'<!DOCTYPE html>"),
+        (b"<!DOCTYPE html>\n", "is not a PyTorch file; it begins with b'<!DOCTYPE html>"),
         (pickle.dumps({"a": 1}), "holds more than tensors"),
         (b"PK\x03\x04 and so on", "is damaged or incomplete; download it again"),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import MODELS, create_model
-from lnln_jax.weights.base import from_state_dict
+from lnln_jax.weights.recognition import from_state_dict
 from lnln_jax.weights.torch_keys import NETWORKS
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import (
@@ -81,8 +81,7 @@ def test_every_network_has_a_mark_of_its_own():
     for name in NETWORKS:
         keys = to_torch(make_variables(name), name=name)
         for other, network in NETWORKS.items():
-            mark = re.compile(re.escape(network.mark).replace(r"\*", r"\d+"))
-            assert any(mark.match(key) for key in keys) == (name == other)
+            assert any(re.match(network.mark, key) for key in keys) == (name == other)
 
 
 @pytest.mark.parametrize(("n_feats", "res_scale"), [(256, 0.1), (64, 1.0), (8, 1.0)])
@@ -109,7 +108,7 @@ MISSHAPEN = {
     "drca": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.0.weight"],
     "rcan": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.3.conv_du.0.weight"],
     "edsr": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.weight", "tail.1.weight"],
-    "vdsr": ["input.weight", "residual_layer.0.conv.weight", "output.weight"],
+    "vdsr": ["residual_layer.1.conv.weight", "output.weight"],
 }
 
 
@@ -141,13 +140,11 @@ def test_missing_and_renamed_arrays_are_listed_alone(name):
     ("name", "key"),
     [
         ("lnln", "body.0.body.7.body.0.pointwise.weight"),
-        ("drca", "body.2.body.0.body.0.weight"),
         ("drca", "body.0.body.0.body.3.conv_du.0.weight"),  # RCAN's
         ("rcan", "body.12.body.0.body.0.weight"),
         ("rcan", "body.1.body.2.body.0.weight"),
         ("rcan", "body.0.body.0.body.3.weight"),  # DRCA's
         ("edsr", "body.12.body.0.weight"),
-        ("edsr", "body.3.body.0.weight"),
         ("edsr", "body.99999999.body.0.weight"),
         ("vdsr", "residual_layer.12.conv.weight"),
         ("vdsr", "residual_layer.1.conv.bias"),
@@ -159,8 +156,30 @@ def test_an_extra_array_is_listed_alone(name, key):
     assert misfits(name, state_dict | extra) == [f"unexpected {key}"]
 
 
-def test_a_missing_block_is_listed_alone():
+def test_a_missing_block_ends_the_count():
     state_dict = to_torch(make_variables("edsr"), name="edsr")
-    block = [key for key in state_dict if key.startswith("body.1.body.")]
-    rest = {key: value for key, value in state_dict.items() if key not in block}
-    assert misfits("edsr", rest) == [f"missing {key}" for key in sorted(block)]
+    rest = {key: value for key, value in state_dict.items() if not key.startswith("body.1.body.")}
+    behind = [key for key in state_dict if key.startswith(("body.2.body.", "body.3."))]
+    assert misfits("edsr", rest) == [
+        *("missing body.1.bias", "missing body.1.weight"),
+        *(f"unexpected {key}" for key in sorted(behind)),
+    ]
+
+
+def test_an_array_behind_the_last_block_counts_as_one():
+    state_dict = to_torch(make_variables("edsr"), name="edsr")
+    extra = {"body.3.body.0.weight": state_dict["body.2.body.0.weight"]}
+    assert misfits("edsr", state_dict | extra) == [
+        *(f"missing body.3.body.{key}" for key in ("0.bias", "2.bias", "2.weight")),
+        *("missing body.4.bias", "missing body.4.weight"),
+        *("unexpected body.3.bias", "unexpected body.3.weight"),
+    ]
+
+
+def test_widths_that_disagree_are_refused():
+    state_dict = to_torch(make_variables("vdsr"), name="vdsr")
+    key = "residual_layer.0.conv.weight"  # the one that shows n_feats
+    wrong = {key: np.zeros((9, 8, 3, 3), np.float32)}
+    found = misfits("vdsr", state_dict | wrong)
+    assert f"{key} has shape (9, 8, 3, 3) instead of (9, 9, 3, 3)" in found
+    assert len(found) == len(state_dict)
