@@ -1,4 +1,4 @@
-"""All that a GPU is asked, in ten minutes: is it right, how fast is it, what can it train.
+"""Examines a GPU in ten minutes: is it right, how fast is it, what can it train.
 
     python scripts/gpu.py --output out/gpu                          # all parts, on generated images
     python scripts/gpu.py check speed
@@ -15,8 +15,8 @@ train   a network of configs/lnln_gpu_x2.py, its state, weights, scores and lear
 
 Results are in `results.json` and `results.md` as soon as they are known, in place of earlier ones
 of the same part. A checkout is enough, and no network is needed; PyTorch's rows say so where it is
-not installed. Exits with 1 if something failed or a check is not sound; what had no time left is no
-failure.
+not installed. Exits with 1 if something failed or a check is not sound; what had no time left is
+not a failure.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def run_parts(args: argparse.Namespace, limits: dict[str, float]) -> int:
 
 
 def run_limited(process: str, seconds: float) -> int | None:
-    """The status of a process; None where it was still running at its limit, and was ended."""
+    """Runs a process; returns its status, None where it was ended at its limit."""
     command = [sys.executable, __file__, *sys.argv[1:]]
     command += ["--process", process, "--seconds", str(seconds)]
     environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ
@@ -128,7 +128,7 @@ def run_limited(process: str, seconds: float) -> int | None:
 
 
 def run_process(args: argparse.Namespace) -> int:
-    """What a process of a part does."""
+    """Does the work of one process of a part."""
     from scripts.benchmarks.gpu_report import Report
 
     part = next(part for part, processes in PROCESSES.items() if args.process in processes)
@@ -180,7 +180,7 @@ def describe(report: "Report") -> None:  # noqa: F821
 
 
 def recipe(args: argparse.Namespace) -> "Recipe":  # noqa: F821
-    """What the options say about training."""
+    """Returns what the options say about training."""
     from scripts.benchmarks.gpu_train import Recipe
 
     overrides: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Speed and memory of the networks, JAX beside PyTorch in its best form, against the hardware.
+"""Measures all networks, JAX beside PyTorch in its best form, against the hardware's ceilings.
 
     python -m scripts.benchmarks.ceilings                                    # all networks, reduced
     python -m scripts.benchmarks.ceilings --full-size --models lnln --batches 2 16
@@ -8,16 +8,12 @@ For each network and batch all variants are compiled, then measured in turns, ea
 its own; PyTorch's best is whichever of its variants was fastest. First the machine's own ceilings
 are measured: a large matrix product and a large copy. The work is counted in the traced network:
 two operations for each multiply-add, three forward passes for a training step; bytes are those of
-each convolution's input, kernel and result, once. Writes benchmark.md and benchmark.json.
+each convolution's input, kernel and result, once. Writes ceilings.md and ceilings.json.
 """
 
 import argparse
-import datetime
-import json
 import os
-import shlex
 import statistics
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +27,15 @@ import jax.numpy as jnp
 from lnln_jax.doctor.speed import copy_rate, product_rate
 from lnln_jax.models import create_model
 from lnln_jax.models.complexity import count_elements_moved, count_multiply_adds
-from scripts.benchmarks.common import spread
+from scripts.benchmarks.common import (
+    describe_call,
+    in_words,
+    markdown_table,
+    spread,
+    write_report,
+)
 from scripts.benchmarks.framework_sides import Job, Worker
 from scripts.benchmarks.frameworks import VARIANTS, describe_system, make_job, measure_all
-from scripts.benchmarks.tables import markdown_table
 
 ON_CPU = ("jax-float32", "torch-eager", "torch-eager-channels-last")
 ON_GPU = (
@@ -63,18 +64,16 @@ def main() -> None:
     )
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--output", type=Path, default=Path("out/benchmark"))
+    parser.add_argument("--output", type=Path, default=Path("out/ceilings"))
     args = parser.parse_args()
     jax.config.update("jax_platforms", args.device)
     names = args.variants or (ON_CPU if args.device == "cpu" else ON_GPU)
     results: dict[str, Any] = {
-        "command": shlex.join(["python", "-m", "scripts.benchmarks.ceilings", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
+        **describe_call("scripts.benchmarks.ceilings"),
         "system": describe_system(args.device),
         "ceilings": ceilings(),
         "networks": [],
     }
-    args.output.mkdir(parents=True, exist_ok=True)
     for model in args.models:
         for batch in args.batches:
             options = {"model": model, "batch": batch, "steps": 1, "data": None}
@@ -89,19 +88,18 @@ def main() -> None:
                 work["from_cache_seconds"] = seconds_from_cache(job)
             results["networks"].append({"model": model, "work": work, "variants": rows})
             text = to_markdown(results)
-            (args.output / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
-            (args.output / "benchmark.md").write_text(text)
+            write_report(args.output, "ceilings", results, text)
     print(text)
 
 
 def ceilings() -> dict[str, float]:
-    """Operations and bytes in a second, by XLA: the best of a large product, and of a copy."""
+    """Measures operations and bytes in a second, by XLA: the best of a product, and of a copy."""
     product = product_rate(2048, jnp.float32, "default")
     return {"flop_per_s": product.high, "bytes_per_s": copy_rate().high}
 
 
 def measure(job: Job, names: list[str], rounds: int, *, alone: bool) -> dict[str, dict[str, Any]]:
-    """What `measure_all` returns."""
+    """Measures as `measure_all` does, with one process at a time if `alone`."""
     if not alone:
         return measure_all(job, names, rounds)
     rows: dict[str, dict[str, Any]] = {}
@@ -116,7 +114,7 @@ def measure(job: Job, names: list[str], rounds: int, *, alone: bool) -> dict[str
 
 
 def count(job: Job) -> dict[str, int]:
-    """The operations and bytes of a forward pass, for the whole batch."""
+    """Counts the operations and bytes of a forward pass, for the whole batch."""
     module = create_model(job.model, job.scale, **job.options)
     batch, *shape, _ = job.batches[0]["hr"].shape
     products = sum(count_multiply_adds(module, tuple(shape)).values())
@@ -125,7 +123,7 @@ def count(job: Job) -> dict[str, int]:
 
 
 def seconds_from_cache(job: Job) -> float:
-    """What a training step takes to be ready in a new process, where another has compiled it."""
+    """Measures how soon a training step is ready in a process after one that has compiled it."""
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(2):
             worker = Worker(replace(job, cache=cache), VARIANTS["jax-float32"])
@@ -135,11 +133,10 @@ def seconds_from_cache(job: Job) -> float:
 
 
 def to_markdown(results: dict[str, Any]) -> str:
-    system, limits = results["system"], results["ceilings"]
+    limits = results["ceilings"]
     lines = [
-        f"`{results['command']}`, {results['date']}. {system['cpu']}, {system['cores']} cores, "
-        f"{system['gpu'] or 'no GPU'}, Python {system['python']}, jax {system['jax']}, torch "
-        f"{system['torch']}. Ceilings: {limits['flop_per_s'] / 1e9:.0f} GFLOP/s in a product, "
+        f"`{results['command']}`, {results['date']}. {in_words(results['system'])}. Ceilings: "
+        f"{limits['flop_per_s'] / 1e9:.0f} GFLOP/s in a product, "
         f"{limits['bytes_per_s'] / 1e9:.1f} GB/s in a copy.",
     ]
     for network in results["networks"]:
@@ -161,7 +158,7 @@ def to_markdown(results: dict[str, Any]) -> str:
 
 
 def table(network: dict[str, Any], kind: str, passes: int, limits: dict[str, float]) -> str:
-    """A table of one kind of call; the ratio is that of PyTorch's best to the variant."""
+    """Returns a table of one kind of call; the ratio is that of PyTorch's best to the variant."""
     rows = {name: row for name, row in network["variants"].items() if row["error"] is None}
     medians = {name: statistics.median(row[kind]["seconds"]) for name, row in rows.items()}
     torch = [seconds for name, seconds in medians.items() if name.startswith("torch")]

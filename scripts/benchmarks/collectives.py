@@ -29,7 +29,7 @@ class Collective(NamedTuple):
 
 
 def collectives(hlo: str) -> list[Collective]:
-    """The collective operations of a program.
+    """Returns the collective operations of a program.
 
     Args:
       hlo: `jax.stages.Compiled.as_text()`.
@@ -72,7 +72,7 @@ def _walk(bodies: dict[str, list[str]], name: str, times: int | None) -> Iterato
 
 
 def _called(line: str) -> list[str]:
-    """The computations that an operation names."""
+    """Returns the computations that an operation names."""
     groups = [one or several for one, several in _CALLED.findall(line)]
     return [name.strip(" %") for group in groups for name in group.split(",")]
 

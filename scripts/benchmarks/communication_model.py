@@ -33,7 +33,7 @@ _WAYS = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1}
 def floor_seconds(
     module: Any, batch: int, lr_patch_size: int, flop_per_s: float = FLOP_PER_S
 ) -> float:
-    """What an accelerator needs for the training step of its part of a batch, at the least."""
+    """Returns the seconds that an accelerator needs at least for a step on its part of a batch."""
     shape = (lr_patch_size * module.scale,) * 2
     flop = 2 * sum(count_multiply_adds(module, shape).values())
     moved = 4 * count_elements_moved(module, shape)
@@ -41,7 +41,7 @@ def floor_seconds(
 
 
 def seconds(kind: str, size: int, devices: int) -> float:
-    """Time of a collective of an array of `size` bytes.
+    """Returns the time of a collective of an array of `size` bytes.
 
     Of n devices in a group, each sends (n - 1) / n of what is to be scattered or gathered, and for
     an all-reduce it does both. Between m nodes go the parts that each device of a node has then.
@@ -50,7 +50,7 @@ def seconds(kind: str, size: int, devices: int) -> float:
       ValueError: another kind, or nodes that are not full.
     """
     if kind not in _WAYS:
-        raise ValueError(f"a step has the collective {kind}, of which nothing is known here")
+        raise ValueError(f"a step has the collective {kind}, of which this model knows nothing")
     inside = min(devices, NODE)
     nodes, rest = divmod(devices, inside)
     if rest:
@@ -62,7 +62,7 @@ def seconds(kind: str, size: int, devices: int) -> float:
 
 
 def predict(sent: list[Collective], devices: int, floor: float) -> dict[str, Any]:
-    """Seconds of communication in a step, those of its latency, and the efficiency at both ends."""
+    """Returns seconds of communication in a step, of its latency, and efficiency at both ends."""
     total = sum(times * seconds(kind, size, devices) for kind, size, times in sent)
     return {
         "communication_seconds": total,
@@ -72,5 +72,5 @@ def predict(sent: list[Collective], devices: int, floor: float) -> dict[str, Any
 
 
 def efficiency(computation: float, communication: float) -> float:
-    """Of weak scaling, with no overlap."""
+    """Returns the efficiency of weak scaling, with no overlap."""
     return computation / (computation + communication)

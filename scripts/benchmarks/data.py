@@ -1,30 +1,24 @@
-"""What training data costs, beside a PyTorch DataLoader, in one run on the same images.
+"""Measures training data, beside a PyTorch DataLoader, in one run on the same images.
 
     python -m scripts.benchmarks.data --images data/BSDS400
     python -m scripts.benchmarks.data --images data/BSDS400 --mosaic 2040x1356  # of DIV2K's size
     python -m scripts.benchmarks.data --images data/BSDS400 --workers  # steps alone; no PyTorch
     python -m scripts.benchmarks.data --images data/BSDS400 --workers --networks  # only the build
 
-First a data set is built of the images. Then the host cuts batches, with several numbers of worker
+First a dataset is built of the images. Then the host cuts batches, with several numbers of worker
 processes: the modes take turns, each in a process of its own. Then training steps whose patches are
-cut on the device, in turns with steps on one constant batch. Prints and writes benchmark_data.md,
-and benchmark_data.json with every measurement. Needs Linux.
+cut on the device, in turns with steps on one constant batch. Prints and writes data.md, and
+data.json with every measurement. Needs Linux.
 """
 
 import argparse
-import datetime
 import itertools
-import json
 import os
-import platform
-import shlex
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -37,13 +31,23 @@ from lnln_jax.config import TrainConfig, build_module, load_config
 from lnln_jax.data import Stream, load_folder
 from lnln_jax.data.batches import make_sampler
 from lnln_jax.data.resident import Planner, cut_patches, put_images
-from lnln_jax.doctor.machine import processor
 from lnln_jax.models.variables import initialize
 from lnln_jax.runtime.processes import end_with_parent
 from lnln_jax.training.optimizer import make_optimizer, make_schedule
 from lnln_jax.training.parallel import Layout
 from lnln_jax.training.state import create_state
 from lnln_jax.training.step import make_gradients, make_train_steps, make_update
+from scripts.benchmarks.common import (
+    QUIET,
+    describe_call,
+    describe_machine,
+    in_words,
+    markdown_table,
+    spread,
+    timed,
+    watch_others,
+    write_report,
+)
 from scripts.benchmarks.data_sides import (
     BASELINE,
     MODES,
@@ -53,43 +57,40 @@ from scripts.benchmarks.data_sides import (
     measure_mode,
     open_mode,
 )
-from scripts.benchmarks.framework_sides import busy_seconds
-from scripts.benchmarks.tables import markdown_table
 
 ROOT = Path(__file__).parents[2]
-QUIET = 0.1  # cores that other processes may keep busy in a measurement
-TRIES = 3  # to find such a time
+TRIES = 3  # to find a quiet time
 CALLS = 50  # of what takes about a millisecond
 MOST = 100  # training steps in a call
-HOST_COLUMNS = {  # key -> title and format
-    "workers": ("workers", "d"),
-    "mode": ("mode", "s"),
-    "patches_per_second": ("patches/s", ".0f"),
-    "ratio_by_time": ("to torch-edsr", ".2f"),
-    "cpu_seconds_per_1000": ("CPU s / 1000 patches", ".3f"),
-    "patches_per_cpu_second": ("patches / CPU s", ".0f"),
-    "ratio_by_core": ("per core to torch-edsr", ".2f"),
-    "cores_busy_elsewhere": ("cores busy elsewhere", ".2f"),
+HOST_COLUMNS = {  # key -> title, and digits of a measurement
+    "workers": ("workers", 0),
+    "mode": ("mode", 0),
+    "patches_per_second": ("patches/s", 0),
+    "ratio_by_time": ("to torch-edsr", 2),
+    "cpu_seconds_per_1000": ("CPU s / 1000 patches", 3),
+    "patches_per_cpu_second": ("patches / CPU s", 0),
+    "ratio_by_core": ("per core to torch-edsr", 2),
+    "cores_busy_elsewhere": ("cores busy elsewhere", 2),
 }
 HOST_NOTES = """
 `torch-edsr` is a DataLoader as in the EDSR code base: one file of pickled pixels for each image,
 opened for every patch (all are in the page cache), float32 tensors. The others are
-`make_train_iterator` with uint8 arrays: on decoded images in memory, and on a data set of
+`make_train_iterator` with uint8 arrays: on decoded images in memory, and on a dataset of
 `lnln prepare`, where a first visit decodes two PNG files and later ones find them in the cache. CPU
 seconds are those of the main process and its workers together, so `patches / CPU s` is the rate of
 one core. Ratios are taken within a round, to `torch-edsr` with as many workers.
 """
 DEVICE_COLUMNS = {
-    "network": ("network", "s"),
-    "batch": ("batch", "d"),
-    "lr_patch_size": ("LR patch", "d"),
-    "constant_ms": ("step, constant batch, ms", ".2f"),
-    "resident_ms": ("step with cutting, ms", ".2f"),
-    "difference_percent": ("difference, %", ".2f"),
-    "cut_ms": ("cutting alone, ms", ".3f"),
-    "cut_percent": ("of the step, %", ".3f"),
-    "plan_ms": ("plan on the host, ms", ".3f"),
-    "cores_busy_elsewhere": ("cores busy elsewhere", ".2f"),
+    "network": ("network", 0),
+    "batch": ("batch", 0),
+    "lr_patch_size": ("LR patch", 0),
+    "constant_ms": ("step, constant batch, ms", 2),
+    "resident_ms": ("step with cutting, ms", 2),
+    "difference_percent": ("difference, %", 2),
+    "cut_ms": ("cutting alone, ms", 3),
+    "cut_percent": ("of the step, %", 3),
+    "plan_ms": ("plan on the host, ms", 3),
+    "cores_busy_elsewhere": ("cores busy elsewhere", 2),
 }
 DEVICE_NOTES = """
 Steps run in a loop inside one jitted call. The host makes plans while the device works.
@@ -144,49 +145,44 @@ def measure_device(job: Job, config: TrainConfig, args: argparse.Namespace) -> d
     def take(name: str, n: int) -> jax.Array:
         steps, taken = variants[name]
         states[name], metrics = steps(states[name], taken, plans, np.int32(n))
-        return metrics["loss"]
+        return jax.block_until_ready(metrics["loss"])
 
     def one_round(number: int) -> dict[str, float]:
-        machine, own, start = busy_seconds(), time.process_time(), time.perf_counter()
+        elsewhere = watch_others()
         ms = {}
         for name in list(variants)[:: -1 if number % 2 else 1]:
-            ms[name] = 1000 * timed(lambda name=name: take(name, n)) / n
+            ms[name] = 1000 * timed(lambda name=name: take(name, n))[1] / n
         for _ in range(3):  # the last one counts: at first, memory of the steps is given back
-            seconds = timed(lambda: [cut(images, plan, size) for plan in plan_list])
+            _, seconds = timed(
+                lambda: jax.block_until_ready([cut(images, plan, size) for plan in plan_list])
+            )
         ms["cut_ms"] = 1000 * seconds / CALLS
-        ms["plan_ms"] = 1000 * timed(lambda: [next(stream) for _ in range(CALLS)]) / CALLS
-        others = busy_seconds() - machine - (time.process_time() - own)
+        ms["plan_ms"] = 1000 * timed(lambda: [next(stream) for _ in range(CALLS)])[1] / CALLS
         return ms | {
             "difference_percent": 100 * (ms["resident_ms"] / ms["constant_ms"] - 1),
             "cut_percent": 100 * ms["cut_ms"] / ms["constant_ms"],
-            "cores_busy_elsewhere": max(0.0, others) / (time.perf_counter() - start),
+            "cores_busy_elsewhere": elsewhere(),
         }
 
     for name in variants:
         take(name, 1)
-    n = int(np.clip(args.seconds / timed(lambda: take("constant_ms", 1)), 1, MOST))
+    n = int(np.clip(args.seconds / timed(lambda: take("constant_ms", 1))[1], 1, MOST))
     taken = [quietest(lambda number=number: one_round(number)) for number in range(args.rounds)]
     row = {key: [sample[key] for sample in taken] for key in taken[0]}
     return {"batch": batch_size, "lr_patch_size": size, "steps_per_call": n, **row}
 
 
 def quietest(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Measures again, a few times, while other processes disturb."""
+    """Measures again, a few times, while other processes disturb; returns the quietest."""
     tries: list[dict[str, float]] = []
     while len(tries) < TRIES and all(t["cores_busy_elsewhere"] > QUIET for t in tries):
         tries.append(measure())
     return min(tries, key=lambda t: t["cores_busy_elsewhere"])
 
 
-def timed(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(function())
-    return time.perf_counter() - start
-
-
 def to_markdown(results: dict[str, Any]) -> str:
     settings, load = results["settings"], results["load_average"]
-    system = ", ".join(f"{key} {value}" for key, value in results["system"].items())
+    system = in_words(results["system"])
     text = (
         f"# Training data\n\n`{results['command']}`, {results['date']}. {system}. "
         f"{results['images']}, x{settings['scale']}. Medians (and ranges) of {settings['rounds']} "
@@ -197,7 +193,7 @@ def to_markdown(results: dict[str, Any]) -> str:
         text += "Mosaics join real photographs and stand in for DIV2K's images of that size.\n"
     built = results["built"]
     text += (
-        f"\nThe data set: {built['sub_images']} sub-images, {built['bytes'] / 1e9:.3f} GB, built "
+        f"\nThe dataset: {built['sub_images']} sub-images, {built['bytes'] / 1e9:.3f} GB, built "
         f"in {built['seconds']:.1f} s by one process.\n"
     )
     if results["host"]:
@@ -210,26 +206,13 @@ def to_markdown(results: dict[str, Any]) -> str:
     return text
 
 
-def table(rows: list[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> str:
-    def cell(value: Any, form: str) -> str:
-        if not isinstance(value, list):
-            return format(value, form)
-        low, middle, high = (format(v, form) for v in (min(value), np.median(value), max(value)))
-        return f"{middle} ({low}-{high})"
+def table(rows: list[dict[str, Any]], columns: Mapping[str, tuple[str, int]]) -> str:
+    def cell(value: Any, digits: int) -> str:
+        return spread(value, digits) if isinstance(value, list) else str(value)
 
     lines = [[title for title, _ in columns.values()]]
-    lines += [[cell(row[key], form) for key, (_, form) in columns.items()] for row in rows]
+    lines += [[cell(row[key], digits) for key, (_, digits) in columns.items()] for row in rows]
     return markdown_table(lines) + "\n"
-
-
-def describe_system() -> dict[str, Any]:
-    versions = {package.name: package.version for package in metadata.distributions()}
-    return {
-        "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "device": jax.devices()[0].device_kind,
-        "Python": platform.python_version(),
-    } | {name: versions[name] for name in ("jax", "grain", "torch") if name in versions}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -243,7 +226,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch", type=int, default=16)
     add("--workers", type=int, nargs="*", default=[0, 1, 2], help="none: only steps are measured")
     add("--rounds", type=int, default=5)
-    add("--seconds", type=float, default=3.0, help="that a measurement takes, about")
+    add("--seconds", type=float, default=3.0, help="of a measurement, about")
     networks = [ROOT / "configs" / f"{name}.py" for name in ("lnln_x2", "lnln_light_x2")]
     add("--networks", type=Path, nargs="*", default=networks, help="config files; may be none")
     add("--train-batch", type=int, help="default: the config's")
@@ -259,8 +242,7 @@ def main() -> None:
     configs = {p.stem: load_config(p, [f"model.scale={args.scale}"]) for p in args.networks}
     keys = ("mosaic", "scale", "lr_patch_size", "batch", "rounds", "seconds")
     results: dict[str, Any] = {
-        "command": shlex.join(["python", "-m", "scripts.benchmarks.data", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
+        **describe_call("scripts.benchmarks.data"),
         "settings": {key: getattr(args, key) for key in keys},
         "load_average": [os.getloadavg()[0]],
         "host": [],
@@ -285,11 +267,11 @@ def main() -> None:
             print(f"cutting on the device for {name}", flush=True)
             results["device"].append({"network": name, **measure_device(job, config, args)})
     results["load_average"].append(os.getloadavg()[0])
-    results["system"] = describe_system()
-    args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "benchmark_data.json").write_text(json.dumps(results, indent=1) + "\n")
-    (args.output / "benchmark_data.md").write_text(to_markdown(results))
-    print(f"\n{to_markdown(results)}\nwrote benchmark_data.json and .md in {args.output}")
+    results["system"] = describe_machine("jax", "grain", "torch")
+    results["system"]["device"] = jax.devices()[0].device_kind
+    text = to_markdown(results)
+    write_report(args.output, "data", results, text)
+    print(f"\n{text}\nwrote data.json and data.md in {args.output}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `benchmark_data.py` compares on the host: ways to make batches, each in its own process."""
+"""The ways to make batches that `data.py` compares on the host, each in its own process."""
 
 import argparse
 import itertools
@@ -19,7 +19,7 @@ from lnln_jax.data import RecordSource, Source, load_folder, make_train_iterator
 from lnln_jax.data.prepare.recipes import Prepared, prepare_folder
 from lnln_jax.data.prepare.sub_images import Cut
 from lnln_jax.images.files import find_images, read_rgb
-from scripts.benchmarks.framework_sides import busy_seconds
+from scripts.benchmarks.common import watch_others
 
 BASELINE, MEMORY, CACHED = "torch-edsr", "host-memory", "host-records, cached"
 MODES = (BASELINE, MEMORY, "host-records, first visits", CACHED)
@@ -31,7 +31,7 @@ class Job(NamedTuple):
 
     hr: Path  # PNG files
     binaries: Path  # folders "lr" and "hr" of pickle files
-    built: Prepared  # a data set of sub-images
+    built: Prepared  # a dataset of sub-images
     scale: int
     size: int  # of LR patches
     batch: int
@@ -109,7 +109,7 @@ class BinaryFiles:
 
 
 def open_batches(job: Job, mode: str, workers: int) -> Any:
-    """Endless batches, "lr" and "hr", of PyTorch's tensors or NumPy's arrays; with `close`."""
+    """Returns endless batches, "lr" and "hr", of tensors or NumPy's arrays; with `close`."""
     if mode == BASELINE:
         import torch
 
@@ -141,7 +141,8 @@ def open_mode(job: Job, mode: str, workers: int) -> None:
 def measure_mode(seconds: float) -> dict[str, float]:
     for _ in range(WARM_UP):
         next(_batches)
-    patches, machine, own, start = 0, busy_seconds(), cpu_seconds(), time.perf_counter()
+    elsewhere = watch_others(cpu_seconds)
+    patches, own, start = 0, cpu_seconds(), time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
         patches += len(next(_batches)["lr"])
     cpu = cpu_seconds() - own
@@ -149,7 +150,7 @@ def measure_mode(seconds: float) -> dict[str, float]:
         "patches_per_second": patches / elapsed,
         "cpu_seconds_per_1000": 1000 * cpu / patches,
         "patches_per_cpu_second": patches / cpu,
-        "cores_busy_elsewhere": max(0.0, busy_seconds() - machine - cpu) / elapsed,
+        "cores_busy_elsewhere": elsewhere(),
     }
 
 
@@ -158,6 +159,6 @@ def close_mode() -> None:
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and of the living ones that it started."""
+    """Returns the CPU time of this process and of the living ones that it started."""
     others = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
     return time.process_time() + sum(times.user + times.system for times in others)

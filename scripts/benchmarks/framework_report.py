@@ -1,10 +1,8 @@
-"""The tables and plots of compare_frameworks.py."""
+"""The tables and plots of frameworks.py."""
 
-import json
-import os
-from collections.abc import Callable
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
@@ -12,23 +10,19 @@ import numpy as np
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-QUIET = 0.1  # cores that other processes may keep busy while a time is taken
+from lnln_jax.runtime.files import write_file
+from scripts.benchmarks.common import QUIET, in_words, markdown_table, spread, write_report
+
 COLORS = {"jax": "tab:orange", "torch": "tab:blue", "torch_float64": "black"}
 LABELS = {"jax": "JAX", "torch": "PyTorch", "torch_float64": "PyTorch, float64"}
 
 
-def write(results: dict[str, Any], folder: Path) -> list[Path]:
-    """Writes comparison.json, .md and .png, each whole or not at all."""
-    writers: dict[str, Callable[[Path], Any]] = {
-        "comparison.json": lambda path: path.write_text(json.dumps(results, indent=1) + "\n"),
-        "comparison.md": lambda path: path.write_text(to_markdown(results)),
-        "comparison.png": lambda path: plot(results, path),
-    }
-    for name, write_to in writers.items():
-        temporary = folder / f".unfinished-{name}"
-        write_to(temporary)
-        os.replace(temporary, folder / name)
-    return [folder / name for name in writers]
+def write(results: dict[str, Any], folder: Path) -> None:
+    """Writes comparison.json, comparison.md and comparison.png, each whole or not at all."""
+    write_report(folder, "comparison", results, to_markdown(results))
+    picture = io.BytesIO()
+    plot(results, picture)
+    write_file(folder / "comparison.png", picture.getvalue())
 
 
 def to_markdown(results: dict[str, Any]) -> str:
@@ -56,9 +50,8 @@ def to_markdown(results: dict[str, Any]) -> str:
 
 
 def describe(results: dict[str, Any]) -> str:
-    settings, system = results["settings"], results["system"]
+    settings = results["settings"]
     options = ", ".join(f"{key} {value}" for key, value in settings["options"].items())
-    gpu = system["gpu"] or "no GPU"
     tf32 = (
         "TensorFloat-32 was off in training and on, for both, in the measurements. "
         if settings["device"] == "cuda"
@@ -69,14 +62,13 @@ def describe(results: dict[str, Any]) -> str:
         f"{options or 'published size'}; {settings['parameters']:,} parameters; batch "
         f"{settings['batch']} of LR {settings['lr_patch_size']}x{settings['lr_patch_size']} "
         f"({settings['images']}), loss {settings['loss']}, {settings['optimizer']['name']}.\n\n"
-        f"`{results['command']}`, {results['date']}. {system['cpu']}, {system['cores']} cores, "
-        f"{gpu}; threads: PyTorch {system['torch_threads']}, JAX as many as cores. {tf32}Python "
-        f"{system['python']}, jax {system['jax']}, torch {system['torch']}. {noise(results)}"
+        f"`{results['command']}`, {results['date']}. {in_words(results['system'])}; JAX has as "
+        f"many threads as cores. {tf32}{noise(results)}"
     )
 
 
 def quiet_seconds(row: dict[str, Any]) -> np.ndarray:
-    """The times taken while other processes left the machine alone; all, where none were."""
+    """Returns the times taken while others left the machine alone; all, where none were."""
     seconds, is_quiet = np.array(row["seconds"]), np.array(row["cores_busy_elsewhere"]) < QUIET
     return seconds[is_quiet] if is_quiet.any() else seconds
 
@@ -99,56 +91,49 @@ def noise(results: dict[str, Any]) -> str:
 def training_table(training: dict[str, list[float]]) -> str:
     steps = len(training["loss_jax"])
     shown = sorted({1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, steps} & set(range(1, steps + 1)))
-    lines = [
-        "## Training from the same weights",
-        "",
-        "Losses before the step; distances of the parameters after it, as shares of their norm "
-        "(without the biases that BatchNorm and softmax cancel).",
-        "",
-        "| step | loss, JAX | PyTorch | float64 | JAX to PyTorch | JAX to float64 | "
-        "PyTorch to float64 | float64 to start |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    head = ["step", "loss, JAX", "PyTorch", "float64", "JAX to PyTorch", "JAX to float64"]
+    rows = [[*head, "PyTorch to float64", "float64 to start"]]
     for step in shown:
         losses = [training[f"loss_{name}"][step - 1] for name in LABELS]
         keys = ("jax_to_torch", "jax_to_truth", "torch_to_truth", "travelled")
-        cells = [f"{loss:.6g}" for loss in losses] + [f"{training[k][step - 1]:.1e}" for k in keys]
-        lines.append(f"| {step} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        distances = [training[key][step - 1] for key in keys]
+        rows.append([f"{step}", *(f"{x:.6g}" for x in losses), *(f"{x:.1e}" for x in distances)])
+    return (
+        "## Training from the same weights\n\n"
+        "Losses before the step; distances of the parameters after it, as shares of their norm "
+        f"(without the biases that BatchNorm and softmax cancel).\n\n{markdown_table(rows)}"
+    )
 
 
 def speed_table(results: dict[str, Any], kind: str) -> str:
-    lines = [
-        "| variant | ms | images/s | first call, s | peak, MiB | planned, MiB | difference |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-
     def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
+    head = ["variant", "ms", "images/s", "first call, s", "peak, MiB", "planned, MiB", "difference"]
+    rows = [head]
     for name, variant in results["variants"].items():
         if variant["error"]:
             reason = variant["error"].splitlines()[0].replace("|", "/")
-            lines.append(f"| {name} | failed: {reason} | | | | | |")
+            rows.append([name, f"failed: {reason}", *[""] * (len(head) - 2)])
             continue
         row = variant[kind]
         times = 1000 * quiet_seconds(row)
-        median = np.median(times)
-        cells = [
-            name,
-            f"{median:.1f} ({times.min():.1f}-{times.max():.1f})",
-            f"{1000 * results['settings']['batch'] / median:.1f}",
-            number(row["first_seconds"], ".1f"),
-            number(row["peak_mib"], ".0f"),
-            number(row["planned_mib"], ".0f"),
-            number(variant["difference"] if kind == "forward" else None, ".0e"),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(
+            [
+                name,
+                spread(times.tolist(), 1),
+                f"{1000 * results['settings']['batch'] / np.median(times):.1f}",
+                number(row["first_seconds"], ".1f"),
+                number(row["peak_mib"], ".0f"),
+                number(row["planned_mib"], ".0f"),
+                number(variant["difference"] if kind == "forward" else None, ".0e"),
+            ]
+        )
+    return markdown_table(rows)
 
 
-def plot(results: dict[str, Any], path: Path) -> None:
-    """Losses, distances, and the images that each variant trains on in a second."""
+def plot(results: dict[str, Any], file: BinaryIO) -> None:
+    """Draws losses, distances, and the images that each variant trains on in a second."""
     figure, (losses, distances, speeds) = pyplot.subplots(
         1, 3, figsize=(13, 3.6), dpi=80, layout="constrained"
     )
@@ -176,5 +161,5 @@ def plot(results: dict[str, Any], path: Path) -> None:
     )
     speeds.invert_yaxis()
     speeds.set(title="Training, images/s")
-    figure.savefig(path, format="png")
+    figure.savefig(file, format="png")
     pyplot.close(figure)

@@ -1,4 +1,4 @@
-"""One network in JAX and in PyTorch behind one interface, for compare_frameworks.py.
+"""One network in JAX and in PyTorch behind one interface, for frameworks.py and ceilings.py.
 
 Each side lives in a process of its own, so that memory is its own, nothing is compiled already, and
 no framework's threads wait beside the other's. PyTorch's side is in torch_side.py.
@@ -9,7 +9,6 @@ import ctypes
 import gc
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -19,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lnln_jax.config import OptimizerConfig
+from scripts.benchmarks.common import timed, watch_others
 
 Kind = Literal["forward", "step"]
 
@@ -54,7 +54,7 @@ class Variant:
     compile_mode: Literal["", "default", "reduce-overhead"] = ""
     captured: bool = False  # whether a step is replayed as a CUDA graph
     channels_last: bool = False
-    huge_pages: bool = True  # what `lnln` asks of glibc, for PyTorch too
+    huge_pages: bool = True  # whether glibc is asked for them (GLIBC_TUNABLES)
 
 
 class Side(abc.ABC):
@@ -62,18 +62,18 @@ class Side(abc.ABC):
 
     @abc.abstractmethod
     def run(self, kind: Kind, calls: int, batch: int = 0) -> Any:
-        """Calls and waits for the last result: the framework's own output, or loss."""
+        """Calls, and waits for the last result: the framework's own output, or loss."""
 
     @abc.abstractmethod
     def output(self) -> np.ndarray:
-        """What the forward pass makes of the first batch, float32 `B H W C`."""
+        """Returns what the forward pass makes of the first batch, float32 `B H W C`."""
 
     @abc.abstractmethod
     def parameters(self) -> dict[str, np.ndarray]:
-        """Arrays by PyTorch's keys; PyTorch gives the trainable ones alone."""
+        """Returns arrays by PyTorch's keys; PyTorch gives the trainable ones alone."""
 
     def peak_memory(self, kind: Kind) -> float | None:
-        """MiB; on a CPU how far the resident memory rises in a warm call.
+        """Returns MiB; on a CPU how far the resident memory rises in a warm call.
 
         From here on the allocator gives large blocks back at once, so that a call cannot live on
         what an earlier one left; this costs time, so all times must have been taken before.
@@ -91,29 +91,28 @@ class Side(abc.ABC):
         return _resident()["VmHWM"] - before
 
     def plan(self, kind: Kind) -> float | None:
-        """MiB that the compiler plans for beyond the arguments, where it says so."""
+        """Returns the MiB that the compiler plans for beyond the arguments, where it says so."""
         return None
 
     def prepare(self, kind: Kind) -> dict[str, float | None]:
-        """The first call with all that it compiles, and some more to warm up."""
+        """Makes the first call, with all that it compiles, and some more to warm up."""
         _, seconds = timed(lambda: self.run(kind, 1))
         self.run(kind, WARM_UP)
         return {"first_seconds": seconds, "planned_mib": self.plan(kind)}
 
     def measure(self, kind: Kind) -> tuple[float, float]:
-        """Seconds of a call, the mean of several that follow one to warm up.
+        """Returns the seconds of a call, and how many cores other processes kept busy meanwhile.
 
-        And how many cores other processes kept busy meanwhile.
+        The seconds are the mean of several calls that follow one to warm up.
         """
         _, seconds = timed(lambda: self.run(kind, 1))
         calls = min(max(round(MEASURED_SECONDS / seconds), 1), 100)
-        busy, own = busy_seconds(), time.process_time()
+        elsewhere = watch_others()
         _, seconds = timed(lambda: self.run(kind, calls))
-        others = busy_seconds() - busy - (time.process_time() - own)
-        return seconds / calls, others / seconds
+        return seconds / calls, elsewhere()
 
     def train(self, batch: int) -> tuple[float, dict[str, np.ndarray]]:
-        """Takes a step; the loss before it and the parameters after it."""
+        """Takes a step; returns the loss before it and the parameters after it."""
         return float(self.run("step", 1, batch)), self.parameters()
 
 
@@ -187,23 +186,11 @@ class _JaxSide(Side):
         return (plan.temp_size_in_bytes + new) / 2**20
 
 
-def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - start
-
-
 def _resident() -> dict[str, float]:
-    """MiB: "VmRSS" now, "VmHWM" at the peak."""
+    """Returns MiB: "VmRSS" now, "VmHWM" at the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     fields = [line.split() for line in lines if line.startswith(("VmRSS", "VmHWM"))]
     return {name.rstrip(":"): int(kib) / 2**10 for name, kib, _ in fields}
-
-
-def busy_seconds() -> float:
-    """CPU time that the whole machine has spent."""
-    user, nice, system, _, _, *rest = Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
-    return sum(map(int, (user, nice, system, *rest))) / os.sysconf("SC_CLK_TCK")
 
 
 _side: Side | None = None  # of this process
@@ -232,7 +219,7 @@ class Worker:
         self.started = self.pool.submit(_start, job, variant)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What a method of the side returns or raises."""
+        """Returns or raises what a method of the side does."""
         self.started.result()  # raises what its start raised
         return self.pool.submit(_call, method, *arguments).result()
 

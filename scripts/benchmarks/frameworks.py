@@ -1,4 +1,4 @@
-"""JAX and PyTorch side by side: the same network, weights, batches and optimizer, in one run.
+"""Compares JAX and PyTorch: the same network, weights, batches and optimizer, in one run.
 
     python -m scripts.benchmarks.frameworks                  # a small LNLN x2, about eight minutes
     python -m scripts.benchmarks.frameworks --model edsr --scale 4 --set n_resblocks=4
@@ -11,12 +11,8 @@ comparison.png. Needs Linux, PyTorch and matplotlib, and for torch.compile a C++
 """
 
 import argparse
-import ast
 import dataclasses
-import datetime
 import os
-import platform
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -27,12 +23,18 @@ import numpy as np
 
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.data import dead_leaves_pairs, load_folder, make_train_iterator
-from lnln_jax.doctor.machine import processor
 from lnln_jax.models import MODELS, create_model, input_channels
 from lnln_jax.models.variables import initialize
 from lnln_jax.weights.torch_port import to_torch
-from scripts.benchmarks import framework_report as comparison_report
-from scripts.benchmarks.framework_sides import Job, Variant, Worker, busy_seconds
+from scripts.benchmarks import framework_report
+from scripts.benchmarks.common import (
+    QUIET,
+    describe_call,
+    describe_machine,
+    parse_options,
+    watch_others,
+)
+from scripts.benchmarks.framework_sides import Job, Variant, Worker
 
 _CHANNELS_LAST = {"channels_last": True}
 VARIANTS = {
@@ -77,10 +79,8 @@ def main() -> None:
         job = make_job(args)
     except ValueError as error:
         parser.error(str(error))
-    args.output.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {
-        "command": shlex.join(["python", "-m", "scripts.benchmarks.frameworks", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
+        **describe_call("scripts.benchmarks.frameworks"),
         "settings": {
             **{key: getattr(args, key) for key in ("model", "scale", "batch", "lr_patch_size")},
             **{key: getattr(args, key) for key in ("steps", "rounds", "device")},
@@ -97,8 +97,8 @@ def main() -> None:
     ]
     results["variants"] = measure_all(job, names, args.rounds)
     results["system"] = describe_system(args.device)
-    for path in comparison_report.write(results, args.output):
-        print(f"wrote {path}")
+    framework_report.write(results, args.output)
+    print(f"wrote comparison.json, comparison.md and comparison.png in {args.output}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--full-size", action="store_true", help="the published hyper-parameters")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr-patch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=50, help="of the training that is compared")
+    parser.add_argument("--steps", type=int, default=50, help="of the run that is compared")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each variant")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, help="default: all")
     parser.add_argument("--data", type=Path, help="folder of HR images; default: dead leaves")
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def make_job(args: argparse.Namespace) -> Job:
-    """Initial weights and batches.
+    """Makes initial weights and batches.
 
     Raises:
       ValueError: an option that is unknown or out of its range, or images that do not do.
@@ -130,7 +130,7 @@ def make_job(args: argparse.Namespace) -> Job:
         if getattr(args, key) < 1:
             raise ValueError(f"--{key} is {getattr(args, key)}; it must be at least 1")
     options = {} if args.full_size else dict(REDUCED[args.model])
-    options.update(parse_option(text) for text in args.set)
+    options |= parse_options(args.set)
     module = create_model(args.model, args.scale, **options)
     if args.data:
         source = load_folder(
@@ -165,20 +165,12 @@ def make_job(args: argparse.Namespace) -> Job:
     )
 
 
-def parse_option(text: str) -> tuple[str, Any]:
-    key, _, value = text.partition("=")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        raise ValueError(f"--set {text}: write it as n_resblocks=4") from None
-
-
 def count_parameters(job: Job) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(job.variables["params"]))
 
 
 def train_all(job: Job) -> dict[str, list[float]]:
-    """Losses by step, and distances between the parameters after each step.
+    """Trains on all sides; returns losses by step, and distances of the parameters after each.
 
     Biases that the next operation takes away are left out: noise alone moves them.
     """
@@ -211,7 +203,7 @@ def train_all(job: Job) -> dict[str, list[float]]:
 def distance(
     arrays: dict[str, np.ndarray], others: dict[str, np.ndarray] | None, keys: list[str]
 ) -> float:
-    """The norm of the difference of all that the keys name; without others, their own norm."""
+    """Returns the norm of the difference of what the keys name; without others, its own norm."""
     squares = 0.0
     for key in keys:
         difference = arrays[key].astype(np.float64) - (0.0 if others is None else others[key])
@@ -269,9 +261,9 @@ def wait_until_quiet(patience: float) -> float:
     """
     start = time.monotonic()
     while time.monotonic() - start < patience:
-        busy = busy_seconds()
+        elsewhere = watch_others()
         time.sleep(0.25)
-        if (busy_seconds() - busy) / 0.25 < comparison_report.QUIET:
+        if elsewhere() < QUIET:
             break
     return time.monotonic() - start
 
@@ -280,13 +272,9 @@ def describe_system(device: str) -> dict[str, Any]:
     import torch
 
     return {
-        "cpu": processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-        "torch_threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "torch": torch.__version__,
+        **describe_machine("jax", "torch"),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else "none",
+        "threads of PyTorch": torch.get_num_threads(),
     }
 
 

@@ -1,7 +1,7 @@
-"""Whether networks and their training are right on this device: the part `check` of gpu.py.
+"""Checks networks and their training on this device: the part `check` of gpu.py.
 
-Kernels and LNLN against float64 on the CPU; all networks against the PyTorch reference on the same
-device (torch_reference), beside PyTorch in float64; whether a run that was interrupted ends bit for
+Kernels and LNLN against float64 on the CPU; all networks against PyTorch in float64 on the same
+device (torch_reference), beside PyTorch in float32; whether a run that was interrupted ends bit for
 bit where it would have ended; whether a shipped network's PSNR is that of the CPU.
 """
 
@@ -25,8 +25,8 @@ from lnln_jax.doctor.deviations import (
     network_deviations,
 )
 from scripts.benchmarks.gpu_networks import compare_networks
-from scripts.benchmarks.gpu_processes import lnln, run_python
 from scripts.benchmarks.gpu_report import Report
+from scripts.benchmarks.processes import lnln, run_python
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 NETWORK = "lnln_light_x2"  # whose evaluation is compared
@@ -68,7 +68,7 @@ def run(report: Report, *, rehearse: bool) -> None:
 
 
 def _kernels(report: Report, forms: Sequence[kernels.Form]) -> None:
-    """The worst array of each kernel, implementation and precision; those of LNLN one by one."""
+    """Adds the worst array of each kernel, implementation and precision, and all those of LNLN."""
 
     def same(row: Deviation) -> tuple[str, str, str]:
         return row.kernel, row.implementation, row.precision

@@ -1,4 +1,4 @@
-"""All networks beside the PyTorch reference on one device: a forward pass, gradients, ten steps.
+"""Compares all networks with PyTorch on one device: a forward pass, gradients, ten steps.
 
 The truth is PyTorch in float64 (torch_reference); PyTorch in float32 shows how near float32
 comes. Neither side uses TF32.
@@ -69,7 +69,7 @@ def _compare(report: Report, name: str, seeds: int) -> None:
 
 
 def _errors(ours: "InJax", theirs: "InTorch", seed: int) -> dict[str, tuple[float, float]]:
-    """How far both are from float64."""
+    """Returns how far both are from float64."""
     rng = np.random.default_rng(seed)
     variables = random_variables(ours.module, rng)
     batches = []
@@ -106,7 +106,7 @@ class InJax:
         return optax.apply_updates(params, updates), state
 
     def train(self, variables: dict[str, Any], batches: list[Batch]) -> Arrays:
-        """The output for the first batch, its gradients, and the parameters after all."""
+        """Returns the output for the first batch, its gradients, and the parameters after all."""
         lr = batches[0]["lr"]
         x = rgb_to_y(lr)[..., None] if input_channels(self.module) == 1 else lr
         output = np.asarray(self.forward(variables, x))
@@ -145,7 +145,7 @@ class InTorch:
         return network.to(self.device)
 
     def train(self, network: Any, batches: list[Batch]) -> Arrays:
-        """See `InJax.train`; in the dtype of the network."""
+        """Trains as `InJax.train` does, in the dtype of the network."""
         from lnln_jax.torch_reference import training
 
         luma = self.name == "vdsr"
@@ -174,7 +174,7 @@ class InTorch:
         return self.torch.from_numpy(np.moveaxis(images, 3, 1).copy()).to(self.device, dtype)
 
     def _trained(self, network: Any) -> list[tuple[str, Any]]:
-        """Parameters by key, but for those that the next operation takes away again."""
+        """Returns parameters by key, but for those that the next operation takes away again."""
         from lnln_jax.torch_reference.training import is_cancelled
 
         named = network.named_parameters()

@@ -1,4 +1,4 @@
-"""What the parts of gpu.py write: tables that are on disk as soon as a row of them is known."""
+"""The tables that the parts of gpu.py write, on disk as soon as a row of them is known."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lnln_jax.runtime.files import write_file
-from scripts.benchmarks.tables import markdown_table
+from scripts.benchmarks.common import markdown_table
 
 Tables = dict[str, list[dict[str, Any]]]  # rows by table
 
@@ -41,7 +41,7 @@ class Report:
 
     @property
     def left(self) -> float:
-        """Seconds until the part has to end."""
+        """The seconds until the part has to end."""
         return self.deadline - time.monotonic()
 
     def row(self, table: str, /, **cells: Any) -> None:
@@ -83,7 +83,7 @@ class Report:
 
 
 def to_markdown(parts: dict[str, Tables]) -> str:
-    """All tables, each with the columns of all its rows."""
+    """Returns all tables, each with the columns of all its rows."""
     text = []
     for part, tables in parts.items():
         text.append(f"# {part}\n")
@@ -95,7 +95,7 @@ def to_markdown(parts: dict[str, Tables]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it: three digits, or what it is."""
+    """Returns a value as a table shows it: three digits, or what it is."""
     if isinstance(value, bool):
         return "yes" if value else "**no**"
     if isinstance(value, float):

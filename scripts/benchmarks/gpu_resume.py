@@ -31,7 +31,7 @@ CONFIG = TrainConfig(
 
 
 def checksums(run: Path) -> dict[str, int]:
-    """CRC-32 of all arrays in the last checkpoint, by their places in it."""
+    """Returns the CRC-32 of all arrays in the last checkpoint, by their places in it."""
     items = json.loads((run / "checkpoints" / str(STEPS) / "checksums" / "metadata").read_text())
     return {
         f"{item}/{name}": value
@@ -42,7 +42,7 @@ def checksums(run: Path) -> dict[str, int]:
 
 
 def differing(one: dict[str, int], other: dict[str, int]) -> int:
-    """How many arrays differ."""
+    """Counts the arrays that differ."""
     return sum(one[name] != other[name] for name in one.keys() | other.keys())
 
 

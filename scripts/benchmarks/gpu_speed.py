@@ -1,4 +1,4 @@
-"""The JAX side of gpu.py's speed: LNLN in all forms of its kernels, and other networks.
+"""The JAX side of the part `speed` of gpu.py: LNLN in all forms of its kernels, other networks.
 
 First each form in each precision, and the networks that PyTorch is compared with; then the fastest
 of these with one thing changed at a time. What is compared is compiled at the same time, then
@@ -6,7 +6,6 @@ measured one by one.
 """
 
 import math
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from lnln_jax.doctor.workload import Workload, workload
 from lnln_jax.inference.loading import load_model
 from lnln_jax.models import create_model
 from lnln_jax.models.complexity import count_elements_moved
+from scripts.benchmarks.common import timed
 from scripts.benchmarks.gpu_report import Report
 
 PRECISIONS = {"bfloat16": "default", "tf32": "tensorfloat32", "float32": "highest"}
@@ -84,7 +84,7 @@ class Setting:
 
     @property
     def cells(self) -> dict[str, Any]:
-        """As a row of the table says it."""
+        """The cells of its row."""
         return dict(vars(self))
 
 
@@ -94,7 +94,8 @@ class Prepared(NamedTuple):
     work: Workload
     forward: Any
     step: Any
-    compile_seconds: float
+    step_compile_seconds: float
+    forward_compile_seconds: float
 
 
 def prepare(model: str, options: dict[str, Any], setting: Setting, patch: int) -> Prepared:
@@ -102,20 +103,21 @@ def prepare(model: str, options: dict[str, Any], setting: Setting, patch: int) -
     dtype = jnp.bfloat16 if setting.precision == "bfloat16" else jnp.float32
     options = options | ({"attention": setting.attention} if model == "lnln" else {})
     work = workload(create_model(model, dtype=dtype, **options), setting.batch, patch)
-    start = time.perf_counter()
     with (
         kernels.using(setting.form, depthwise=setting.depthwise),
         jax.default_matmul_precision(PRECISIONS[setting.precision]),
     ):
-        step = work.step.lower(*work.step_arguments).compile()
-        forward = work.forward.lower(*work.forward_arguments).compile()
-    return Prepared(work, forward, step, time.perf_counter() - start)
+        step, step_seconds = timed(lambda: work.step.lower(*work.step_arguments).compile())
+        forward, forward_seconds = timed(
+            lambda: work.forward.lower(*work.forward_arguments).compile()
+        )
+    return Prepared(work, forward, step, step_seconds, forward_seconds)
 
 
 def measure(prepared: Prepared) -> dict[str, Any]:
-    """Milliseconds of a compiled step and forward pass, and the memory that the step plans for.
+    """Measures a compiled step and forward pass; the peak is the memory that the step plans for.
 
-    Its results take the place of its arguments; what it takes at once is the peak.
+    The results of a step take the place of its arguments.
     """
     forward = prepared.work.seconds_of_forward(prepared.forward)
     step = prepared.work.seconds_of_step(prepared.step)
@@ -125,7 +127,7 @@ def measure(prepared: Prepared) -> dict[str, Any]:
         "step_range_ms": f"{1e3 * step.low:.3g}-{1e3 * step.high:.3g}",
         "forward_ms": 1e3 * forward.median,
         "peak_MiB": (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 2**20,
-        "compile_s": prepared.compile_seconds,
+        "compile_s": prepared.step_compile_seconds + prepared.forward_compile_seconds,
     }
 
 
@@ -237,9 +239,6 @@ def _photo(report: Report, sizes: Sizes) -> None:
             continue
         with report.attempt("a photo", **cells):
             model = load_model(name)
-            seconds = []
-            for _ in range(3):
-                start = time.perf_counter()
-                model.upscale(photo, tile=96)
-                seconds.append(time.perf_counter() - start)
+            upscale = partial(model.upscale, photo, tile=96)
+            seconds = [timed(upscale)[1] for _ in range(3)]
             report.row("a photo", **cells, first_s=seconds[0], seconds=min(seconds[1:]))

@@ -1,4 +1,4 @@
-"""The PyTorch side of gpu.py's speed: the same training steps in eager mode, captured, compiled.
+"""The PyTorch side of the part `speed` of gpu.py: steps in eager mode, captured, compiled.
 
 It runs in a process of its own, so that JAX's memory is free again; where PyTorch is not installed,
 its rows say so.
@@ -27,7 +27,7 @@ NEEDS = {EAGER: 5, EAGER_TF32: 5, GRAPH: 7, COMPILED: 25}  # seconds, on a GPU
 
 
 def make_job(name: str, options: dict[str, Any], batch: int, patch: int, device: str) -> Job:
-    """A network with random weights and one batch of random patches."""
+    """Makes a network with random weights and one batch of random patches."""
     rng = np.random.default_rng(0)
     network, all_options = resolve(name, options)
     module = create_model(network, **all_options)
@@ -52,7 +52,7 @@ def make_job(name: str, options: dict[str, Any], batch: int, patch: int, device:
 
 
 def measure(job: Job, variant: Variant) -> dict[str, Any]:
-    """Milliseconds and peak memory of a step, and of a forward pass in eager mode."""
+    """Measures milliseconds and peak memory of a step; in eager mode also a forward pass."""
     from scripts.benchmarks.torch_side import TorchSide
 
     side = TorchSide(job, variant)

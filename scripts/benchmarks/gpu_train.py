@@ -1,4 +1,4 @@
-"""A network trained for a given number of seconds: the part `train` of gpu.py.
+"""Trains a network for a given number of seconds: the part `train` of gpu.py.
 
 Runs the commands that a user has: `lnln train` with a time budget on packed images, `lnln convert`
 for the weights and for the state that the next occasion goes on from, `lnln evaluate` on test sets.
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lnln_jax.weights.handed_state import read_state
-from scripts.benchmarks.gpu_processes import lnln
 from scripts.benchmarks.gpu_report import Report
+from scripts.benchmarks.processes import lnln
 
 WEIGHTS = "trained.safetensors"
 STATE = "state.safetensors"
@@ -32,7 +32,7 @@ class Recipe(NamedTuple):
       go_on: whether to go on from the state itself, its optimizer's included, and with its
         schedule unless that is over.
       tests: folders of test sets.
-      reserve: seconds, of those that the part has, for all that comes after the training.
+      reserve: seconds, of those that the part has, for all that comes after training.
     """
 
     config: Path
@@ -96,7 +96,7 @@ def _train(report: Report, recipe: Recipe, folder: Path, seconds: float) -> None
 
 
 def _overrides(recipe: Recipe, seconds: float) -> list[str]:
-    """Where the images are, what it starts from, and how long it goes on."""
+    """Returns where the images are, what the run starts from, and how long it goes on."""
     found = [] if recipe.images is None else [f"data.train={recipe.images}"]
     if recipe.validation is not None:
         found.append(f"data.validation={recipe.validation}")
@@ -124,7 +124,7 @@ def _hand_on(report: Report, folder: Path) -> None:
 
 
 def _curve(report: Report, log: Path) -> None:
-    """At most twenty points of the loss, and all of the validation."""
+    """Adds at most twenty points of the loss, and all of the validation."""
     shutil.copyfile(log, report.folder / log.name)
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     losses = [row for row in rows if "train/loss" in row]

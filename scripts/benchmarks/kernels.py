@@ -1,134 +1,104 @@
-"""What the arrangement of the blocks and the gradient rules are worth, on this machine.
+"""Measures what the tuned forms of the kernels are worth, on this machine.
 
     python -m scripts.benchmarks.kernels             # LNLN x2 in full size, batch 2 of 48x48
     python -m scripts.benchmarks.kernels --model edsr_baseline
-    python -m scripts.benchmarks.kernels --unrolled  # also with all blocks unrolled (minutes)
     python -m scripts.benchmarks.kernels --grouped   # also a grouped convolution (a minute a step)
 
-Compares, in one run and taking turns, the network as it is (blocks scanned, hand-written rules)
-with the plain definitions of its kernels (JAX's own gradients) and with unrolled blocks. Prints,
-for each: time to initialise, to compile the training step and the forward pass, and to run them
-(the median of the rounds and the range).
+Compares, in one run and taking turns, the network with tuned kernels (hand-written gradients) and
+with their plain definitions (JAX's own gradients); the switch is `lnln_jax.kernels.using`. Prints
+for each the time to compile the training step and the forward pass, and to run them (the median of
+the rounds and the range).
 """
 
 import argparse
-import platform
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from lnln_jax import kernels
-from lnln_jax.config import OptimizerConfig
 from lnln_jax.models import create_model
 from lnln_jax.models.variables import initialize
-from lnln_jax.training.optimizer import make_optimizer, make_schedule
-from lnln_jax.training.state import create_state, make_train_step
+from scripts.benchmarks.common import (
+    describe_machine,
+    in_turns,
+    in_words,
+    markdown_table,
+    parse_options,
+    spread,
+    timed,
+)
+from scripts.benchmarks.gpu_speed import Prepared, Setting, prepare
+
+FORMS = {
+    "tuned kernels": ("tuned", "auto"),
+    "plain kernels, shifted taps": ("plain", "shifted"),
+    "plain kernels, grouped convolution": ("plain", "grouped"),
+}
 
 
-class Variant:
-    """One arrangement, compiled, with a state of its own."""
+def calls(prepared: Prepared) -> dict[str, Callable[[], Any]]:
+    """Returns the step, each from the state that the one before has left, and the forward pass."""
+    state, batch = prepared.work.state, prepared.work.batch
+    lr = batch["lr"].astype(jnp.float32)
 
-    def __init__(
-        self,
-        name: str,
-        model: str,
-        unroll: int,
-        form: kernels.Form,
-        depthwise: kernels.Depthwise,
-        batch: Any,
-    ) -> None:
-        self.name, self.batch = name, batch
-        self.times: dict[str, list[float]] = {"forward": [], "step": []}
-        module = create_model(model, unroll=unroll)
-        config = OptimizerConfig()
-        optimizer = make_optimizer(config)
-        with kernels.using(form, depthwise=depthwise):
-            variables, self.init_seconds = timed(lambda: initialize(module, 0))
-            self.state = create_state(variables, optimizer, ema=False)
-            train_step = make_train_step(module, optimizer, schedule=make_schedule(config))
-            self.step, self.step_compile = timed(train_step.lower(self.state, batch).compile)
-            forward = jax.jit(module.apply).lower(variables, batch["lr"].astype(jnp.float32))
-            self.forward, self.forward_compile = timed(forward.compile)
-        self.memory = self.step.memory_analysis().temp_size_in_bytes / 2**20
+    def step() -> None:
+        nonlocal state
+        state, _ = jax.block_until_ready(prepared.step(state, batch))
 
-    def run(self) -> None:
-        """Takes each time once, after a run that warms the caches up."""
-        lr = self.batch["lr"].astype(jnp.float32)
-        for _ in range(2):
-            _, seconds = timed(lambda: self.forward(self.state.variables, lr))
-        self.times["forward"].append(seconds)
-        for _ in range(2):
-            (self.state, _), seconds = timed(lambda: self.step(self.state, self.batch))
-        self.times["step"].append(seconds)
+    def forward() -> None:
+        jax.block_until_ready(prepared.forward(state.variables, lr))
 
-    def row(self) -> str:
-        """A line of the table."""
-
-        def median(kind: str) -> str:
-            times = self.times[kind]
-            return f"{np.median(times):.3f} ({min(times):.3f}-{max(times):.3f})"
-
-        cells = [
-            self.name,
-            f"{self.init_seconds:.1f}",
-            f"{self.step_compile:.1f}",
-            f"{self.forward_compile:.1f}",
-            median("step"),
-            median("forward"),
-            f"{self.memory:.0f}",
-        ]
-        return f"| {' | '.join(cells)} |"
-
-
-def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = jax.block_until_ready(function())
-    return result, time.perf_counter() - start
+    return {"step": step, "forward": forward}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="lnln", help="lnln, drca, rcan, edsr, edsr_baseline")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a hyper-parameter"
+    )
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--lr-patch-size", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--unrolled", action="store_true", help="also all blocks unrolled")
     parser.add_argument("--grouped", action="store_true", help="also a grouped convolution (slow)")
     args = parser.parse_args()
+    options = parse_options(args.set)
 
-    rng = np.random.default_rng(0)
-    shapes = {"lr": (args.batch, 48, 48, 3), "hr": (args.batch, 96, 96, 3)}
-    batch = {k: jnp.asarray(rng.integers(0, 256, s), jnp.uint8) for k, s in shapes.items()}
-    wanted: list[tuple[str, int, kernels.Form, kernels.Depthwise]] = [
-        ("scanned, tuned kernels (as shipped)", 1, "tuned", "auto"),
-        ("scanned, plain kernels, shifted taps", 1, "plain", "shifted"),
-    ]
-    if args.grouped:
-        wanted.append(("scanned, plain kernels, grouped convolution", 1, "plain", "grouped"))
-    if args.unrolled:
-        wanted.append(("unrolled, tuned kernels", 35, "tuned", "auto"))
-    variants = []
-    for name, unroll, form, depthwise in wanted:
-        print(f"compiling: {name}", flush=True)
-        variants.append(Variant(name, args.model, unroll, form, depthwise, batch))
-    for _ in range(args.rounds):
-        for variant in variants:
-            variant.run()
-    module, lr = create_model(args.model), jnp.zeros((1, 8, 8, 3))
-    _, threefry = timed(lambda: jax.jit(module.init)(jax.random.key(0), lr))
-    _, hashed = timed(lambda: initialize(module, 0))
-    print(f"\nInitial weights: {threefry:.1f} s with Threefry, {hashed:.1f} s with prng.py")
-    print(f"\n{args.model} x2, batch {args.batch} of LR 48x48, float32; seconds, median (range)")
-    print(f"jax {jax.__version__}, {platform.processor() or platform.machine()}, {jax.devices()}\n")
-    print(
-        "| arrangement | initialise | compile step | compile forward | step | forward | step MiB |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for variant in variants:
-        print(variant.row())
+    prepared = {}
+    for name, (form, depthwise) in FORMS.items():
+        if args.grouped or depthwise != "grouped":
+            print(f"compiling: {name}", flush=True)
+            setting = Setting(form, depthwise, "float32", attention="auto", batch=args.batch)
+            prepared[name] = prepare(args.model, options, setting, args.lr_patch_size)
+    sides = {
+        f"{name}, {kind}": call
+        for name, programs in prepared.items()
+        for kind, call in calls(programs).items()
+    }
+    seconds = in_turns(sides, args.rounds, calls=2)
+
+    module, lr = create_model(args.model, **options), jnp.zeros((1, 8, 8, 3))
+    _, threefry = timed(lambda: jax.block_until_ready(jax.jit(module.init)(jax.random.key(0), lr)))
+    _, ours = timed(lambda: jax.block_until_ready(initialize(module, 0)))
+    print(f"\nInitial weights: {threefry:.1f} s by `module.init`, {ours:.1f} s by `initialize`")
+    side = args.lr_patch_size
+    print(f"{args.model} x2, batch {args.batch} of LR {side}x{side}, float32; median (range)")
+    print(f"{in_words(describe_machine('jax'))}, {jax.devices()}\n")
+    head = ["kernels", "compile step, s", "compile forward, s", "step, s", "forward, s"]
+    rows = [[*head, "step, MiB"]]
+    for name, programs in prepared.items():
+        rows.append(
+            [
+                name,
+                f"{programs.step_compile_seconds:.1f}",
+                f"{programs.forward_compile_seconds:.1f}",
+                spread(seconds[f"{name}, step"], 3),
+                spread(seconds[f"{name}, forward"], 3),
+                f"{programs.step.memory_analysis().temp_size_in_bytes / 2**20:.0f}",
+            ]
+        )
+    print(markdown_table(rows))
 
 
 if __name__ == "__main__":

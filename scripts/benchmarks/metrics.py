@@ -1,20 +1,18 @@
-"""What metrics and `imresize` cost on one core, beside scikit-image, plain NumPy and Pillow.
+"""Measures metrics and `imresize` on one core, beside scikit-image, plain NumPy and Pillow.
 
     python -m scripts.benchmarks.metrics                     # 1024x1024 pair, 2040x1356 image
     python -m scripts.benchmarks.metrics --json metrics.json  # also every measurement
 
 The process is pinned to one core before anything is imported that starts threads. Both sides take
 turns, warm; the table has medians and ranges, and the ratios of the medians. scikit-image measures
-with the settings of super-resolution papers; it is needed (the test extra). Needs Linux.
+with the settings of super-resolution papers; it is needed (the recipes extra). Needs Linux.
 """
 
 import argparse
-import datetime
 import json
 import math
 import os
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +24,16 @@ from PIL import Image  # noqa: E402
 from skimage.color import rgb2ycbcr  # noqa: E402
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
 
-from lnln_jax.doctor.machine import processor  # noqa: E402
-from lnln_jax.evaluation.measure import _compiled_metrics  # noqa: E402
 from lnln_jax.images.metrics import psnr, ssim  # noqa: E402
 from lnln_jax.images.resize import imresize  # noqa: E402
-from scripts.benchmarks.common import in_turns, spread  # noqa: E402
+from scripts.benchmarks.common import (  # noqa: E402
+    describe_call,
+    describe_machine,
+    in_turns,
+    in_words,
+    markdown_table,
+    spread,
+)
 
 FACTORS = {"1/2": 1 / 2, "1/3": 1 / 3, "1/4": 1 / 4, "2": 2, "3": 3, "4": 4}
 
@@ -57,7 +60,7 @@ def scikit_image(sr: np.ndarray, hr: np.ndarray) -> tuple[float, float]:
 
 
 def gather_resize(image: np.ndarray, scale: float) -> np.ndarray:
-    """The plain way: for each axis, all taps of all outputs, weighted and summed."""
+    """Resizes the plain way: for each axis, all taps of all outputs, weighted and summed."""
     for axis in (0, 1):
         size = image.shape[axis]
         out_size, stretch = math.ceil(round(scale * size, 9)), min(scale, 1.0)
@@ -101,7 +104,8 @@ def measure_metrics(size: int, rounds: int) -> list[dict[str, Any]]:
     shapes = iter(range(rounds + 1))
 
     def compile_anew() -> None:
-        _compiled_metrics((size, size - next(shapes), 3), "uint8", 0, "y")
+        image = jax.ShapeDtypeStruct((size, size - next(shapes), 3), np.uint8)
+        jax.jit(lambda sr, hr: (psnr(sr, hr), ssim(sr, hr))).lower(image, image).compile()
 
     title = f"compilation of both, {size}x{size}"
     rows.append({"what": title, "ms": milliseconds({"ours": compile_anew}, rounds)})
@@ -133,10 +137,10 @@ def measure_resizing(width: int, height: int, rounds: int) -> list[dict[str, Any
 
 def to_markdown(results: dict[str, Any]) -> str:
     text = (
-        f"{results['date']}, {results['processor']}, one core, {results['versions']}. "
+        f"`{results['command']}`, {results['date']}. {in_words(results['system'])}. "
         f"Milliseconds, medians (and ranges) of {results['rounds']} rounds.\n\n"
-        "| | ours | other | | ours is faster by |\n| --- | --- | --- | --- | --- |\n"
     )
+    rows = [["", "ours", "other", "", "ours is faster by"]]
     for row in results["rows"]:
         own, *others = row["ms"]
         for other in others or [None]:
@@ -144,8 +148,8 @@ def to_markdown(results: dict[str, Any]) -> str:
             if other is not None:
                 ratio = np.median(row["ms"][other]) / np.median(row["ms"][own])
                 cells[2:] = [other, spread(row["ms"][other], 1), f"{ratio:.2f}x"]
-            text += f"| {' | '.join(cells)} |\n"
-    return text + NOTES
+            rows.append(cells)
+    return f"{text}{markdown_table(rows)}\n{NOTES}"
 
 
 def main() -> None:
@@ -157,11 +161,9 @@ def main() -> None:
     args = parser.parse_args()
     jax.config.update("jax_platforms", "cpu")
     width, height = map(int, args.image.split("x"))
-    packages = ("jax", "numpy", "scikit-image", "pillow")
     results: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "processor": processor(),
-        "versions": ", ".join(f"{name} {metadata.version(name)}" for name in packages),
+        **describe_call("scripts.benchmarks.metrics"),
+        "system": describe_machine("jax", "numpy", "scikit-image", "pillow"),
         "rounds": args.rounds,
         "rows": measure_metrics(args.size, args.rounds)
         + measure_resizing(width, height, args.rounds),

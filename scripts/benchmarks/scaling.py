@@ -1,4 +1,4 @@
-"""What a training step sends between devices, and what that would cost on many accelerators.
+"""Reads what a training step sends between devices; models its cost on many accelerators.
 
     python -m scripts.benchmarks.scaling                              # full size: four minutes
     python -m scripts.benchmarks.scaling --models lnln --fsdp --batch 64  # a device's batch
@@ -13,13 +13,9 @@ of a step without communication over that with it. Writes scaling.md and scaling
 """
 
 import argparse
-import datetime
-import json
-import shlex
-import sys
-import time
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +23,6 @@ import jax
 import jax.numpy as jnp
 
 from lnln_jax.config import DataConfig, ModelConfig, Parallel, TrainConfig, build_module
-from lnln_jax.config.values import parse
 from lnln_jax.models import create_model, model_options
 from lnln_jax.models.variables import initialize
 from lnln_jax.training.optimizer import make_optimizer, make_schedule
@@ -35,13 +30,19 @@ from lnln_jax.training.parallel import Layout, choose_layout
 from lnln_jax.training.state import create_state
 from lnln_jax.training.step import make_update
 from scripts.benchmarks.collectives import Collective, collectives
+from scripts.benchmarks.common import (
+    describe_call,
+    markdown_table,
+    parse_options,
+    timed,
+    write_report,
+)
 from scripts.benchmarks.communication_model import FLOP_PER_S, SLOWER, floor_seconds, predict
-from scripts.benchmarks.tables import markdown_table
 
 
 @dataclass(frozen=True)
 class Case:
-    """A training whose step is compiled."""
+    """A training run whose step is compiled."""
 
     model: str
     batch_norm: Literal["global", "local"] | None = None  # None: the network has none
@@ -56,7 +57,7 @@ class Case:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="*", default=["lnln", "rcan", "edsr"])
-    parser.add_argument("--fsdp", nargs="*", default=["edsr"], help="models to train so as well")
+    parser.add_argument("--fsdp", nargs="*", default=["edsr"], help="models to train so, too")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a hyper-parameter"
     )
@@ -72,14 +73,12 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     text = to_markdown(results)
-    args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "scaling.json").write_text(json.dumps(results, indent=1) + "\n")
-    (args.output / "scaling.md").write_text(text)
+    write_report(args.output, "scaling", results, text)
     print(text)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Compiles the steps of all trainings on all numbers of devices.
+    """Compiles the steps of all training runs on all numbers of devices.
 
     Raises:
       ValueError: an unknown network or hyper-parameter, or devices that fill no nodes.
@@ -87,8 +86,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", max(args.devices))
     results: dict[str, Any] = {
-        "command": shlex.join(["python", "-m", "scripts.benchmarks.scaling", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
+        **describe_call("scripts.benchmarks.scaling"),
         "jax": jax.__version__,
         "batch": args.batch,
         "lr_patch_size": args.lr_patch_size,
@@ -106,7 +104,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             config = TrainConfig(
                 model=ModelConfig(case.model, args.scale, options[case.model]),
                 data=DataConfig(
-                    dead_leaves=1,  # a training needs images; none are made
+                    dead_leaves=1,  # a run needs images; none are made
                     lr_patch_size=args.lr_patch_size,
                     batch_size=args.batch * devices,
                 ),
@@ -114,37 +112,33 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 batch_norm=case.batch_norm or "global",
                 devices=devices,
             )
-            start = time.perf_counter()
-            step = compile_step(config)
-            print(f"{case}: {devices} devices in {time.perf_counter() - start:.0f} s", flush=True)
+            step, seconds = timed(partial(compile_step, config))
+            print(f"{case}: {devices} devices in {seconds:.0f} s", flush=True)
             row["on"].append(asdict(step) | predict(step.collectives, devices, floor))
         results["trainings"].append(row)
     return results
 
 
 def cases(model: str) -> list[Case]:
-    """A network of batch normalisation is trained with both kinds of statistics."""
+    """Returns the runs of a network: with batch normalisation, one of each kind of statistics."""
     if hasattr(create_model(model), "axis_name"):
         return [Case(model, "global"), Case(model, "local")]
     return [Case(model)]
 
 
 def hyper_parameters(models: list[str], items: list[str]) -> dict[str, dict[str, Any]]:
-    """For each network those of `--set` that it has.
+    """Returns for each network those of `--set` that it has.
 
     Raises:
-      ValueError: a text that sets nothing.
+      ValueError: a text that sets nothing, or something that none of them has.
     """
     values: dict[str, dict[str, Any]] = {model: {} for model in models}
-    for item in items:
-        key, separator, text = item.partition("=")
-        if not separator:
-            raise ValueError(f"--set {item}: write it as n_resblocks=4")
-        known = {model: hints for model in values if key in (hints := model_options(model))}
+    for key, value in parse_options(items).items():
+        known = [model for model in values if key in model_options(model)]
         if not known:
-            raise ValueError(f"--set {item}: no {key} in {', '.join(values)}; leave it out")
-        for model, hints in known.items():
-            values[model][key] = parse(key, text, hints[key])
+            raise ValueError(f"--set {key}: no {key} in {', '.join(values)}; leave it out")
+        for model in known:
+            values[model][key] = value
     return values
 
 
@@ -153,7 +147,7 @@ def hyper_parameters(models: list[str], items: list[str]) -> dict[str, dict[str,
 
 @dataclass(frozen=True)
 class Step:
-    """What the compiled step of a training shows.
+    """What the compiled step of a training run shows.
 
     Attributes:
       devices: that it is compiled for.
@@ -210,7 +204,7 @@ def size_of(x: Any) -> int:
 
 
 def kept(layout: Layout, shapes: Any) -> int:
-    """Bytes that one device keeps of a state."""
+    """Returns the bytes that one device keeps of a state."""
     return sum(
         size_of(x) // (len(layout.devices) if any(layout.spec(x)) else 1)
         for x in jax.tree.leaves(shapes)
@@ -218,7 +212,7 @@ def kept(layout: Layout, shapes: Any) -> int:
 
 
 def whole(found: list[Collective], devices: int) -> list[Collective]:
-    """Collectives of one kind and size together, sizes being those of the whole array."""
+    """Joins collectives of one kind and size, sizes being those of the whole array."""
     counts: Counter[tuple[str, int]] = Counter()
     for kind, size, times in found:
         counts[kind, size * (devices if kind == "reduce-scatter" else 1)] += times
@@ -238,8 +232,8 @@ def to_markdown(results: dict[str, Any]) -> str:
         "times and efficiencies are a model, and nothing was measured on an accelerator.",
         "",
     ]
-    head = ["training", "devices", "parameters, MB", "state on a device, MB", "collectives a step"]
-    head += ["sent through them, MB", "of the parameters"]
+    head = ["training run", "devices", "parameters, MB", "state on a device, MB"]
+    head += ["collectives a step", "sent through them, MB", "of the parameters"]
     table = [head]
     for row in results["trainings"]:
         for on in row["on"]:
@@ -255,7 +249,7 @@ def to_markdown(results: dict[str, Any]) -> str:
             ]
             table.append(cells)
     lines.append(markdown_table(table))
-    head = ["training", "devices", "communication, ms", "of it latency, ms", "floor, ms"]
+    head = ["training run", "devices", "communication, ms", "of it latency, ms", "floor, ms"]
     head += ["efficiency at the floor", f"at {SLOWER} floors"]
     table = [head]
     for row in results["trainings"]:
@@ -269,7 +263,7 @@ def to_markdown(results: dict[str, Any]) -> str:
 
 
 def kinds(sent: list[Collective]) -> str:
-    """Such as "2 all-gather, 1081 all-reduce"."""
+    """Returns words such as "2 all-gather, 1081 all-reduce"."""
     counts: Counter[str] = Counter()
     for kind, _, times in sent:
         counts[kind] += times

@@ -1,7 +1,4 @@
-"""The PyTorch side of framework_sides.py.
-
-Its networks and training step are those that the tests compare with (lnln_jax/torch_reference).
-"""
+"""The PyTorch side of framework_sides.py: networks and training step of `torch_reference`."""
 
 import contextlib
 import os
@@ -29,8 +26,7 @@ class TorchSide(Side):
         torch.backends.cudnn.benchmark = True
         self.torch, self.loss, self.device = torch, job.loss, torch.device(job.device)
         self.training_loss, self.n_colors = training.training_loss, job.n_colors
-        options = {k: v for k, v in job.options.items() if k != "unroll"}  # it is XLA's business
-        network = NETWORKS[job.model](job.scale, **options)
+        network = NETWORKS[job.model](job.scale, **job.options)
         network.load_state_dict({k: torch.from_numpy(v) for k, v in job.state_dict.items()})
         self.dtype = torch.float64 if variant.dtype == "float64" else torch.float32
         form = torch.channels_last if variant.channels_last else torch.contiguous_format
@@ -114,7 +110,7 @@ class TorchSide(Side):
         return {k: p.detach().cpu().numpy() for k, p in named if p.requires_grad}
 
     def peak_memory(self, kind: Kind) -> float | None:
-        """Measures MiB, on a GPU those that PyTorch has allocated."""
+        """Returns MiB; on a GPU those that PyTorch has allocated."""
         if self.device.type == "cpu":
             return super().peak_memory(kind)
         self.torch.cuda.reset_peak_memory_stats()

@@ -1,4 +1,4 @@
-"""What upscaling photos costs on this machine: time by tile, peak memory, threads.
+"""Measures the upscaling of photos on this machine: time by tile, peak memory, threads.
 
     python -m scripts.benchmarks.upscaling tiles                  # LNLN x2 in full size
     python -m scripts.benchmarks.upscaling memory small.jpg large.jpg --model bicubic
@@ -12,12 +12,9 @@ turns. Networks have initial weights.
 
 import argparse
 import functools
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import jax
@@ -25,101 +22,102 @@ import numpy as np
 
 from lnln_jax.images.encode import Header
 from lnln_jax.images.files import find_images, read_photo, write_bands
-from lnln_jax.inference import network as inference
-from lnln_jax.inference.network import Bicubic, SuperResolver
-from lnln_jax.inference.photo_pipeline import AUTO_TILE
+from lnln_jax.inference.bicubic import BicubicUpscaler
+from lnln_jax.inference.network import NetworkUpscaler
+from lnln_jax.inference.photo_pipeline import AUTO_TILE, UpscaledFile
 from lnln_jax.inference.photos import upscale_files
-from lnln_jax.inference.upscaler import Resolver
+from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.models import create_model
 from lnln_jax.models.variables import initialize
-from scripts.benchmarks.common import in_turns, spread
+from scripts.benchmarks.common import (
+    describe_machine,
+    in_turns,
+    in_words,
+    markdown_row,
+    markdown_table,
+    parse_options,
+    spread,
+    timed,
+)
+from scripts.benchmarks.processes import run_python
 
 
-def make_resolver(model: str, options: list[str]) -> Resolver:
+def make_upscaler(model: str, options: list[str]) -> Upscaler:
     if model == "bicubic":
-        return Bicubic(2)
-    numbers = {name: int(value) for name, value in (option.split("=") for option in options)}
-    module = create_model(model, 2, **numbers)
-    return SuperResolver(model, 2, module, initialize(module, 0))
+        return BicubicUpscaler(2)
+    module = create_model(model, 2, **parse_options(options))
+    return NetworkUpscaler(model, 2, module, initialize(module, 0))
 
 
 def tiles(args: argparse.Namespace) -> None:
-    resolver = make_resolver(args.model, args.options)
-    assert isinstance(resolver, SuperResolver)
+    module = create_model(args.model, 2, **parse_options(args.options))
+    variables = initialize(module, 0)
     rng = np.random.default_rng(0)
     tasks, compiled = {}, {}
     for side in args.tiles:
         for batch in args.batches:
             x = rng.uniform(0, 255, (batch, side, side, 3)).astype(np.float32)
-            start = time.perf_counter()
-            program = resolver._program(x.shape)
-            memory = inference._peak_memory(program) / 2**20
-            compiled[f"{side} {batch}"] = time.perf_counter() - start, memory
+            program, seconds = timed(jax.jit(module.apply).lower(variables, x).compile)
+            plan = program.memory_analysis()
+            peak = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
+            compiled[side, batch] = f"{seconds:.1f}", f"{peak / 2**20:.0f}"
             tasks[f"{side} {batch}"] = functools.partial(
-                lambda program, x: program(resolver.folded[1], x).block_until_ready(), program, x
+                lambda program, x: program(variables, x).block_until_ready(), program, x
             )
-    columns = "".join(f" overlap {overlap}, us a pixel |" for overlap in args.overlaps)
-    print(f"| tile | batch | compile s | peak MiB |{columns}")
-    print("| --- " * (4 + len(args.overlaps)) + "|")
-    for name, seconds in in_turns(tasks, args.rounds).items():
+    overlaps = [f"overlap {overlap}, us a pixel" for overlap in args.overlaps]
+    rows = [["tile", "batch", "compile s", "peak MiB", *overlaps]]
+    for name, taken in in_turns(tasks, args.rounds).items():
         side, batch = map(int, name.split())
-        row = f"| {side} | {batch} | {compiled[name][0]:.1f} | {compiled[name][1]:.0f} |"
+        cells = [str(side), str(batch), *compiled[side, batch]]
         for overlap in args.overlaps:
-            micro = [1e6 * value / batch / (side - overlap) ** 2 for value in seconds]
-            row += f" {spread(micro, 1)} |"
-        print(row)
+            micro = [1e6 * seconds / batch / (side - overlap) ** 2 for seconds in taken]
+            cells.append(spread(micro, 1))
+        rows.append(cells)
+    print(markdown_table(rows))
 
 
 def memory(args: argparse.Namespace) -> None:
-    print("| photo | LR samples MiB | SR samples MiB | seconds | peak RSS MiB |")
-    print("| --- | --- | --- | --- | --- |")
+    head = ["photo", "LR samples MiB", "SR samples MiB", "seconds", "peak RSS MiB"]
+    print(markdown_table([head]), flush=True)
     for photo in args.photos:
-        command = [
-            sys.executable,
-            "-m",
-            "scripts.benchmarks.upscaling",
-            "one",
-            str(photo),
-            "--model",
-            args.model,
-        ]
-        command += ["--options", *args.options]
-        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="")
-        sys.stdout.flush()
+        command = ["-m", "scripts.benchmarks.upscaling", "one", str(photo), "--model", args.model]
+        print(run_python([*command, "--options", *args.options])[1], flush=True)
 
 
 def one(args: argparse.Namespace) -> None:
-    resolver = make_resolver(args.model, args.options)
+    upscaler = make_upscaler(args.model, args.options)
     with tempfile.TemporaryDirectory(dir=args.photo.parent) as output:
-        start = time.perf_counter()
-        (result,) = upscale_files(
-            resolver, [args.photo], Path(output), report=lambda line: print(line, file=sys.stderr)
-        )
-        seconds = time.perf_counter() - start
+
+        def upscale() -> list[UpscaledFile]:
+            report = functools.partial(print, file=sys.stderr)
+            return upscale_files(upscaler, [args.photo], Path(output), report=report)
+
+        (result,), seconds = timed(upscale)
     if result.error:
         raise SystemExit(result.error)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    samples = read_photo(args.photo).samples  # afterwards: it is no part of the peak
+    samples = read_photo(args.photo).samples  # afterwards: it is not a part of the peak
     height, width = samples.shape[:2]
     mib = samples.nbytes / 2**20
-    print(f"| {width}x{height} | {mib:.0f} | {4 * mib:.0f} | {seconds:.1f} | {peak:.0f} |")
+    cells = [f"{width}x{height}", f"{mib:.0f}", f"{4 * mib:.0f}", f"{seconds:.1f}", f"{peak:.0f}"]
+    print(markdown_row(cells))
 
 
 def folder(args: argparse.Namespace) -> None:
-    resolver = make_resolver(args.model, args.options)
+    upscaler = make_upscaler(args.model, args.options)
     paths = find_images(args.folder)
 
     def serially(output: Path) -> None:
-        tile = AUTO_TILE if resolver.uses_tiles else None
+        tile = AUTO_TILE if upscaler.uses_tiles else None
         for path in paths:
             photo = read_photo(path)
             height, width, channels = photo.samples.shape
             header = Header((2 * height, 2 * width, channels), photo.samples.dtype)
-            write_bands(resolver.bands(photo.colours, False, tile), header, output / path.name)
+            write_bands(upscaler.bands(photo.colours, tile=tile), header, output / path.name)
 
     def in_threads(output: Path) -> None:
         results = upscale_files(
-            resolver, [args.folder], output, format="same", overwrite=True, report=lambda line: None
+            upscaler, [args.folder], output, format="same", overwrite=True, report=lambda line: None
         )
         assert not any(result.error for result in results), results
 
@@ -131,12 +129,11 @@ def folder(args: argparse.Namespace) -> None:
         for name, seconds in in_turns(tasks, args.rounds).items():
             print(f"{name}: {spread(seconds, 2)} s")
     sizes = sorted({read_photo(path).samples.shape[:2] for path in paths})
-    programs = inference._compile.cache_info().misses
-    print(f"{len(paths)} photos of {len(sizes)} sizes, {programs} compilations")
+    print(f"{len(paths)} photos of {len(sizes)} sizes")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", default="lnln")
@@ -156,8 +153,8 @@ def main(arguments: list[str] | None = None) -> None:
     command = commands.add_parser("folder", parents=[shared])
     command.add_argument("folder", type=Path)
     command.set_defaults(run=folder)
-    args = parser.parse_args(arguments)
-    print(f"jax {jax.__version__}, {jax.default_backend()}, {platform.machine()}", file=sys.stderr)
+    args = parser.parse_args()
+    print(f"{in_words(describe_machine('jax'))}, {jax.default_backend()}", file=sys.stderr)
     args.run(args)
 
 

@@ -54,7 +54,7 @@ class Packed(NamedTuple):
 
 
 def pack(rgb: np.ndarray, data: bytes, name: str) -> Packed:
-    """The smaller of an image's own file and its WebP of quality 95.
+    """Returns the smaller of an image's own file and its WebP of quality 95.
 
     Args:
       rgb: uint8 `H W 3`, upright.
@@ -72,7 +72,7 @@ def pack(rgb: np.ndarray, data: bytes, name: str) -> Packed:
 
 
 def name_of(folder: Path, path: Path) -> str:
-    """What an image is called in a zip: by its folder's name and its place in it."""
+    """Returns an image's name in a zip: its folder's name and its place in it."""
     return "_".join((folder.resolve().name.lstrip("."), *path.relative_to(folder).parts)).lstrip(
         "_"
     )
@@ -101,7 +101,7 @@ def read_all(folders: Sequence[Path], reasons: Counter[str]) -> Iterator[Packed]
 
 
 def choose(images: Sequence[Packed], budget: int) -> list[Packed]:
-    """Those with the most detail for their bytes, as many as fit, by name."""
+    """Returns those with the most detail for their bytes, as many as fit, by name."""
     chosen, used = [], 22  # bytes of the zip's end
     for image in sorted(images, key=lambda image: -image.detail / len(image.data)):
         size = len(image.data) + 2 * len(image.name.encode()) + 30 + 46  # its two headers

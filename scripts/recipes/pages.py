@@ -18,12 +18,14 @@ from lnln_jax.evaluation.report import format_scores
 from lnln_jax.weights import pretrained
 from lnln_jax.weights.base import describe
 from lnln_jax.weights.pretrained import BENCHMARKS, Pretrained, format_hours
-from scripts.benchmarks.tables import markdown_table
+from scripts.benchmarks.common import markdown_table
 
 matplotlib.use("agg")
 from matplotlib import pyplot
 
 ROOT = Path(__file__).parents[2]
+# Places that the files of the networks name, which have moved since they were released.
+MOVED = {"`scripts/training_set.py`": "`scripts/recipes/training_set.py`"}
 BEGIN, END = "<!-- scripts/recipes/pages.py writes from here -->\n", "<!-- to here -->\n"
 # On `BENCHMARKS`, as the tables of later papers quote them: SRCNN (TPAMI 2016), CARN (ECCV 2018).
 QUOTED = {
@@ -65,7 +67,7 @@ All settings are in the file's metadata:
 
 
 def pages(networks: Sequence[Pretrained]) -> dict[Path, str]:
-    """What is to stand in which file."""
+    """Returns what is to stand in which file."""
     page, readme, cards = ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "models"
     return {
         page: between_marks(page, f"{published_tables(networks)}\n\n{costs(networks)}"),
@@ -75,13 +77,13 @@ def pages(networks: Sequence[Pretrained]) -> dict[Path, str]:
 
 
 def between_marks(path: Path, text: str) -> str:
-    """A page with another text between its two marks."""
+    """Returns a page with another text between its two marks."""
     before, rest = path.read_text().split(BEGIN)
     return f"{before}{BEGIN}\n{text}\n\n{END}{rest.split(END)[1]}"
 
 
 def published_tables(networks: Sequence[Pretrained]) -> str:
-    """A table for each scale: ours, and the published rows."""
+    """Returns a table for each scale: ours, and the published rows."""
     tables = []
     for scale in sorted({network.scale for network in networks}):
         own = [network for network in networks if network.scale == scale]
@@ -100,7 +102,7 @@ def published_tables(networks: Sequence[Pretrained]) -> str:
 
 
 def costs(networks: Sequence[Pretrained]) -> str:
-    """What training has cost."""
+    """Returns the table of what training has cost."""
     rows = [["network", "what", "trained", "steps took", "median pace", "hardware", "until"]]
     for network in networks:
         training = network.training
@@ -119,7 +121,7 @@ def costs(networks: Sequence[Pretrained]) -> str:
 
 
 def overview(networks: Sequence[Pretrained]) -> str:
-    """README's table."""
+    """Returns README's table."""
     rows = [["network", "parameters", "trained", *BENCHMARKS]]
     for scale in sorted({network.scale for network in networks}):
         own = [network for network in networks if network.scale == scale]
@@ -141,7 +143,7 @@ def overview(networks: Sequence[Pretrained]) -> str:
 
 
 def card(network: Pretrained) -> str:
-    """The model card of a network."""
+    """Returns the model card of a network."""
     training = network.training
     config = training["config"]
     patches = config["steps"] * config["data"]["batch_size"]
@@ -152,7 +154,7 @@ def card(network: Pretrained) -> str:
         [network.name, *_cells(training["scores"])],
         ["bicubic, by the same protocol", *_cells(training["bicubic"])],
     ]
-    return CARD.format(
+    text = CARD.format(
         **{key: training[key] for key in ("command", "data", "date", "hardware")},
         **{key: training[key] for key in ("pace", "validation", "licence")},
         name=network.name,
@@ -170,10 +172,13 @@ def card(network: Pretrained) -> str:
         chosen_on=config["data"]["validation_images"] or "the",
         sha256=network.sha256,
     )
+    for former, present in MOVED.items():
+        text = text.replace(former, present)
+    return text
 
 
 def draw(networks: Sequence[Pretrained], path: Path) -> None:
-    """Validation PSNR by step."""
+    """Draws validation PSNR by step."""
     figure, axes = pyplot.subplots(
         1, len(networks), figsize=(4.5 * len(networks), 3.2), squeeze=False, layout="constrained"
     )

@@ -45,7 +45,7 @@ LICENCE = (
 
 
 def hours_of(metrics: list[dict[str, Any]], batch_size: int) -> float:
-    """Hours that the steps in a run's log took.
+    """Returns the hours that the steps in a run's log took.
 
     Not in it are steps that a killed run took again, and the first call, which compiles.
     """
@@ -81,7 +81,7 @@ def check(run: Path, config: TrainConfig, path: Path, training_set: Path, last: 
 
 
 def describe_images(training_set: Path, config: TrainConfig) -> str:
-    """What scripts/recipes/training_set.py wrote in its report, in a sentence."""
+    """Puts what scripts/recipes/training_set.py wrote in its report into a sentence."""
     data, least = config.data, config.data.lr_patch_size * config.model.scale
     report = json.loads((training_set / "report.json").read_text())
     small = 0
@@ -93,14 +93,14 @@ def describe_images(training_set: Path, config: TrainConfig) -> str:
     left_out = ", ".join(f"{item['image']} (is {item['is']})" for item in report["left_out"])
     return (
         f"{report['train'] - small} images of BSDS400, T91 and General100{too_small}{generated}, "
-        f"and {report['validation']} others for validation, by `training_set.py`. Left "
-        "out after comparing perceptual hashes with Set5, Set14 and B100, and with each other: "
-        f"{left_out or 'none'}"
+        f"and {report['validation']} others for validation, by `scripts/recipes/training_set.py`. "
+        "Left out after comparing perceptual hashes with Set5, Set14 and B100, and with each "
+        f"other: {left_out or 'none'}"
     )
 
 
 def hardware() -> str:
-    """What this machine computes on."""
+    """Names what this machine computes on."""
     devices = jax.local_devices()
     if devices[0].platform != "cpu":
         return f"{len(devices)} x {devices[0].device_kind}"

@@ -31,23 +31,23 @@ SAME = 9
 
 
 def perceptual_hash(rgb: np.ndarray) -> np.ndarray:
-    """64 booleans that say how the low frequencies of a picture, `H W 3` uint8, are."""
+    """Returns 64 booleans about the low frequencies of a picture, `H W 3` uint8."""
     return imagehash.phash(Image.fromarray(rgb)).hash.ravel()
 
 
 def symmetries(rgb: np.ndarray) -> list[np.ndarray]:
-    """A picture turned and mirrored in all eight ways."""
+    """Returns a picture turned and mirrored in all eight ways."""
     turned = [np.rot90(rgb, k) for k in range(4)]
     return turned + [np.fliplr(picture) for picture in turned]
 
 
 def hashes(rgb: np.ndarray) -> np.ndarray:
-    """The hashes of a picture in all symmetries, `8 64`; the first is of the picture as it is."""
+    """Returns a picture's hashes in all symmetries, `8 64`, the first of the picture as it is."""
     return np.array([perceptual_hash(way) for way in symmetries(rgb)])
 
 
 def nearest(rgb: np.ndarray, others: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Which of the pictures with these `hashes` is nearest, and its bits."""
+    """Returns which of the pictures with these `hashes` is nearest, and its bits."""
     distances = (np.array(others) != perceptual_hash(rgb)).sum(-1).min(-1)
     best = int(distances.argmin())
     return best, int(distances[best])

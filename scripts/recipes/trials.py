@@ -1,4 +1,4 @@
-"""Compares settings of a training by what they reach in the same time.
+"""Compares settings of a training run by what they reach in the same time.
 
     python -m scripts.recipes.trials configs/lnln_light_x2.py --minutes 10 --output runs/trials \\
         base "lr 1e-3: optimizer.learning_rate=1e-3" "batch 4: data.batch_size=4"
@@ -12,14 +12,13 @@ again. Short trials favour small networks and high rates.
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from lnln_jax.config import load_config
 from lnln_jax.evaluation.report import format_scores
-from scripts.benchmarks.tables import markdown_table
+from scripts.benchmarks.common import markdown_table
+from scripts.benchmarks.processes import lnln
 from scripts.recipes.release import hours_of
 
 OWN = ("steps", "schedule_steps", "time_budget", "validate_every")  # what the minutes determine
@@ -28,13 +27,13 @@ AT_THE_END = 10**9  # an interval that no trial is as long as
 
 def run(config: str, overrides: list[str], minutes: float, folder: Path) -> dict[str, Any]:
     """Trains in a process of its own, and returns what came of it."""
-    lnln = str(Path(sys.executable).with_name("lnln"))
-    command = [lnln, "train", config, "--output", str(folder), *overrides]
+    command = ["train", config, "--output", str(folder), *overrides]
     command += [f"time_budget={60 * minutes:f}s", "sample_every=0", "spike_factor=0"]
     command += [f"{key}={AT_THE_END}" for key in ("validate_every", "checkpoint_every")]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        raise SystemExit(f"{folder} failed:\n{result.stderr}")
+    try:
+        lnln(command)
+    except RuntimeError as error:
+        raise SystemExit(f"{folder} failed: {error}") from error
     log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     batch = load_config(config, overrides).data.batch_size
     return {
@@ -48,7 +47,7 @@ def run(config: str, overrides: list[str], minutes: float, folder: Path) -> dict
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """A row for each trial, the best first."""
+    """Returns a table with a row for each trial, the best first."""
     rows = [["trial", "settings", "steps", "patches", "minutes", "validation"]]
     for name, result in sorted(results.items(), key=lambda item: -item[1]["psnr"]):
         _, _, overrides = result["asked"]

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import random
 
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 from lnln_jax.images.arrays import inverse_dihedral
 from lnln_jax.images.files import read_rgb
 from lnln_jax.images.resize import imresize
-from scripts.benchmarks import data as benchmark_data
-from scripts.benchmarks import data_sides
+from scripts.benchmarks import data, data_sides
 from tests.support.checkout import run_script
 
 pytest.importorskip("torch", reason="nothing to compare with: install the torch extra")
@@ -37,14 +35,14 @@ def results(data_dir, tmp_path_factory):
         *("--lr-patch-size", 12, "--batch", 4, "--workers", 1, "--rounds", 2, "--seconds", 0.1),
         *("--networks", folder / "tiny.py", "--output", folder),
     )
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = run_script("benchmarks.data", *arguments, environment=environment)
+    done = run_script("benchmarks.data", *arguments)
     assert done.returncode == 0, done.stderr
-    report = (folder / "benchmark_data.md").read_text()
+    report = (folder / "data.md").read_text()
     assert report in done.stdout
-    return json.loads((folder / "benchmark_data.json").read_text()), report
+    return json.loads((folder / "data.json").read_text()), report
 
 
+@pytest.mark.slow
 def test_every_mode_has_a_row_with_rates(results):
     rows = results[0]["host"]
     assert [(row["mode"], row["workers"]) for row in rows] == [
@@ -58,6 +56,7 @@ def test_every_mode_has_a_row_with_rates(results):
         np.testing.assert_allclose(product, 1000)
 
 
+@pytest.mark.slow
 def test_ratios_are_to_the_data_loader_in_the_same_round(results):
     baseline, *others = results[0]["host"]
     assert baseline["ratio_by_time"] == baseline["ratio_by_core"] == [1, 1]
@@ -69,6 +68,7 @@ def test_ratios_are_to_the_data_loader_in_the_same_round(results):
             np.testing.assert_allclose(np.multiply(row[ratio], baseline[rate]), row[rate])
 
 
+@pytest.mark.slow
 def test_steps_with_and_without_cutting(results):
     (row,) = results[0]["device"]
     assert (row["network"], row["batch"], row["lr_patch_size"]) == ("tiny", 2, 8)
@@ -79,15 +79,16 @@ def test_steps_with_and_without_cutting(results):
     np.testing.assert_allclose(row["cut_percent"], 100 * cut / constant)
 
 
+@pytest.mark.slow
 def test_report_agrees_with_the_numbers(results):
     numbers, report = results
-    assert report == benchmark_data.to_markdown(numbers)
+    assert report == data.to_markdown(numbers)
     assert numbers["command"] in report
     assert "3 images (mosaics of HR), 300x200 to 300x200 pixels" in report
     assert "stand in for DIV2K's images" in report
     built = numbers["built"]
     assert min(built["sub_images"], built["bytes"], built["seconds"]) > 0
-    assert f"The data set: {built['sub_images']} sub-images" in report
+    assert f"The dataset: {built['sub_images']} sub-images" in report
     for row in numbers["host"]:
         low, high = sorted(row["patches_per_second"])
         cell = f"{(low + high) / 2:.0f} ({low:.0f}-{high:.0f})"
@@ -103,6 +104,7 @@ def job(data_dir, tmp_path_factory):
     return data_sides.make_job(args, tmp_path_factory.mktemp("job"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", data_sides.MODES)
 def test_modes_deliver_pairs(job, mode):
     batches = data_sides.open_batches(job, mode, 0)
@@ -120,6 +122,7 @@ def test_modes_deliver_pairs(job, mode):
         assert np.abs(difference).max() <= 1
 
 
+@pytest.mark.slow
 def test_binary_files_take_patches_in_all_symmetries(job):
     dataset = data_sides.BinaryFiles(job)
     image = read_rgb(min(job.hr.iterdir()))

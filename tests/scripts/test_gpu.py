@@ -1,36 +1,62 @@
 """scripts/gpu.py in miniature, on whatever device there is."""
 
 import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu.py"
+from tests.support.checkout import ROOT
+
+pytestmark = pytest.mark.slow
+
+PARTS = {"check": ("check",), "speed": ("speed", "speed-torch"), "train": ("train",)}
+# Those of a machine that has other things to do, and the parts run at once.
+LIMITS = {"check": 600, "speed": 600, "train": 90}
 
 
-def run(output, *arguments, timeout=900):
-    command = [sys.executable, str(SCRIPT), *arguments, "--rehearse", "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+def start(output, *arguments):
+    script = ROOT / "scripts" / "gpu.py"
+    command = [sys.executable, str(script), *arguments, "--rehearse", "--output", str(output)]
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiles faster
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def end(process, output):
+    """Waits; returns exit status, stderr and the tables of all parts."""
+    try:
+        _, stderr = process.communicate(timeout=900)
+    finally:
+        process.terminate()  # it ends what it has started
     path = output / "results.json"
-    return done, json.loads(path.read_text()) if path.exists() else {}
+    return process.returncode, stderr, json.loads(path.read_text()) if path.exists() else {}
 
 
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory):
-    """All parts; the limits are those of a machine that has other things to do."""
-    output = tmp_path_factory.mktemp("gpu")
-    return output, *run(output, "--limits", "check=400", "speed=300", "train=80")
+    """Each part's folder and tables: all parts at once."""
+    folders = {part: tmp_path_factory.mktemp(part) for part in PARTS}
+    processes = {
+        part: start(folder, part, "--limits", f"{part}={LIMITS[part]}")
+        for part, folder in folders.items()
+    }
+    tables = {}
+    for part, process in processes.items():
+        status, stderr, found = end(process, folders[part])
+        assert status == 0, stderr
+        tables[part] = found[part]
+    return folders, tables
 
 
-def test_all_parts_end_well(rehearsal):
-    _, done, parts = rehearsal
-    assert done.returncode == 0, done.stderr + done.stdout
-    processes = [row for tables in parts.values() for row in tables["processes"]]
-    ended = {row["process"]: row["ended"] for row in processes}
-    assert ended == dict.fromkeys(("check", "speed", "speed-torch", "train"), "with status 0")
-    rows = [row for tables in parts.values() for rows in tables.values() for row in rows]
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_ends_well(rehearsal, part):
+    tables = rehearsal[1][part]
+    ended = {row["process"]: row["ended"] for row in tables["processes"]}
+    assert ended == dict.fromkeys(PARTS[part], "with status 0")
+    rows = [row for rows in tables.values() for row in rows]
     assert not [row for row in rows if "failed" in row]
     assert {row["left_out"] for row in rows if "left_out" in row} <= {
         "needs a CUDA GPU",
@@ -40,8 +66,7 @@ def test_all_parts_end_well(rehearsal):
 
 
 def test_everything_is_checked(rehearsal):
-    _, _, parts = rehearsal
-    tables = parts["check"]
+    tables = rehearsal[1]["check"]
     assert all(row["sound"] for row in tables["deviations from float64"])
     kernels = {row["kernel"] for row in tables["deviations from float64"]}
     assert {"conv", "depthwise_conv3x3", "moments", "attention", "lnln"} <= kernels
@@ -56,8 +81,7 @@ def test_everything_is_checked(rehearsal):
 
 
 def test_every_form_is_measured(rehearsal):
-    _, _, parts = rehearsal
-    tables = parts["speed"]
+    tables = rehearsal[1]["speed"]
     rows = next(rows for name, rows in tables.items() if name.startswith("LNLN x2"))
     assert {row["form"] for row in rows} == {"plain", "tuned"}
     assert {row["depthwise"] for row in rows} == {"shifted", "grouped"}
@@ -68,48 +92,38 @@ def test_every_form_is_measured(rehearsal):
 
 
 def test_what_comes_back_is_small_and_goes_on(rehearsal, tmp_path):
-    output, _, parts = rehearsal
-    files = [path for path in output.iterdir() if path.is_file()]
+    folders, tables = rehearsal
+    files = [path for path in folders["train"].iterdir() if path.is_file()]
     assert len(files) <= 8
     assert all(path.stat().st_size <= 15 * 2**20 for path in files)
-    state = min(output.glob("state*.safetensors"))
-    step = parts["train"]["learning curve"][-1]["step"]
-    goes_on = ("train", "--start", str(state), "--go-on")
-    done, parts = run(tmp_path, *goes_on, "--limits", "train=80")
-    assert done.returncode == 0, done.stderr
+    state = min(folders["train"].glob("state*.safetensors"))
+    step = tables["train"]["learning curve"][-1]["step"]
+    goes_on = ("train", "--start", str(state), "--go-on", "--limits", "train=60")
+    status, stderr, parts = end(start(tmp_path, *goes_on), tmp_path)
+    assert status == 0, stderr
     assert parts["train"]["learning curve"][-1]["step"] > step
 
 
-def test_a_limit_loses_nothing_that_was_known(tmp_path):
-    done, parts = run(tmp_path, "check", "--limits", "check=15")  # it takes longer
-    assert done.returncode == 0  # a limit is no failure
-    assert parts["check"]["machine"][0]["what"] == "date"
-    assert "at its limit" in parts["check"]["processes"][0]["ended"]
+def test_a_limit_is_not_a_failure_and_a_failure_is(tmp_path):
+    """What earlier parts have found stays, and what had no time left is left out."""
+    wrong = ("--set", "model.n_feats=no")
+    limits = ("--limits", "speed=15", "train=60")
+    status, stderr, parts = end(start(tmp_path, "speed", "train", *wrong, *limits), tmp_path)
+    assert status == 1
+    failed = [line for line in stderr.splitlines() if line.startswith("failed, or not sound: ")]
+    assert failed == ["failed, or not sound: train: training"]
+    assert "n_feats" in parts["train"]["training"][0]["failed"]
+    assert parts["speed"]["machine"][0]["what"] == "date"
+    rows = [row for rows in parts["speed"].values() for row in rows]
+    assert any("limit" in row.get("left_out", row.get("ended", "")) for row in rows)
     assert "## machine" in (tmp_path / "results.md").read_text()
 
 
-def test_what_has_no_time_left_is_left_out(tmp_path):
-    done, parts = run(tmp_path, "speed", "--limits", "speed=12")
-    assert done.returncode == 0, done.stderr
-    rows = [row for rows in parts["speed"].values() for row in rows]
-    assert any("limit" in row.get("left_out", row.get("ended", "")) for row in rows)
-
-
-def test_a_part_that_fails(tmp_path):
-    """With 1; and what other parts have found stays."""
-    run(tmp_path, "speed", "--limits", "speed=8")
-    done, parts = run(tmp_path, "train", "--set", "model.n_feats=no", "--limits", "train=60")
-    assert done.returncode == 1
-    assert "train: training" in done.stderr
-    assert "n_feats" in parts["train"]["training"][0]["failed"]
-    assert "machine" in parts["speed"]
-
-
-def test_wrong_calls(tmp_path):
-    for arguments, problem in (
-        (["sing"], "there is no part sing"),
-        (["--limits", "check"], "=120"),
-    ):
-        done, _ = run(tmp_path, *arguments)
-        assert done.returncode == 2
-        assert problem in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [(["sing"], "there is no part sing"), (["--limits", "check"], "=120")],
+)
+def test_wrong_calls(tmp_path, arguments, problem):
+    status, stderr, _ = end(start(tmp_path, *arguments), tmp_path)
+    assert status == 2
+    assert problem in stderr

@@ -8,11 +8,8 @@ import pytest
 from PIL import Image
 
 from lnln_jax.data import dead_leaves, load_folder
+from scripts.recipes import pack_images
 from tests.support.checkout import run_script
-
-
-def pack(*arguments):
-    return run_script("recipes.pack_images", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +27,8 @@ def packed(tmp_path_factory):
     held = Image.open(folder / "a" / "1.png")
     held.save(folder / "held" / "other name.bmp")
     output = folder / "pack"
-    done = pack(folder / "a", "--validation", folder / "held", "--output", output)
+    held, module = folder / "held", "recipes.pack_images"
+    done = run_script(module, folder / "a", "--validation", held, "--output", output)
     assert done.returncode == 0, done.stderr
     return folder, output
 
@@ -57,10 +55,13 @@ def test_it_trains(packed):
     assert len(source) == 5
 
 
+def build(folders, validation, output, *, mebibytes=1.0, held_out=8):
+    return pack_images.build(folders, validation, output, mebibytes=mebibytes, held_out=held_out)
+
+
 def test_the_richest_are_chosen_and_the_size_kept(packed, tmp_path):
     folder, _ = packed
-    done = pack(folder / "a", "--validation", folder / "held", "--output", tmp_path, "--mib", 0.03)
-    assert done.returncode == 0, done.stderr
+    build([folder / "a"], folder / "held", tmp_path, mebibytes=0.03)
     assert (tmp_path / "train.zip").stat().st_size <= 0.03 * 2**20
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert 0 < manifest["train"] < manifest["of"] == 5
@@ -68,7 +69,7 @@ def test_the_richest_are_chosen_and_the_size_kept(packed, tmp_path):
 
 def test_the_same_images_make_the_same_zip(packed, tmp_path):
     folder, output = packed
-    pack(folder / "a", "--validation", folder / "held", "--output", tmp_path)
+    build([folder / "a"], folder / "held", tmp_path)
     assert (tmp_path / "train.zip").read_bytes() == (output / "train.zip").read_bytes()
 
 
@@ -80,8 +81,7 @@ def test_names_of_hidden_folders_and_of_the_same_files(packed, tmp_path):
         (tmp_path / "held" / name).write_bytes((folder / "a" / source).read_bytes())
     (tmp_path / ".x").mkdir()
     (tmp_path / ".x" / "0.png").write_bytes((folder / "a" / "0.png").read_bytes())
-    done = pack(tmp_path / ".x", "--validation", tmp_path / "held", "--output", tmp_path / "o")
-    assert done.returncode == 0, done.stderr
+    build([tmp_path / ".x"], tmp_path / "held", tmp_path / "o")
     assert len(load_folder(tmp_path / "o" / "train.zip", scale=2, min_lr_size=24)) == 1
     copies = sorted(path.name for path in (tmp_path / "o" / "validation").iterdir())
     assert copies == ["held_1.png", "held_b_1.png"]
@@ -91,9 +91,8 @@ def test_a_folder_of_others_stays(packed, tmp_path):
     folder, _ = packed
     (tmp_path / "validation").mkdir()
     (tmp_path / "validation" / "mine.txt").write_text("mine")
-    done = pack(folder / "a", "--validation", folder / "held", "--output", tmp_path)
-    assert done.returncode == 2
-    assert "has a validation/ of others" in done.stderr
+    with pytest.raises(ValueError, match="has a validation/ of others"):
+        build([folder / "a"], folder / "held", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["validation"]
 
 
@@ -106,18 +105,17 @@ def test_a_folder_of_others_stays(packed, tmp_path):
         (["--output", "/proc/no"], "--output /proc/no cannot be written"),
     ],
 )
-def test_wrong_values(packed, tmp_path, arguments, problem):
+def test_wrong_values(packed, tmp_path, call, arguments, problem):
     folder, _ = packed
     output = ["--output", tmp_path / "o"] if "--output" not in arguments else []
-    done = pack(folder / "a", "--validation", folder / "held", *output, *arguments)
-    assert done.returncode == 2
-    assert problem in done.stderr
-    assert "Traceback" not in done.stderr
+    held = ["--validation", folder / "held"]
+    status, _, stderr = call(pack_images, folder / "a", *held, *output, *arguments)
+    assert status == 2
+    assert problem in stderr
 
 
 def test_nothing_to_pack(packed, tmp_path):
     (tmp_path / "none").mkdir()
-    done = pack(tmp_path / "none", "--validation", packed[0] / "held", "--output", tmp_path / "o")
-    assert done.returncode == 2
-    assert "no image can be packed" in done.stderr
+    with pytest.raises(ValueError, match="no image can be packed"):
+        build([tmp_path / "none"], packed[0] / "held", tmp_path / "o")
     assert not (tmp_path / "o").exists()

@@ -47,6 +47,7 @@ def config(data):
     )
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_network_of_the_package(config, data, tmp_path, monkeypatch):
     train(config, tmp_path / "vdsr_tiny")
     path = write_config(tmp_path, config)
@@ -112,6 +113,7 @@ def test_a_run_of_which_a_card_would_not_be_true(config, data, tmp_path):
     release.check(tmp_path, fitted, path, data / "set", 3)
 
 
+@pytest.mark.slow
 def test_trials_of_equal_time(config, tmp_path, capsys, monkeypatch):
     path, folder = write_config(tmp_path, config), tmp_path / "trials"
     asked = [str(path), 0.4, []]

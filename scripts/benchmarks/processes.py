@@ -1,4 +1,4 @@
-"""Commands of this checkout in processes of their own, for the parts of gpu.py."""
+"""Runs commands of this checkout in processes of their own."""
 
 import os
 import subprocess
@@ -12,12 +12,21 @@ ROOT = Path(__file__).parents[2]
 
 def lnln(
     arguments: list[str],
-    timeout: float,
+    timeout: float = threading.TIMEOUT_MAX,
     *,
     echo: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Runs the command; returns its status, 0 or 75, and the last line that it printed.
+    """Runs the command `lnln`.
+
+    Args:
+      arguments: those of the command.
+      timeout: seconds after which it is killed.
+      echo: whether to repeat on stderr what it says there.
+      environment: variables beside those of this process.
+
+    Returns:
+      Its status, 0 or 75 (interrupted, to go on later), and the last line that it printed.
 
     Raises:
       RuntimeError: it failed, with its last line.
@@ -28,12 +37,12 @@ def lnln(
 
 def run_python(
     arguments: list[str],
-    timeout: float,
+    timeout: float = threading.TIMEOUT_MAX,
     *,
     echo: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Runs this Python, which then finds this checkout; otherwise as `lnln`."""
+    """Runs this Python, which then finds this checkout; for the rest see `lnln`."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         [sys.executable, *arguments],
