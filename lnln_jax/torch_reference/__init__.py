@@ -1,4 +1,8 @@
-"""The networks in plain PyTorch, written from the papers to compare `lnln_jax` with."""
+"""The networks in plain PyTorch, written from the papers to compare `lnln_jax.models` with.
+
+Each class mirrors the Flax module of the same name; the keys of its state dict are those that
+`lnln_jax.weights.torch_port` reads and writes. Only tests and scripts import this.
+"""
 
 from lnln_jax.torch_reference.drca import DRCA
 from lnln_jax.torch_reference.edsr import EDSR

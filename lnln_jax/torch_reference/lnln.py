@@ -1,5 +1,6 @@
 """LNLN (Wang et al., ICASSP 2021), with keys that follow DRCA's."""
 
+import torch
 from torch import nn
 
 from lnln_jax.torch_reference.layers import (
@@ -13,9 +14,16 @@ from lnln_jax.torch_reference.layers import (
 
 
 class LNLN(nn.Module):
-    """`B 3 H W` RGB in 0..255 to `B 3 H*scale W*scale`."""
+    """`lnln_jax.models.LNLN`: `B 3 H W` RGB in 0..255 to `B 3 H*scale W*scale`."""
 
-    def __init__(self, scale=2, n_resgroups=5, n_resblocks=36, n_feats=64, reduction=16):
+    def __init__(
+        self,
+        scale: int = 2,
+        n_resgroups: int = 5,
+        n_resblocks: int = 36,
+        n_feats: int = 64,
+        reduction: int = 16,
+    ) -> None:
         super().__init__()
         dsc = DepthwiseSeparableConv
         self.sub_mean = MeanShift(-1)
@@ -25,7 +33,8 @@ class LNLN(nn.Module):
         self.body = DenseGroups(dsc, n_feats, n_resgroups, n_resblocks, reduction)
         self.tail = nn.Sequential(Upsampler(dsc, scale, n_feats), conv(n_feats, 3))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Applies the module."""
         head = self.head(self.sub_mean(x))
         body = self.body(self.non_local(head))
         return self.add_mean(self.tail(self.non_local(body) + head))

@@ -1,20 +1,31 @@
 """The training step of `lnln_jax.training.state` and `lnln_jax.training.optimizer` in PyTorch."""
 
 import re
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import torch
+from torch import nn
+
+from lnln_jax.config import OptimizerConfig
 
 NORMALISED = ("lnln", "drca")  # the networks with BatchNorm
 
 
-def rgb_to_y(x):
-    """`B 3 H W` RGB in 0..255 to luma `B 1 H W`: ITU-R BT.601, studio range."""
+def rgb_to_y(x: torch.Tensor) -> torch.Tensor:
+    """Turns `B 3 H W` RGB in 0..255 into luma `B 1 H W`: ITU-R BT.601, studio range."""
     red, green, blue = x.split(1, dim=1)
     return 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
 
 
-def training_loss(network, lr, hr, kind, n_colors=3):
-    """The loss of RGB images in 0..255, and the super-resolved ones.
+def training_loss(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    lr: torch.Tensor,
+    hr: torch.Tensor,
+    kind: Literal["l1", "l2"],
+    n_colors: int = 3,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the loss of RGB images in 0..255, and the super-resolved ones.
 
     `kind` is "l1", the mean absolute error, or "l2", half the squared error in units of 0..1,
     summed over an image and averaged over the batch. With one colour, all is about luma.
@@ -28,8 +39,10 @@ def training_loss(network, lr, hr, kind, n_colors=3):
     return 0.5 * (residual / 255).square().sum() / len(lr), sr
 
 
-def make_optimizer(parameters, config, *, capturable=False):
-    """What `lnln_jax.training.optimizer.make_optimizer` makes of the same `OptimizerConfig`.
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, capturable: bool = False
+) -> Callable[[], None]:
+    """Makes what `lnln_jax.training.optimizer.make_optimizer` makes of the same configuration.
 
     Returns a function that takes a step with the gradients that the parameters have; `capturable`
     makes it one that a CUDA graph can hold.
@@ -49,7 +62,7 @@ def make_optimizer(parameters, config, *, capturable=False):
         optimizer, config.decay_every_epochs * config.steps_per_epoch, config.decay_factor
     )
 
-    def step():
+    def step() -> None:
         if config.clip_norm:
             torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         optimizer.step()
@@ -58,8 +71,8 @@ def make_optimizer(parameters, config, *, capturable=False):
     return step
 
 
-def is_cancelled(name, key):
-    """Whether a PyTorch key is that of a bias which the next operation takes away again.
+def is_cancelled(name: str, key: str) -> bool:
+    """Returns whether a PyTorch key is that of a bias that the next operation takes away again.
 
     In training, BatchNorm subtracts the mean and with it whatever its convolution adds to a whole
     channel (a separable convolution: both of its halves); the softmax over positions j cancels

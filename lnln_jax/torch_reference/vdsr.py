@@ -8,19 +8,20 @@ from torch.nn import functional
 class VDSRLayer(nn.Module):
     """3x3 convolution without bias, and ReLU."""
 
-    def __init__(self, in_channels, out_channels):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.relu = nn.ReLU()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Applies the module."""
         return self.relu(self.conv(x))
 
 
 class VDSR(nn.Module):
     """An interpolated image in 0..1, `B n_colors H W`, to the corrected one."""
 
-    def __init__(self, n_layers=20, n_feats=64, n_colors=1):
+    def __init__(self, n_layers: int = 20, n_feats: int = 64, n_colors: int = 1) -> None:
         super().__init__()
         self.residual_layer = nn.Sequential(
             *(VDSRLayer(n_feats, n_feats) for _ in range(n_layers - 2))
@@ -32,23 +33,25 @@ class VDSR(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Applies the module."""
         return x + self.output(self.residual_layer(self.relu(self.input(x))))
 
 
 class InterpolatingVDSR(VDSR):
-    """With the interpolation before it: `B n_colors H W` in 0..255 to `B n_colors H*s W*s`."""
+    """`lnln_jax.models.VDSR`: `B n_colors H W` in 0..255 to `B n_colors H*scale W*scale`."""
 
-    def __init__(self, scale=2, **options):
+    def __init__(self, scale: int = 2, **options: int) -> None:
         super().__init__(**options)
         self.scale = scale
 
-    def forward(self, lr):
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        """Applies the network."""
         return 255 * super().forward(bicubic_upsample(lr / 255, self.scale))
 
 
-def bicubic_upsample(x, factor):
-    """MATLAB's `imresize` by a whole factor.
+def bicubic_upsample(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Enlarges `B C H W` by a whole factor as MATLAB's `imresize` does.
 
     `antialias=True` chooses the kernel with a = -0.5, which MATLAB has as well; without it, it is
     -0.75. PyTorch leaves out what is beyond the border, MATLAB mirrors the image there: so two
