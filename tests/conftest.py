@@ -1,12 +1,37 @@
-"""What every test shares: strict dtype promotion, and the folder of real images."""
+"""What every test shares: one thread, one compilation cache, strict promotion, and real images."""
 
+import hashlib
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import pytest
-from jax.experimental.compilation_cache import compilation_cache
+ROOT = Path(__file__).parents[1]
+
+
+def _kind_of_cpu() -> str:
+    """Returns a short name of this CPU: what XLA compiles for one may not run on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    features = [line for line in lines if line.lower().startswith(("flags", "features"))]
+    return hashlib.sha256((features or [platform.processor()])[0].encode()).hexdigest()[:8]
+
+
+# Before JAX and PyTorch start, and for all processes that tests start. Several tests run at once:
+# each has one thread. What one of them compiles is there for the others, and for the next call.
+CACHE = Path(os.environ.get("LNLN_TEST_CACHE") or ROOT / ".pytest_cache" / "xla") / _kind_of_cpu()
+os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "NPROC": "1",  # of XLA's threads on a CPU
+    "OMP_NUM_THREADS": "1",
+}
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # An accidental mix of dtypes (float32 with float64, or bfloat16 with float32) is an error.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -15,8 +40,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder with Set5, Set14 and so on: $LNLN_TEST_DATA, or shared/data beside the project."""
-    project = Path(__file__).parents[1]
-    folder = Path(os.environ.get("LNLN_TEST_DATA") or project.parent / "shared" / "data")
+    folder = Path(os.environ.get("LNLN_TEST_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"no real images: {folder} is not a folder (set LNLN_TEST_DATA to change it)")
     return folder
@@ -31,26 +55,8 @@ def standard_promotion() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def caches_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps the commands' compilation cache away from the user's."""
+    """Keeps what else commands cache away from the user's."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("caches"))
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder through which the tests of a file share what XLA compiled."""
-    folder = tmp_path_factory.mktemp("compiled")
-    settings = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture

@@ -27,11 +27,8 @@ CONFIG = TrainConfig(
 
 
 def sharing(folder: Path) -> dict[str, str]:
-    """An environment in which processes share what XLA compiled through a folder."""
-    return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(folder),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",
-    }
+    """An environment with a compilation cache of its own, for processes that are killed."""
+    return os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder)}
 
 
 def save_pictures(folder: Path, count: int, size: int) -> Path:
@@ -63,7 +60,7 @@ class Training:
     """A process of `lnln train`, and its progress."""
 
     def __init__(
-        self, config: Path, output: Path, environment: dict[str, str], *arguments: str
+        self, config: Path, output: Path, environment: dict[str, str] | None = None, *arguments: str
     ) -> None:
         command = "import sys; from lnln_jax.cli import main; sys.exit(main())"
         self._process = subprocess.Popen(

@@ -50,7 +50,7 @@ from tests.support.runs import (
     write_config,
 )
 
-pytestmark = pytest.mark.usefixtures("standard_promotion", "compiled")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
