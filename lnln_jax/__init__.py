@@ -2,7 +2,7 @@
 
 import lnln_jax
 
-model = lnln_jax.load_model("runs/lnln_x2")
+model = lnln_jax.load_model("lnln_light_x2")  # or a run's folder, or a file of weights
 sr = model.upscale(lr)  # uint8 H W 3 to uint8 H*2 W*2 3
 lnln_jax.psnr(sr, hr, shave=2), lnln_jax.ssim(sr, hr, shave=2)  # on luma
 
@@ -19,22 +19,36 @@ if TYPE_CHECKING:
     from lnln_jax.images.resize import imresize
     from lnln_jax.inference.loading import load_model
     from lnln_jax.models import create_model
+    from lnln_jax.weights import pretrained, torch_port
 
-__all__ = ["__version__", "create_model", "imresize", "load_model", "psnr", "ssim"]
+__all__ = [
+    "__version__",
+    "create_model",
+    "imresize",
+    "load_model",
+    "pretrained",
+    "psnr",
+    "ssim",
+    "torch_port",
+]
 
-_MODULES = {
+# The module of each name; two names are modules themselves.
+_HOMES = {
     "create_model": "lnln_jax.models",
     "imresize": "lnln_jax.images.resize",
     "load_model": "lnln_jax.inference.loading",
+    "pretrained": "lnln_jax.weights.pretrained",
     "psnr": "lnln_jax.images.metrics",
     "ssim": "lnln_jax.images.metrics",
+    "torch_port": "lnln_jax.weights.torch_port",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    module = importlib.import_module(_HOMES[name])
+    return module if _HOMES[name].endswith(f".{name}") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

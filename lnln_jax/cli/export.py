@@ -13,7 +13,7 @@ def add_parser(commands: Any) -> None:
         "export",
         help="a network with its weights as one StableHLO program",
         description="Writes a network with its weights as one program, which JAX runs without "
-        "this package: float32 tiles in 0..255, batch x tile x tile x channels, to enlarged ones.",
+        "this package: float32 tiles in 0..255, batch x tile x tile x channels, to upscaled ones.",
     )
     export.add_argument("source", type=Path, metavar="model", help=NETWORK_HELP)
     export.add_argument("target", type=Path, help="a .stablehlo file")
@@ -30,10 +30,11 @@ def add_parser(commands: Any) -> None:
         help="what it can run on: cpu, cuda, rocm, tpu (default: what JAX runs on here)",
     )
     add_target_options(export)
-    export.set_defaults(run=_export)
+    export.set_defaults(run=run)
 
 
-def _export(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Writes the program and prints what is in it."""
     from lnln_jax.inference.export import AUTO_TILE, export_model
 
     report = export_model(

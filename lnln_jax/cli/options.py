@@ -10,6 +10,7 @@ NETWORK_HELP = (
     "a trained network that `lnln models` lists, the folder of a training run, or a .safetensors, "
     ".pt or .pth file"
 )
+CONFIG_HELP = "a name that `lnln config` lists, or a file that says config = TrainConfig(...)"
 MODEL_HELP = f'"bicubic", or {NETWORK_HELP}'
 
 
@@ -42,7 +43,7 @@ def add_distributed(parser: argparse.ArgumentParser) -> None:
 
 
 def connect(args: argparse.Namespace) -> None:
-    """Does what the options of `add_distributed` say.
+    """Joins the other processes, if the options of `add_distributed` say so.
 
     Raises:
       ValueError: some of them are given without `--distributed`; or as `distributed.connect`.
@@ -59,27 +60,27 @@ def connect(args: argparse.Namespace) -> None:
 
 
 def natural(text: str) -> int:
-    """A whole number of at least 0."""
+    """Returns a whole number of at least 0."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Returns a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def tile(text: str) -> int | Literal["auto"] | None:
-    """A number of pixels, "auto", or None for "none"."""
+    """Returns a number of pixels, "auto", or None for "none"."""
     if text == "auto":
         return "auto"
     if text == "none":
         return None
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r} is no number of pixels, "auto" or "none"')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of pixels, "auto" or "none"')
     return int(text)
 
 
@@ -98,7 +99,7 @@ def add_degradation(parser: argparse.ArgumentParser) -> None:
 
 
 def degradation(args: argparse.Namespace) -> "Degradation":
-    """What the options of `add_degradation` say.
+    """Returns what the options of `add_degradation` say.
 
     Raises:
       ValueError: a strength out of its range, or of another degradation.

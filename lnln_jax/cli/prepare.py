@@ -1,4 +1,4 @@
-"""What `lnln prepare` does: data sets for training, and a report of each."""
+"""The command `lnln prepare`: datasets for training, and a report of each."""
 
 import argparse
 import os
@@ -18,9 +18,9 @@ def add_parser(commands: Any) -> None:
     """Adds `prepare` to the commands of `lnln`."""
     prepare = commands.add_parser(
         "prepare",
-        help="build a data set for training from DIV2K or from a folder of images",
+        help="build a dataset for training from DIV2K or from a folder of images",
         description="Cuts HR images into sub-images, makes their LR images, and writes both as a "
-        "TensorFlow Datasets data set that training reads by random access. A build that was "
+        "TensorFlow Datasets dataset that training reads by random access. A build that was "
         "interrupted goes on with the same command.",
     )
     kinds = prepare.add_subparsers(required=True, metavar="what")
@@ -30,9 +30,9 @@ def add_parser(commands: Any) -> None:
     _add_options(div2k, on_bad_image="stop")
     div2k.set_defaults(run=_div2k)
 
-    folder = kinds.add_parser("folder", help="build a data set from a folder of HR images")
+    folder = kinds.add_parser("folder", help="build a dataset from a folder of HR images")
     folder.add_argument("folder", type=Path, help="with train/ and validation/, or images alone")
-    folder.add_argument("--name", required=True, help="of the data set, such as flickr2k")
+    folder.add_argument("--name", required=True, help="of the dataset, such as flickr2k")
     folder.add_argument(
         "--validation-every",
         type=natural,
@@ -69,7 +69,7 @@ def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
     parser.add_argument(
         "--data-dir",
         type=Path,
-        help="where data sets lie (default: TFDS_DATA_DIR, or ~/tensorflow_datasets)",
+        help="where datasets lie (default: TFDS_DATA_DIR, or ~/tensorflow_datasets)",
     )
     parser.add_argument(
         "--on-bad-image",
@@ -137,6 +137,7 @@ def _report(prepared: "Prepared", args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     scale = min(args.scales)
-    config = f"configs/lnln_x{scale}.py" if scale in (2, 3, 4) else "experiment.py"
+    trained = "" if scale == 2 else f" model.scale={scale}"
+    config = f"lnln_x2{trained}" if scale in (2, 3, 4) else "experiment.py"
     print(f"train on it: lnln train {config} data.train={prepared.folder.parent}")
     return 0

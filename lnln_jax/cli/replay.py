@@ -11,17 +11,18 @@ def add_parser(commands: Any) -> None:
     """Adds `replay` to the commands of `lnln`."""
     replay = commands.add_parser(
         "replay",
-        help="look at one step of a training again: its batch, losses and gradients",
+        help="look at one step of a training run again: its batch, losses and gradients",
         description="Goes from the newest checkpoint before a step to that step, bit for bit where "
         "the device allows it, and writes what it sees to replay/<step>/ in the run.",
     )
     replay.add_argument("run_folder", metavar="run", type=Path, help="the folder of a training run")
     replay.add_argument("--step", type=positive, required=True, help="the first step is 1")
     replay.add_argument("--output", type=Path, metavar="folder", help="default: in the run")
-    replay.set_defaults(run=_replay)
+    replay.set_defaults(run=run)
 
 
-def _replay(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Replays the step and prints what it saw."""
     from lnln_jax.runtime.compilation_cache import enable_compilation_cache
     from lnln_jax.training.replay import replay
 

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lnln_jax.cli.options import add_distributed, connect, positive
+from lnln_jax.cli.options import CONFIG_HELP, add_distributed, connect, positive
 from lnln_jax.runtime.durations import seconds_of
 from lnln_jax.training.clock import ending_by, process_start
 
@@ -15,7 +15,7 @@ STOPPED = 75  # EX_TEMPFAIL: try again
 def add_parser(commands: Any) -> None:
     """Adds `train` to the commands of `lnln`."""
     train = commands.add_parser("train", help="train a network, or go on with a stopped run")
-    train.add_argument("config", type=Path, help="a file such as configs/lnln_x2.py")
+    train.add_argument("config", help=CONFIG_HELP)
     train.add_argument(
         "overrides", nargs="*", metavar="key=value", help="fields of the config, by dotted name"
     )
@@ -55,8 +55,8 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains; returns 0, or `STOPPED` where a signal or the time limit ended it."""
-    folder = args.output or Path("runs") / args.config.stem
+    """Trains; returns 0, or `STOPPED` where a signal or the time limit ended the run."""
+    folder = args.output or Path("runs") / Path(args.config).stem
     if args.time_limit is None:
         return _train(args, folder, None)
     deadline = process_start() + args.time_limit

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from lnln_jax.config.overrides import hyper_parameters
+from lnln_jax.config.overrides import number_types
 from lnln_jax.config.schema import TrainConfig, build_module
 from lnln_jax.config.values import spell, type_name
 from lnln_jax.models import MODELS
@@ -50,7 +50,7 @@ def _fields(prefix: str, part: Any, config: TrainConfig) -> Iterator[Field]:
 
 def _hyper_parameters(prefix: str, config: TrainConfig) -> Iterator[Field]:
     module, meant = build_module(config), meanings(MODELS[config.model.name])
-    for name, kind in hyper_parameters(config.model.name).items():
+    for name, kind in number_types(config.model.name).items():
         value = spell(getattr(module, name))
         yield Field(prefix + name, value, type_name(kind), meant.get(name, ""))
 

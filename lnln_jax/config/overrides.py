@@ -62,21 +62,21 @@ def _set(tree: dict[str, Any], key: str, text: str) -> None:
     hints = typing.get_type_hints(cls)
     if leaf in hints and not dataclasses.is_dataclass(hints[leaf]) and leaf != "options":
         tree[leaf] = parse(key, text, hints[leaf])
-    elif cls is ModelConfig and leaf in (numbers := hyper_parameters(tree["name"])):
+    elif cls is ModelConfig and leaf in (numbers := number_types(tree["name"])):
         tree["options"][leaf] = parse(key, text, numbers[leaf])
     else:
         raise _unknown(key, ".".join(parents), cls)
 
 
-def hyper_parameters(model: str) -> dict[str, type]:
-    """Returns the numbers that shape a network, with their types, which are int or float."""
+def number_types(model: str) -> dict[str, type]:
+    """Returns the types, int or float, of the numbers that shape a network, by name."""
     return {name: hint for name, hint in model_options(model).items() if hint in (int, float)}
 
 
 def _unknown(key: str, parent: str, cls: type) -> ValueError:
     names = [f.name for f in dataclasses.fields(cls) if f.name != "options"]
     if cls is ModelConfig:
-        names += sorted({name for model in MODELS for name in hyper_parameters(model)})
+        names += sorted({name for model in MODELS for name in number_types(model)})
     where = f"{parent} has" if parent else "the config has"
     return ValueError(f"there is no config field {key!r}; {where} {', '.join(names)}")
 

@@ -33,7 +33,6 @@ def find_config(source: str | Path) -> Path:
     )
 
 
-def headline(name: str) -> str:
-    """Returns the first line of a shipped config's docstring, without running the file."""
-    text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text("utf-8")))
-    return (text or "").partition("\n")[0]
+def description(path: Path) -> str:
+    """Returns the docstring of a config file, without running the file."""
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""

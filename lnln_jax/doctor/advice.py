@@ -159,9 +159,8 @@ def _pages(facts: Facts) -> Advice | None:
     if facts.huge_pages == "never":
         return Advice("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, as root", why)
     if "hugetlb=1" in facts.tunables:
-        why += "; `lnln train`, evaluate, upscale and doctor set it themselves"
-        return Advice(f"{_HUGE_PAGES} before Python starts, for scripts of your own", why)
-    return Advice(f"{_HUGE_PAGES} before Python starts", f"{why}; it is not set")
+        return None
+    return Advice(f"export {_HUGE_PAGES} before lnln starts", f"{why}; it is not set")
 
 
 def _versions(facts: Facts) -> Advice | None:

@@ -304,8 +304,8 @@ def test_wrong_calls_are_refused(tmp_path, photo, capsys):
     assert "arguments are required: --data" in refuses(capsys, "evaluate", "bicubic")
     upscale = ("upscale", photo, "--model", "bicubic", "--output", tmp_path)
     for scale in ("0", "-2", "x2", "1.5"):
-        assert "no whole number of at least 1" in refuses(capsys, *upscale, f"--scale={scale}")
-    assert "'large' is no number of pixels" in refuses(capsys, *upscale, "--tile", "large")
+        assert "is not a whole number of at least 1" in refuses(capsys, *upscale, f"--scale={scale}")
+    assert "'large' is not a number of pixels" in refuses(capsys, *upscale, "--tile", "large")
 
 
 def test_failures_are_one_line(tmp_path, photo, capsys):

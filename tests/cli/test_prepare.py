@@ -42,7 +42,7 @@ def test_a_folder_with_bad_images_then_training_on_it(data_dir, tmp_path):
     head, advice = done.stdout.splitlines()
     assert head.startswith(f"{data_set}: ")
     assert head.partition(" for validation; ")[2].endswith(" s")
-    assert advice == f"train on it: lnln train configs/lnln_x2.py data.train={data_set.parent}"
+    assert advice == f"train on it: lnln train lnln_x2 data.train={data_set.parent}"
     head, broken, narrow = done.stderr.splitlines()
     assert head == "2 images could not be used and were left out:"
     assert broken.startswith("  broken.png: cannot be read: ")
@@ -53,7 +53,7 @@ def test_a_folder_with_bad_images_then_training_on_it(data_dir, tmp_path):
     small = ["model.n_resgroups=1", "model.n_resblocks=1", "data.lr_patch_size=24", "steps=2"]
     trained = run(
         "train",
-        Path(__file__).parents[2] / "configs" / "lnln_x2.py",
+        "lnln_x2",
         "--output",
         tmp_path / "run",
         "data.train=mine",

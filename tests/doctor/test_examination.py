@@ -337,7 +337,7 @@ def test_advice_about_what_disturbs():
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"tunables": ""}, "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before Python starts"),
+        ({"tunables": ""}, "export GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before lnln starts"),
         ({"huge_pages": "never"}, "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"),
         ({"jax": (0, 11)}, "JAX 0.12"),
         ({"jax": (0, 10), "python": (3, 11)}, "JAX 0.12, which needs Python 3.12"),
