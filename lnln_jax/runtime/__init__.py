@@ -1,1 +1,1 @@
-"""What has nothing to do with images: files, processes, distribution, caches, extras."""
+"""Files, processes, distribution, caches, extras: nothing of it knows of images."""

@@ -16,19 +16,19 @@ HEARTBEAT_SECONDS = 30  # without a sign of life, a process counts as dead, and 
 def connect(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> None:
-    """Joins the other processes; before anything else that uses JAX's devices.
+    """Joins the other processes; to be called before anything that uses JAX's devices.
 
     What is None comes from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`,
     else from Slurm, Open MPI, Kubernetes (with the package `kubernetes`) or Cloud TPUs.
 
     Args:
       coordinator: "host:port" of process 0, the port free.
-      num_processes: of all.
-      process_id: of this one, from 0.
+      num_processes: number of all processes.
+      process_id: number of this one, from 0.
 
     Raises:
       ValueError: nothing says who the others are, or numbers that cannot be.
-      RuntimeError: they can't be reached.
+      RuntimeError: they cannot be reached.
     """
     if num_processes is None:
         num_processes = _number("JAX_NUM_PROCESSES")
@@ -63,12 +63,12 @@ def _number(variable: str) -> int | None:
 
 
 def is_primary() -> bool:
-    """Whether this is the process that writes what is written once: number 0."""
+    """Returns whether this process, number 0, writes what is written once."""
     return jax.process_index() == 0
 
 
 def gather(values: Sequence[float]) -> np.ndarray:
-    """The same numbers of all processes, float64 `P K`, bit for bit; all must call it together."""
+    """Returns the K numbers of all P processes, float64 `P K`; all must call it together."""
     mine = np.asarray(values, np.float64)
     if jax.process_count() == 1:
         return mine[None]
@@ -83,7 +83,7 @@ def say(text: str) -> None:
 
 
 def processes_here() -> int:
-    """How many of the processes run on this machine; all must call it together."""
+    """Returns how many of the processes run on this machine; all must call it together."""
     host = zlib.crc32(socket.gethostname().encode())
     return int((gather([host]) == host).sum())
 
@@ -104,7 +104,7 @@ def check_same(what: str, text: str) -> None:
 
 
 def leave(status: int) -> None:
-    """Ends a process that failed, at once, so that the others notice and end too.
+    """Ends a process that failed at once, so that the others notice and end, too.
 
     A normal exit would wait for them, and they for this one.
     """

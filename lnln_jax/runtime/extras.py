@@ -1,4 +1,4 @@
-"""Packages that are no part of the core: which extra of the installation brings them."""
+"""Packages outside the core, and the extras of the installation that bring them."""
 
 import importlib.util
 
@@ -16,12 +16,12 @@ def require(module: str, extra: str, what: str) -> None:
     """Checks that a module can be imported, where one that is missing would be a traceback.
 
     Args:
-      module: such as "grain".
-      extra: of this package that brings it, such as "train".
-      what: needs it, as the beginning of a sentence.
+      module: name of the module, such as "grain".
+      extra: extra of this package that brings it, such as "train".
+      what: subject of the sentence that says what needs it.
 
     Raises:
-      MissingExtraError: it can't.
+      MissingExtraError: it cannot.
     """
     if not installed(module):
         raise MissingExtraError(f"{what} needs {module}: {install(extra)}")

@@ -124,7 +124,7 @@ def check_folder(folder: Path) -> None:
 
 
 def free_space(folder: Path) -> int:
-    """Bytes that are free where a folder is, or is to be made."""
+    """Returns the bytes that are free where a folder is, or is to be made."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
 
@@ -133,7 +133,7 @@ def write_files(contents: Iterable[tuple[Path, bytes]], *, instead_of: Iterable[
     """Writes several files in a folder that is there; all of them appear, or none.
 
     Args:
-      contents: paths and what they are to hold; one is held in memory at a time.
+      contents: paths, each with its bytes; one is held in memory at a time.
       instead_of: files that go when these come, those that are to be replaced among them.
 
     Raises:

@@ -78,7 +78,7 @@ def total_memory() -> int | None:
 
 
 def end_with_parent(*_: object) -> None:
-    """For worker processes: leaves Ctrl-C to the parent and ends when that does, even if killed."""
+    """Makes a worker process leave Ctrl-C to its parent, and end when that does, even if killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait() -> None:
@@ -91,7 +91,7 @@ def end_with_parent(*_: object) -> None:
 
 
 class Stop:
-    """Whether a signal has asked the run to end."""
+    """The request of a signal to end the run."""
 
     requested = False
 
@@ -104,7 +104,7 @@ def stop_signals(answer: str) -> Iterator[Stop]:
     of a lock. Only a main thread can receive signals; in others nothing changes.
 
     Args:
-      answer: what is said to the first signal, such as "stopping after this step".
+      answer: text that answers the first signal, such as "stopping after this step".
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

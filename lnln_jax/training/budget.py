@@ -20,6 +20,7 @@ from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.runtime.distributed import gather
 from lnln_jax.runtime.durations import seconds_of
+from lnln_jax.training.clock import process_start
 from lnln_jax.training.dispatch import Pace
 from lnln_jax.training.experiment import Experiment
 from lnln_jax.training.runners import StepRunner
@@ -35,7 +36,7 @@ _END = (2.0, 1e-8)  # those that the last checkpoint and the end of the process 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of what a training run consists of."""
+    """Seconds that the parts of a training run take."""
 
     step: float
     validation: float
@@ -58,40 +59,34 @@ class Costs:
         )
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """An experiment of a length that fits, and a line about that."""
-
-    experiment: Experiment
-    text: str
-
-
 def fit_to_budget(
     experiment: Experiment,
     state: TrainState,
     benchmark: Benchmark | None,
     *,
-    since: float,
+    since: float | None,
     stops: Callable[[], bool],
-) -> Fitted | None:
+) -> Experiment | None:
     """Measures the costs of a run, and sets its length so that it ends when its budget does.
 
     All processes must call it together; they come to the same number.
 
     Args:
-      experiment: with a `time_budget`; its stream of batches is where it was afterwards.
-      state: that the run begins with; it stays as it is.
-      benchmark: that the run validates on; None for none.
-      since: when the budget began, on the clock of `time.monotonic`.
-      stops: whether the run has been asked to stop meanwhile.
+      experiment: experiment with a `time_budget`; its stream of batches is afterwards where it was.
+      state: state that the run begins with; it stays as it is.
+      benchmark: images that the run validates on; None for none.
+      since: begin of the budget, on the clock of `time.monotonic`; None: that of the process.
+      stops: tells whether the run has been asked to stop meanwhile.
 
     Returns:
-      The experiment with its `steps` and `schedule_steps`; None if the run has been asked to stop.
+      The experiment with `steps`, `schedule_steps` and a remark on them; None if the run has been
+      asked to stop.
 
     Raises:
       ValueError: no step fits into the budget.
     """
     config, runner, start = experiment.config, experiment.runner, int(state.step)
+    since = process_start() if since is None else since
     budget = seconds_of("time_budget", config.time_budget)
     position = runner.stream.get_state()
     rate = _pace_of(runner, _copied(state), config, _SHARE * budget, stops)
@@ -119,7 +114,7 @@ def fit_to_budget(
         text += f", a validation takes {validation:.2g} s"
     text += f"; the schedule of {nominal:,} steps is stretched by {steps / nominal:.3g}"
     config = replace(config, steps=steps, schedule_steps=nominal)
-    return Fitted(replace(experiment, config=config), text)
+    return replace(experiment, config=config, remark=text)
 
 
 def _copied(state: TrainState) -> TrainState:
@@ -159,7 +154,7 @@ def _window(
     seconds: float,
     stops: Callable[[], bool],
 ) -> tuple[TrainState, float]:
-    """Trains as a run does, for so many seconds; returns the state and the steps a second."""
+    """Trains as a run does for `seconds`, and returns the state and the steps a second."""
     begun, taken = time.monotonic(), 0
     while True:
         n = min(pace.steps, log_every - taken % log_every)

@@ -2,12 +2,12 @@
 
 variables   parameters and batch statistics
 ema         their moving average, where the run keeps one
-optimizer   the optimizer's state
-data        the position of the data stream, as JSON
-config      the configuration, as JSON
-images      what identifies the training images, as JSON
-checksums   of all others, as JSON
-metrics     the validation's scores, as JSON; empty for a step without validation
+optimizer   state of the Optax optimizer
+data        position of the data stream, as JSON
+config      configuration, as JSON
+images      identities of the training images, as JSON
+checksums   checksums of all others, as JSON
+metrics     scores of validation, as JSON; empty for a step without it
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class RunCheckpoints:
     Saving is asynchronous and atomic: a step's folder has its name only when it is complete.
 
     Attributes:
-      folder: where they lie.
+      folder: the `checkpoints` folder of the run.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class RunCheckpoints:
 
         Args:
           folder: see the class.
-          config: of the run.
-          images: the identities of its training images.
+          config: configuration of the run.
+          images: identities of its training images.
           other_images: whether a checkpoint may come from other images.
         """
         self._other_images = other_images
@@ -99,10 +99,12 @@ class RunCheckpoints:
     def restore(self, shapes: TrainState, stream: Stream) -> TrainState:
         """Reads the newest checkpoint, and moves the stream there.
 
-        `shapes` is a state of which shapes, dtypes and shardings count.
-
         One that is damaged is moved to `damaged_checkpoints/`, with a warning, and the one before
         it is taken.
+
+        Args:
+          shapes: state of which shapes, dtypes and shardings count.
+          stream: stream of the run's data, which is moved.
 
         Raises:
           ValueError: all are damaged, or the newest is of another network or of other images.
@@ -217,7 +219,7 @@ def _restore_step(
 
 @contextlib.contextmanager
 def _agreed_damage(checkpoint: Path) -> Iterator[None]:
-    """`damage_named`, where the damage that one process finds is damage for all."""
+    """Does what `damage_named` does; damage that one process finds is damage for all."""
     problem: DamagedCheckpointError | None = None
     try:
         with damage_named(checkpoint):

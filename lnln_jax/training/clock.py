@@ -40,15 +40,15 @@ class Clock:
     """A deadline, and the time that must be left before it.
 
     Attributes:
-      took: seconds that the last "validation" and the last "picture" took; an estimate before.
+      took: seconds of the last "validation" and the last "picture"; an estimate before.
     """
 
     def __init__(self, deadline: float | None, state_bytes: int) -> None:
         """Keeps a deadline.
 
         Args:
-          deadline: on the clock of `time.monotonic`; None for none.
-          state_bytes: of a checkpoint.
+          deadline: time on the clock of `time.monotonic`; None: none.
+          state_bytes: size of a checkpoint.
         """
         self._deadline = math.inf if deadline is None else deadline
         seconds, share = _MARGIN
@@ -101,14 +101,14 @@ class Clock:
 def ending_by(deadline: float, run: Path, status: int) -> Iterator[None]:
     """Ends this process shortly before a deadline if the block then still goes on.
 
-    That is what remains where the main thread waits for something that cannot be asked to stop,
+    Nothing else remains where the main thread waits for something that cannot be asked to stop,
     such as a long compilation. A daemon thread waits; it imports nothing, since the main thread may
     be importing.
 
     Args:
-      deadline: on the clock of `time.monotonic`.
+      deadline: time on the clock of `time.monotonic`.
       run: folder of the training run, for the message.
-      status: with which the process ends.
+      status: exit status of the process.
     """
     done = threading.Event()
     early = _MARGIN[0] / 4

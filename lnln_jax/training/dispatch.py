@@ -13,14 +13,14 @@ _REMEMBERED = 3  # calls whose seconds for a step are known
 
 
 class Pace:
-    """How many steps to send to the device at once: about what it does in a second.
+    """The number of steps to send to the device at once: about what it does in a second.
 
     Two calls are on their way at a time, so that the device never waits, and a signal is answered
     within seconds. Several processes agree, about once a second, on the next steps and on whether a
     signal has stopped one of them: calls are collective, so all must send the same.
 
     Attributes:
-      steps: to send with the next call.
+      steps: number of steps to send with the next call.
     """
 
     def __init__(self, most: int) -> None:
@@ -52,7 +52,7 @@ class Pace:
         self.steps = min(self._most, max(1, self._to_agreement))
 
     def stops(self, requested: bool) -> bool:
-        """Whether the training run is to end here, where this process was asked to or not."""
+        """Returns whether the run is to end here, as `requested` of any process."""
         if jax.process_count() == 1:
             return requested
         if self._to_agreement > 0:

@@ -1,4 +1,4 @@
-"""What the losses of a training say: their mean, spikes among them, and the end of sense."""
+"""The losses of a training run: their mean, spikes among them, and losses that are not finite."""
 
 import collections
 import statistics
@@ -19,7 +19,7 @@ class NonFiniteLossError(RuntimeError):
 
 
 class Monitor:
-    """Looks at the metrics of every step."""
+    """A watch over the metrics of every step."""
 
     def __init__(
         self, run: Path, *, spike_factor: float, skip_nonfinite: int, skipped: int = 0
@@ -27,10 +27,10 @@ class Monitor:
         """Starts without a past.
 
         Args:
-          run: the folder of the run.
-          spike_factor: a loss so many times the median of the last 100 is reported; 0: none.
-          skip_nonfinite: how many steps in a row may be skipped.
-          skipped: how many were, right before a run goes on.
+          run: folder of the run.
+          spike_factor: multiple of the median of the last 100 losses that is reported; 0: none.
+          skip_nonfinite: number of steps in a row that may be skipped.
+          skipped: number of steps skipped right before a run goes on.
         """
         self._run = run
         self._factor = spike_factor
@@ -41,9 +41,9 @@ class Monitor:
     def summarize(
         self, pending: list[tuple[Metrics, int]], step: int, report: RunReport
     ) -> dict[str, float]:
-        """The metrics of the steps up to `step`: means of losses, sums of skips, else the last.
+        """Returns the metrics of the steps up to `step`, and reports skipped steps and spikes.
 
-        Skipped steps and spikes are reported one by one.
+        Losses are averaged and skips summed up; of the others the last is taken.
 
         Raises:
           NonFiniteLossError: a loss or gradient is NaN or infinite, and was not skipped.
@@ -72,7 +72,7 @@ class Monitor:
         return {key: value for key, value in summary.items() if np.isfinite(value)}
 
     def divergence(self, step: int, problem: str) -> NonFiniteLossError:
-        """What is wrong at a step, and what to do about it."""
+        """Returns an error that says what is wrong at a step, and what to do about it."""
         remedy = (
             f"{self._replay(step)}. Lower optimizer.learning_rate, set optimizer.clip_norm or "
             "optimizer.skip_nonfinite, or look for damaged training images, and start again in "

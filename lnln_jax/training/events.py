@@ -16,7 +16,7 @@ _FLUSH_SECONDS = 60.0  # at most, between one event's flush and the next
 
 
 class Events:
-    """One file of events; every method raises OSError where it cannot be written."""
+    """One file of events, whose methods raise OSError where it cannot be written."""
 
     def __init__(self, folder: Path, *, purge_step: int) -> None:
         """Opens a file in a folder; events of `purge_step` and later in older files are void."""

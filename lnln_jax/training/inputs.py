@@ -23,12 +23,12 @@ _UNLIMITED = 2**62  # bytes
 
 
 def data_dir(data: DataConfig) -> Path:
-    """Where data sets are looked for by name."""
+    """Returns the folder in which datasets are looked for by name."""
     return Path(data.data_dir).expanduser() if data.data_dir else default_data_dir()
 
 
 def degradation(data: DataConfig) -> Degradation:
-    """How LR images are made.
+    """Returns how LR images are made.
 
     Raises:
       ValueError: a strength out of its range.
@@ -42,7 +42,7 @@ def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
     Training images may be in a .zip file, too.
 
     Returns:
-      Its folder or file, and whether that is a data set and not a folder or file of images.
+      Its folder or file, and whether that is a dataset and not a folder or file of images.
 
     Raises:
       ValueError: there is neither; or as `find_data_set` raises it.
@@ -54,7 +54,7 @@ def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
     zipped = field == "data.train"
     if not (folder.is_dir() or (zipped and is_archive(folder))):
         raise ValueError(
-            f"{field} names {name}, which is no folder of images, and no data set in {place}; "
+            f"{field} names {name}, which is not a folder of images or a dataset in {place}; "
             f"build one with `lnln prepare`, or give a folder{' or a .zip file' if zipped else ''}"
         )
     return folder, False
@@ -75,11 +75,11 @@ def check_packages(config: TrainConfig) -> None:
 
 
 def open_sources(config: TrainConfig) -> list[Source]:
-    """Opens the training images: data sets as they are, folders and dead leaves in memory.
+    """Opens the training images: datasets as they are, folders and dead leaves in memory.
 
     Raises:
-      ValueError: there are none, or some can't be used.
-      MissingExtraError: as `check_packages`; or there is a data set, and TFDS is not installed.
+      ValueError: there are none, or some cannot be used.
+      MissingExtraError: as `check_packages`; or there is a dataset, and TFDS is not installed.
     """
     check_packages(config)
     data, scale = config.data, config.model.scale
@@ -104,7 +104,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
             continue
         if lr is not None:
             raise ValueError(
-                f"data.train_lr gives {lr} for the data set {name}, which has LR images of its "
+                f"data.train_lr gives {lr} for the dataset {name}, which has LR images of its "
                 'own; leave data.train_lr out, or give "" there'
             )
         records = RecordSource(folder, scale=scale, cache_bytes=cache_bytes)
@@ -112,7 +112,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
         if records.degradation != degraded:
             raise ValueError(
                 f"the LR images of {name} are {records.degradation.label}, and data.degradation "
-                f"asks for {degraded.label}; set data.degradation, or build another data set"
+                f"asks for {degraded.label}; set data.degradation, or build another dataset"
             )
         sources.append(records)
     if data.dead_leaves:
@@ -147,7 +147,7 @@ def open_validation(config: TrainConfig) -> Benchmark | None:
     """Reads the images that training is measured on into memory; None where there are none.
 
     Raises:
-      ValueError: they can't be used.
+      ValueError: they cannot be used.
     """
     data = config.data
     if not data.validation:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunReport:
-    """Writes a run's metrics to `metrics.jsonl`, `tensorboard/` and the terminal.
+    """What a run writes to `metrics.jsonl`, to `tensorboard/` and on the terminal.
 
     A run that resumes at `step` drops what was written of later steps, so that each step
     is written once. A stop between two reports adds one, and parts their average in two. Of several
@@ -48,7 +48,7 @@ class RunReport:
         if not self._writes:
             return
         self._bar.close()
-        # What has gone wrong before tells more than that the files then can't be closed either.
+        # What has gone wrong before tells more than that the files then cannot be closed either.
         with contextlib.suppress(OSError) if kind else writing("metrics", self._folder):
             try:
                 self._lines.close()
@@ -65,8 +65,8 @@ class RunReport:
         """Records scalars, as `prefix/name` in TensorBoard.
 
         Args:
-          step: the step that they belong to.
-          metrics: finite numbers.
+          step: step that the metrics belong to.
+          metrics: finite numbers by name.
           prefix: "train" or "validation".
         """
         if not self._writes:

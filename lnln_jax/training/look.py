@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from PIL import Image
 
-from lnln_jax.evaluation.measure import Result, evaluate
+from lnln_jax.evaluation.measure import evaluate
+from lnln_jax.evaluation.results import Result
 from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.images.resize import imresize
 from lnln_jax.inference.network import NetworkUpscaler
@@ -21,11 +22,10 @@ from lnln_jax.training.state import TrainState
 
 @dataclass(frozen=True)
 class Look:
-    """What looks at a network while it is trained, if there is the time for it."""
+    """Validation and pictures of a network while it is trained, if there is the time for them."""
 
     experiment: Experiment
     benchmark: Benchmark | None
-    report: RunReport
     clock: Clock
     folder: Path
 
@@ -37,10 +37,17 @@ class Look:
         """Returns the seconds that the validation of the last step takes, if that is near."""
         return self.clock.took["validation"] if near and self.benchmark is not None else 0.0
 
-    def at(self, state: TrainState, step: int, due: set[str], ahead: float) -> dict[str, float]:
+    def at(
+        self, state: TrainState, step: int, due: set[str], ahead: float, report: RunReport
+    ) -> dict[str, float]:
         """Validates and draws what is due, and returns the scores, if any.
 
-        `ahead` is the seconds that must be left afterwards, but for the last checkpoint.
+        Args:
+          state: state after `step`.
+          step: number of steps taken.
+          due: what is to be done, of "validation" and "picture".
+          ahead: seconds that must be left afterwards, but for the last checkpoint.
+          report: where scores and pictures are written.
 
         Raises:
           ValueError: the network returns NaN.
@@ -52,17 +59,22 @@ class Look:
         network = NetworkUpscaler(model.name, model.scale, module, variables)
         scores: dict[str, float] = {}
         if "validation" in due:
-            scores = self._validate(network, self.benchmark, step, ahead)
+            scores = self._validate(network, self.benchmark, step, ahead, report)
         if "picture" in due and is_primary() and not self._late("picture", ahead):
             with self.clock.timing("picture"):
-                self._draw(network, self.benchmark, step)
+                self._draw(network, self.benchmark, step, report)
         return scores
 
     def _late(self, what: str, ahead: float) -> bool:
         return self.clock.over(ahead + self.clock.took[what])
 
     def _validate(
-        self, network: NetworkUpscaler, benchmark: Benchmark, step: int, ahead: float
+        self,
+        network: NetworkUpscaler,
+        benchmark: Benchmark,
+        step: int,
+        ahead: float,
+        report: RunReport,
     ) -> dict[str, float]:
         """Returns the mean Y-PSNR and SSIM on the benchmark; nothing where the time ends before."""
         results: list[Result] = []
@@ -71,18 +83,20 @@ class Look:
             with self.clock.timing("validation"):
                 results = evaluate([network], benchmark, give_up=give_up)
         if not results:
-            self.report.event(step, "not_validated", "the time limit is near")
+            report.event(step, "not_validated", "the time limit is near")
             return {}
         scores = {"psnr_y": results[0].psnr, "ssim_y": results[0].ssim}
-        self.report.write(step, scores, prefix="validation")
+        report.write(step, scores, prefix="validation")
         return scores
 
-    def _draw(self, network: NetworkUpscaler, benchmark: Benchmark, step: int) -> None:
+    def _draw(
+        self, network: NetworkUpscaler, benchmark: Benchmark, step: int, report: RunReport
+    ) -> None:
         """Writes the benchmark's first image: by bicubic, by the network, and the original."""
         image, folder = next(iter(benchmark)), self.folder / "samples"
         bicubic, sr = imresize(image.lr, benchmark.scale), network.upscale(image.lr)
         row = np.concatenate([bicubic, sr, image.hr], axis=1)
-        self.report.picture(step, "bicubic_network_original", row)
+        report.picture(step, "bicubic_network_original", row)
         with writing("a sample", folder):
             folder.mkdir(exist_ok=True)
             Image.fromarray(row).save(folder / f"{step:07d}_{image.name}.png")

@@ -7,7 +7,8 @@ and arrives, bit for bit, where it would have arrived without the interruption.
 
 import json
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import jax
 
 from lnln_jax.config import TrainConfig, to_dict
 from lnln_jax.evaluation.measure import evaluate
+from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.runtime.distributed import check_same, gather, is_primary, say
 from lnln_jax.runtime.files import check_folder, write_file, writing
 from lnln_jax.runtime.processes import Stop, exclusive, stop_signals
 from lnln_jax.training.budget import fit_to_budget
 from lnln_jax.training.checkpoints import RunCheckpoints
-from lnln_jax.training.clock import Clock, process_start
+from lnln_jax.training.clock import Clock
 from lnln_jax.training.dispatch import Pace
 from lnln_jax.training.divergence import Monitor
 from lnln_jax.training.experiment import Experiment, open_experiment, settled
@@ -37,7 +39,7 @@ from lnln_jax.weights.runs import saved_config
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of `train` ended: at which step, and whether before the last one."""
+    """The end of a call of `train`: at which step, and whether before the last one."""
 
     step: int
     stopped: bool
@@ -59,72 +61,45 @@ def train(
     `runtime.distributed` all processes call this together, with a folder that all of them see.
 
     Args:
-      config: what to train.
-      folder: of the run.
+      config: experiment to run.
+      folder: folder of the run, made where there is none.
       allow_config_change: go on with settings under which it is another run.
-      profile_steps: how many steps to trace, at least, into `profile/`; 0: none.
-      deadline: on the clock of `time.monotonic`; None: none.
-      since: when `config.time_budget` began, on that clock; None: when the process began.
+      profile_steps: number of steps to trace, at least, into `profile/`; 0: none.
+      deadline: time on the clock of `time.monotonic`; None: none.
+      since: begin of `config.time_budget`, on that clock; None: when the process began.
 
     Raises:
-      ValueError: data, configuration or a folder that can't be used, or processes that differ;
+      ValueError: data, configuration or a folder that cannot be used, or processes that differ;
         nothing has been written then.
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
     check_same("the configurations", repr((config, allow_config_change, deadline is None)))
     check_folder(folder)
-    saved, becomes_another = saved_config(folder / "checkpoints"), False
+    saved, replaced = saved_config(folder / "checkpoints"), None
     if saved is not None:
         config = _as_it_began(saved, config)
-        becomes_another = check_changes(saved, config, folder, allow=allow_config_change)
-    check_packages(config)
-    benchmark = open_validation(config)
-    if benchmark is not None:
-        # An unusable image stops the run here.
-        evaluate([BicubicUpscaler(config.model.scale)], benchmark)
+        if check_changes(saved, config, folder, allow=allow_config_change):
+            replaced = saved
+
+    benchmark = _open_benchmark(config)
     experiment = open_experiment(config)
     state = experiment.start() if saved is None else None
     clock = Clock(deadline, experiment.state_bytes)
-    with (
-        exclusive(folder, "training") if is_primary() else nullcontext(),
-        stop_signals("stopping after this step") as stop,
-        experiment.runner,
-    ):
-        if saved_config(folder / "checkpoints") != saved:
-            raise ValueError(f"another process has trained in {folder} meanwhile; start again")
-        fitted = None
+
+    with _alone_in(folder, saved) as stop, experiment.runner:
         if state is not None and config.time_budget:
             fitted = fit_to_budget(
                 experiment,
                 state,
                 benchmark,
-                since=process_start() if since is None else since,
+                since=since,
                 stops=lambda: stop.requested or clock.over(),
             )
             if fitted is None:  # it was asked to stop meanwhile
                 return Outcome(int(state.step), stopped=True)
-            experiment = fitted.experiment
-        with RunCheckpoints(
-            folder / "checkpoints",
-            experiment.config,
-            images=experiment.identity,
-            other_images=allow_config_change,
-        ) as checkpoints:
-            if state is None:
-                state = checkpoints.restore(experiment.shapes, experiment.runner.stream)
-            state, step = experiment.scheduled(state), int(state.step)
-            if is_primary():
-                if saved is not None and becomes_another:  # for `lnln replay` of the steps so far
-                    _write_config(saved, folder, f"config_until_{step:07d}.json")
-                _write_config(experiment.config, folder, "config.json")
-            with (
-                RunReport(folder, step=step, total_steps=experiment.config.steps) as report,
-                Profile(folder / "profile", profile_steps if is_primary() else 0) as profile,
-            ):
-                if fitted is not None:
-                    report.event(step, "time_budget", fitted.text)
-                look = Look(experiment, benchmark, report, clock, folder)
-                return _loop(look, state, checkpoints, stop, profile)
+            experiment = fitted
+        look = Look(experiment, benchmark, clock, folder)
+        return _run(look, state, stop, replaced, allow_config_change, profile_steps)
 
 
 def _as_it_began(saved: TrainConfig, config: TrainConfig) -> TrainConfig:
@@ -133,6 +108,66 @@ def _as_it_began(saved: TrainConfig, config: TrainConfig) -> TrainConfig:
     if placement == "auto" and config.parallel != "pmap":
         placement = saved.data.placement
     return with_length_of(saved, settled(config, placement, choose_layout(config)))
+
+
+def _open_benchmark(config: TrainConfig) -> Benchmark | None:
+    """Reads the images of validation, if any; one that cannot be used stops the run here."""
+    check_packages(config)
+    benchmark = open_validation(config)
+    if benchmark is not None:
+        evaluate([BicubicUpscaler(config.model.scale)], benchmark)
+    return benchmark
+
+
+@contextmanager
+def _alone_in(folder: Path, saved: TrainConfig | None) -> Iterator[Stop]:
+    """Holds the folder of a run, in which nobody has trained since `saved` was read."""
+    with (
+        exclusive(folder, "training") if is_primary() else nullcontext(),
+        stop_signals("stopping after this step") as stop,
+    ):
+        if saved_config(folder / "checkpoints") != saved:
+            raise ValueError(f"another process has trained in {folder} meanwhile; start again")
+        yield stop
+
+
+def _run(
+    look: Look,
+    state: TrainState | None,
+    stop: Stop,
+    replaced: TrainConfig | None,
+    other_images: bool,
+    profile_steps: int,
+) -> Outcome:
+    """Opens the files of a run and trains.
+
+    Args:
+      look: the experiment and what looks at it.
+      state: state before the first step; None: that of the newest checkpoint.
+      stop: request to end.
+      replaced: configuration of the steps so far, if they were those of another run.
+      other_images: whether checkpoints may be from other training images.
+      profile_steps: number of steps to trace.
+    """
+    experiment, folder = look.experiment, look.folder
+    config = experiment.config
+    with RunCheckpoints(
+        folder / "checkpoints", config, images=experiment.identity, other_images=other_images
+    ) as checkpoints:
+        if state is None:
+            state = checkpoints.restore(experiment.shapes, experiment.runner.stream)
+        state, step = experiment.scheduled(state), int(state.step)
+        if is_primary():
+            if replaced is not None:  # for `lnln replay` of the steps so far
+                _write_config(replaced, folder, f"config_until_{step:07d}.json")
+            _write_config(config, folder, "config.json")
+        with (
+            RunReport(folder, step=step, total_steps=config.steps) as report,
+            Profile(folder / "profile", profile_steps if is_primary() else 0) as profile,
+        ):
+            if experiment.remark:
+                report.event(step, "time_budget", experiment.remark)
+            return _loop(look, state, checkpoints, report, profile, stop)
 
 
 def _write_config(config: TrainConfig, folder: Path, name: str) -> None:
@@ -144,12 +179,12 @@ def _loop(
     look: Look,
     state: TrainState,
     checkpoints: RunCheckpoints,
-    stop: Stop,
+    report: RunReport,
     profile: Profile,
+    stop: Stop,
 ) -> Outcome:
     """Takes the steps from a state to the last, or until a signal or the deadline."""
-    config, runner = look.experiment.config, look.experiment.runner
-    report, clock = look.report, look.clock
+    config, runner, clock = look.experiment.config, look.experiment.runner, look.clock
     step = start = int(state.step)
     _announce(look.experiment, state, start)
     pending: list[tuple[Metrics, int]] = []
@@ -162,6 +197,7 @@ def _loop(
     )
     timed_since, timed_from = time.perf_counter(), start
     while step < config.steps and not last:
+        # One call of several steps.
         n = min(pace.steps, _to_next_event(step, config))
         pace.begins()
         with profile.call(step):
@@ -179,6 +215,8 @@ def _loop(
         last = pace.stops(stop.requested or clock.over(ahead)) or step == config.steps
         if not (due := _due(step, config, last)):
             continue
+
+        # What is due after it.
         pace.land()
         summary = monitor.summarize(pending, step, report)
         if step > timed_from:
@@ -186,7 +224,7 @@ def _loop(
             summary["images_per_second"] = patches / (time.perf_counter() - timed_since)
         report.write(step, summary | memory_in_use(), prefix="train")
         try:
-            scores = look.at(state, step, due, pace.ahead())
+            scores = look.at(state, step, due, pace.ahead(), report)
         except ValueError as error:  # the images are sound, so it is the weights
             raise monitor.divergence(step, str(error)) from error
         if clock.runs and "checkpoint" in due:  # and if there is no time for another

@@ -10,11 +10,11 @@ from lnln_jax.config import OptimizerConfig
 
 
 def make_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """The learning rate by position, which is the step where nothing is stretched.
+    """Returns the learning rate by position, which is the step where nothing is stretched.
 
-    Either a staircase, halved (or multiplied with another `decay_factor`) every
+    Either a staircase, halved (or multiplied by another `decay_factor`) every
     `decay_every_epochs * steps_per_epoch` steps, or, where `cosine_steps` is not 0, half a cosine
-    down to 0 at that step. In the first `warmup_steps` it is multiplied with a factor that rises
+    down to 0 at that step. In the first `warmup_steps` it is multiplied by a factor that rises
     linearly to 1.
     """
     if config.cosine_steps:
@@ -32,7 +32,7 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
-    """Adam, LAMB or SGD at the rates of `make_schedule`.
+    """Returns Adam, LAMB or SGD at the rates of `make_schedule`.
 
     `update` takes `stretch`, a float32 scalar that may be traced: after `count` steps the rate is
     that of the schedule at `count * stretch`.

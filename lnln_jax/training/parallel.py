@@ -1,17 +1,17 @@
-"""One training on many devices: one step, a part of the batch each, and one sum of gradients.
+"""One training run on many devices: a part of each batch on each, and one sum of gradients.
 
 `auto`   `jax.jit` over a mesh of all devices, the batch cut along its axis `data`, the state
          replicated. `jax.shard_map` computes the gradients, so that what is communicated is what
          is written here.
-`fsdp`   the same, with parameters, optimizer state and moving average cut among the devices as
-         well: gathered before a step, gradients scattered after it. For networks whose state is
+`fsdp`   the same, with parameters, state of the optimizer and moving average cut among the devices
+         as well: gathered before a step, gradients scattered after it. For networks whose state is
          large beside a device's memory.
 `pmap`   the same step under `jax.pmap`, for code bases built on it; in one process. JAX keeps
          `pmap` in maintenance and recommends `jit` over a mesh.
 
 With `batch_norm="global"`, batch normalisation takes its statistics over the batch of all devices,
-so a training is the same, up to rounding, on any number of them. That costs three small sums for
-each normalisation. With "local" each device has its own statistics, only the running ones are
+so a training run is the same, up to rounding, on any number of them. That costs three small sums
+for each normalisation. With "local" each device has its own statistics, only the running ones are
 averaged, and a step communicates once.
 """
 
@@ -38,10 +38,10 @@ _LEAST = 1024  # elements of an array that "fsdp" cuts; smaller ones are replica
 
 @dataclass(frozen=True)
 class Layout:
-    """Which devices train, and how state and batch lie on them.
+    """The devices that train, and how state and batch lie on them.
 
     Attributes:
-      devices: of all processes, in the order of the parts of the batch.
+      devices: devices of all processes, in the order of the parts of the batch.
       kind: see the module.
     """
 
@@ -55,12 +55,12 @@ class Layout:
 
     @property
     def replicated(self) -> Sharding:
-        """Of what every device has."""
+        """Sharding of what every device has whole."""
         return self._sharding(PartitionSpec())
 
     @property
     def by_rows(self) -> Sharding:
-        """Of batches, cut along their first axis."""
+        """Sharding of batches, cut along their first axis."""
         return self._sharding(PartitionSpec(AXIS))
 
     def _sharding(self, spec: PartitionSpec) -> Sharding:
@@ -70,7 +70,7 @@ class Layout:
         return NamedSharding(self.mesh, spec)
 
     def spec(self, x: Any) -> PartitionSpec:
-        """How an array of the state is cut: along its longest axis that can be, if at all."""
+        """Returns how an array of the state is cut: along the longest axis that can be, if any."""
         count = len(self.devices)
         if self.kind == "fsdp" and np.size(x) >= _LEAST:
             axes = [axis for axis, length in enumerate(x.shape) if length % count == 0]
@@ -80,16 +80,16 @@ class Layout:
         return PartitionSpec()
 
     def state_sharding(self, state: Any) -> Any:
-        """The shardings of a state, or of shapes like it."""
+        """Returns the shardings of a state, or of shapes like it."""
         return jax.tree.map(lambda x: self._sharding(self.spec(x)), state)
 
     def make(self, create: Callable[[Variables], TrainState], variables: Variables) -> TrainState:
-        """A state, made where it is to lie, of variables that are the same in all processes."""
+        """Makes a state where it is to lie, of variables that are the same in all processes."""
         shardings = self.state_sharding(jax.eval_shape(create, variables))
         return jax.jit(create, out_shardings=shardings)(jax.device_get(variables))
 
     def shapes(self, create: Callable[[Variables], TrainState], variables: Any) -> TrainState:
-        """What `make` would make of such variables: shapes with their shardings."""
+        """Returns the shapes, with their shardings, of what `make` would make of such variables."""
         shapes = jax.eval_shape(create, variables)
         return jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
@@ -98,7 +98,7 @@ class Layout:
         )
 
     def put_rows(self, batch: Any) -> Any:
-        """This process's rows of a batch, as a part of the batch of all."""
+        """Puts this process's rows of a batch on its devices, as a part of the batch of all."""
         if self.kind == "pmap":  # which does it itself
             return batch
         return jax.tree.map(
@@ -106,7 +106,7 @@ class Layout:
         )
 
     def gradients(self, config: TrainConfig, module: nn.Module) -> GradientFunction:
-        """The gradients of a whole batch, which lies on the devices."""
+        """Returns what computes the gradients of a whole batch, which lies on the devices."""
         alone = len(self.devices) == 1
         if not alone and config.batch_norm == "global" and hasattr(module, "axis_name"):
             module = module.clone(axis_name=AXIS)
@@ -118,11 +118,11 @@ class Layout:
         return self._sharded(local)
 
     def _sharded(self, local: GradientFunction) -> GradientFunction:
-        """Gradients under `jax.shard_map`, cut as the parameters are.
+        """Returns gradients under `jax.shard_map`, cut as the parameters are.
 
         Without the check of types, `psum` has the gradient that it has under `pmap`: a sum again.
-        With it, JAX would sum the gradients by itself, and a mean after that would multiply them
-        with the number of devices.
+        With it, JAX would sum the gradients by itself, and a mean after that would be multiplied by
+        the number of devices.
         """
 
         def gradients(variables: Variables, batch: Batch) -> Gradients:
@@ -162,7 +162,7 @@ class Layout:
         return run
 
     def keeping(self, step: Callable[..., tuple[TrainState, Metrics]]) -> Any:
-        """A step whose new state lies as the old one did."""
+        """Returns a step whose new state lies as the old one did."""
         if self.kind != "fsdp" or len(self.devices) == 1:
             return step
 
@@ -173,7 +173,7 @@ class Layout:
         return run
 
     def local(self, tree: Any) -> Any:
-        """What lies on the devices, whole on the first one of this process."""
+        """Returns what lies on the devices, whole on the first one of this process."""
         if len(self.devices) == 1:
             return tree
         return jax.tree.map(lambda x: x.addressable_data(0), self._gather(tree))
@@ -184,11 +184,11 @@ class Layout:
 
 
 def mean_over_devices(gradients: Gradients, specs: Any = None) -> Gradients:
-    """The mean over the devices, in one sum of one array; for use under `shard_map` or `pmap`.
+    """Returns the mean over the devices, in one sum of one array, under `shard_map` or `pmap`.
 
     Args:
-      gradients: of one device's part of the batch.
-      specs: how the gradients are to be cut; those that are cut are summed one by one.
+      gradients: gradients of one device's part of the batch.
+      specs: partition of each gradient; those that are cut are summed one by one.
     """
     leaves, tree = jax.tree.flatten(gradients.params)
     cut = [PartitionSpec()] * len(leaves) if specs is None else jax.tree.leaves(specs)
@@ -207,10 +207,10 @@ def mean_over_devices(gradients: Gradients, specs: Any = None) -> Gradients:
 
 
 def choose_layout(config: TrainConfig) -> Layout:
-    """The devices that the configuration asks for.
+    """Returns the devices that the configuration asks for.
 
     Raises:
-      ValueError: there are fewer, or they can't share a batch.
+      ValueError: there are fewer, or they cannot share a batch.
     """
     devices, processes = jax.devices(), jax.process_count()
     if config.devices > len(devices):

@@ -1,4 +1,4 @@
-"""A trace of some training steps, and what memory a training takes."""
+"""A trace of some training steps, and the memory that a training run takes."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -13,14 +13,14 @@ _WARM_UP = 2  # calls before the trace: the first compiles
 
 
 class Profile(AbstractContextManager):
-    """Writes a trace of some steps, for TensorBoard's profiler, XProf and Perfetto.
+    """A trace of some steps, for TensorBoard's profiler, XProf and Perfetto.
 
     The files lie in `plugins/profile/<time>/`: `*.xplane.pb` for TensorBoard and XProf,
     `perfetto_trace.json.gz` for ui.perfetto.dev. Of several processes the first is traced.
     """
 
     def __init__(self, folder: Path, steps: int) -> None:
-        """Will trace at least so many steps, after a warm-up; 0: none."""
+        """Prepares a trace of at least `steps` steps, after a warm-up; 0: none."""
         self._folder = folder
         self._steps = steps
         self._calls = 0
@@ -28,7 +28,7 @@ class Profile(AbstractContextManager):
         self._running = False
 
     def call(self, step: int) -> AbstractContextManager:
-        """To be entered around what sends the steps that follow `step`; starts the trace in time.
+        """Returns what is entered while steps after `step` are sent; starts the trace in time.
 
         The trace calls it "train", which TensorBoard's profiler divides time by.
         """
@@ -60,7 +60,7 @@ class Profile(AbstractContextManager):
 
 
 def memory_in_use() -> dict[str, float]:
-    """Returns GiB: the peak of the busiest device, where it tells (CPUs don't), and the process's.
+    """Returns GiB: the peak of the busiest device, where it tells (CPUs do not), and the process's.
 
     The latter needs psutil, and is left out without.
     """

@@ -1,4 +1,4 @@
-"""One step of a training again, to see which patches made its loss leap, or what became NaN."""
+"""One step of a training run again: which patches made its loss leap, or what became NaN."""
 
 import json
 import math
@@ -32,17 +32,17 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
     steps between with the same batches. So it arrives at the same bits on the same device.
 
     Args:
-      folder: of the run.
-      step: counted from 1, as logs count.
+      folder: folder of the run.
+      step: step to look at, counted from 1, as logs count.
       output: folder for `report.json` and `batch.png` (LR, network and HR of each patch, the
         worst first); None: `replay/<step>` in the run.
 
     Returns:
-      What is most remarkable, in lines.
+      Lines on what is most remarkable.
 
     Raises:
       ValueError: no run, a step after its last, images that are gone or others, or a folder that
-        can't be written to.
+        cannot be written to.
     """
     checkpoints = folder / "checkpoints"
     last = _read_config(folder / "config.json").steps
@@ -84,7 +84,7 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
 
 
 def _settings_of(folder: Path, step: int) -> Path:
-    """The file with the configuration under which a run took a step."""
+    """Returns the file with the configuration under which a run took a step."""
     for path in sorted(folder.glob("config_until_*.json")):
         if step <= int(path.stem.rpartition("_")[2]):
             return path
@@ -96,12 +96,12 @@ def _read_config(path: Path) -> TrainConfig:
         return from_dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(
-            f"{path.parent} is no training run ({error}); give a folder that `lnln train` made"
+            f"{path.parent} is not a training run ({error}); give a folder that `lnln train` made"
         ) from error
 
 
 def _here(config: TrainConfig) -> TrainConfig:
-    """The same but for rounding where `pmap`, which maps whole steps, or devices are missing."""
+    """Returns a configuration for devices that exist, without `pmap`, which maps whole steps."""
     if config.parallel == "pmap":
         config = replace(config, parallel="auto")
     return replace(config, devices=0) if config.devices > len(jax.devices()) else config
@@ -110,7 +110,7 @@ def _here(config: TrainConfig) -> TrainConfig:
 def _look(
     experiment: Experiment, state: TrainState, batch: Batch, step: int
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What the batch of a step does to the state before it."""
+    """Returns a report and pictures of what the batch of a step does to the state before it."""
     config = experiment.config
     samples = Sampler(
         [count for _, count in experiment.sources],
@@ -141,7 +141,7 @@ def _look(
 def _apply(
     experiment: Experiment, state: TrainState, batch: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The network's output in training mode, `B H W C`, and the mean absolute error of each."""
+    """Returns the output in training mode, `B H W C`, and the mean absolute error of each patch."""
     lr, hr = (np.asarray(batch[key], np.float32) for key in ("lr", "hr"))
     if input_channels(experiment.module) == 1:
         lr, hr = rgb_to_y(lr)[..., None], rgb_to_y(hr)[..., None]
@@ -154,7 +154,7 @@ def _apply(
 
 
 def _for_json(value: Any) -> Any:
-    """NaN and infinity as text: JSON has no numbers for them."""
+    """Turns NaN and infinity into text: JSON has no numbers for them."""
     if isinstance(value, dict):
         return {key: _for_json(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -169,7 +169,7 @@ def _not_finite(tree: Any) -> list[str]:
 def _origin(
     samples: Samples, sources: list[tuple[str, int]], row: int, error: float
 ) -> dict[str, Any]:
-    """Where a patch of a batch comes from."""
+    """Returns where a patch of a batch comes from."""
     number = int(samples.image[row])
     ends = np.cumsum([count for _, count in sources])
     source = int(np.searchsorted(ends, number, side="right"))
@@ -183,7 +183,7 @@ def _origin(
 
 
 def _sheet(lr: np.ndarray, sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
-    """A row for each patch: LR in large pixels, SR, HR; NaN is magenta."""
+    """Draws a row for each patch: LR in large pixels, SR, HR; NaN is magenta."""
     scale = hr.shape[1] // lr.shape[1]
     lr = lr.repeat(scale, axis=1).repeat(scale, axis=2)
     bad = ~np.isfinite(sr).all(-1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from lnln_jax.config import TrainConfig, differences
 from lnln_jax.runtime.distributed import say
 
-# Fields that a resumed run may change, since no step depends on them.
+# What a resumed run may change, since no step depends on it.
 FREE_FIELDS = frozenset(
     {
         "steps",
@@ -25,7 +25,7 @@ FREE_FIELDS = frozenset(
         "data.data_dir",
     }
 )
-# Those on which a step depends in rounding alone.
+# What changes a step in rounding alone.
 ROUNDING_FIELDS = frozenset({"parallel", "devices", "data.placement"})
 LENGTH_FIELDS = frozenset({"steps", "schedule_steps"})
 
@@ -41,10 +41,10 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
     """Says what has changed since a run's newest checkpoint; refuses what makes it another run.
 
     Args:
-      saved: the configuration of the checkpoint.
-      config: the one to go on with.
-      folder: of the run.
-      allow: to let everything pass (`--allow-config-change`).
+      saved: configuration of the checkpoint.
+      config: configuration to go on with.
+      folder: folder of the run.
+      allow: whether everything may pass (`--allow-config-change`).
 
     Returns:
       Whether it is another run from here on.

@@ -1,4 +1,4 @@
-"""Where training images lie, and how training steps get batches of them."""
+"""Training steps with their batches, which the host cuts or the devices."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ def choose_residence(placement: Placement, needed: int, devices: Sequence[jax.De
     Without Grain, "auto" means "device".
 
     Args:
-      placement: as the configuration has it.
+      placement: placement that the configuration asks for.
       needed: bytes of one copy of all images.
-      devices: that train, of all processes.
+      devices: devices that train, of all processes.
 
     Raises:
-      ValueError: they must be on the devices, and all together haven't the memory.
+      ValueError: they must be on the devices, which do not have the memory, all together.
     """
     if placement == "host":
         return "host"
@@ -55,13 +55,13 @@ def choose_residence(placement: Placement, needed: int, devices: Sequence[jax.De
     raise ValueError(
         f"data.placement is {placement}, but the images take {needed / 2**30:.1f} GiB and "
         f"{len(devices)} x {devices[0].device_kind} have "
-        f"{room * len(devices) / 2**30:.1f} GiB; set data.placement=host{grain}, or build a data "
-        "set with smaller or fewer sub-images"
+        f"{room * len(devices) / 2**30:.1f} GiB; set data.placement=host{grain}, or build a "
+        "dataset with smaller or fewer sub-images"
     )
 
 
 def _room(devices: Sequence[jax.Device]) -> int:
-    """Bytes that a program may use on each of the devices; all processes must ask together."""
+    """Returns the bytes that a program may use on each device; all processes must ask together."""
     local = [device for device in devices if device.process_index == jax.process_index()]
     shared = free_memory() // len(local)  # by devices that are part of the host
     rooms = [shared]
@@ -77,8 +77,8 @@ class StepRunner(AbstractContextManager):
 
     Attributes:
       placement: where patches are cut.
-      most: steps that one call can take.
-      stream: what makes batches, or plans of them; its state is that of the data.
+      most: number of steps that one call can take.
+      stream: stream of batches, or of plans of them; its state is that of the data.
     """
 
     placement: Placement
@@ -87,7 +87,7 @@ class StepRunner(AbstractContextManager):
 
     @abstractmethod
     def batch(self) -> Batch:
-        """The batch of the next step, on the devices."""
+        """Returns the batch of the next step, on the devices."""
 
     @abstractmethod
     def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
@@ -102,7 +102,7 @@ class StepRunner(AbstractContextManager):
 
 
 class HostRunner(StepRunner):
-    """Batches that the host cuts, one for each call."""
+    """Steps on batches that the host cuts, one for each call."""
 
     placement: Placement = "host"
     most = 1
@@ -119,7 +119,7 @@ class HostRunner(StepRunner):
         self._step = layout.compile(step)
 
     def batch(self) -> Batch:
-        """Sends the host's batch."""
+        """Sends the host's batch to the devices."""
         return self._put(next(self.stream))
 
     def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
@@ -128,7 +128,7 @@ class HostRunner(StepRunner):
 
 
 class DeviceRunner(StepRunner):
-    """Batches that are cut on the devices, in a loop of steps."""
+    """Steps on batches that are cut on the devices, in a loop."""
 
     placement: Placement = "device"
 
@@ -152,7 +152,7 @@ class DeviceRunner(StepRunner):
         self._steps = make_train_steps(layout.keeping(update), cut)
 
     def batch(self) -> Batch:
-        """Cuts it from the images."""
+        """Cuts the batch from the images."""
         return self._cut(self._images, place(next(self.stream), self._sharding))
 
     def run(self, state: TrainState, n: int) -> tuple[TrainState, Metrics]:
@@ -168,7 +168,7 @@ def open_runner(
     """Puts training images where the configuration, or their size, wants them.
 
     Raises:
-      ValueError: no batch can be made of them, or they don't fit.
+      ValueError: no batch can be made of them, or they do not fit.
     """
     data = config.data
     options: dict[str, Any] = {

@@ -1,19 +1,64 @@
-"""A deeper network that computes what a trained one does, to be trained further.
+"""Beginning a run with the weights of another network (`init_from`).
 
-So a network grows while it is trained, and most steps are those of a shallow one, which cost little
-(Net2Net, Chen et al., ICLR 2016).
+Of a network of another scale, all but the tail is taken over. A shallower LNLN or DRCA grows into a
+deeper one that computes the same, to be trained further: so a network grows while it is trained,
+and most steps are those of a shallow one, which cost little (Net2Net, Chen et al., ICLR 2016).
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lnln_jax.models.spec import ModelConfig
 from lnln_jax.models.variables import Variables
+from lnln_jax.weights.load import load_weights
 
 GROWING = ("lnln", "drca")  # whose body is `models.residual_groups.DenseResidualGroups`
+
+
+def transfer(variables: Variables, source: Path, model: ModelConfig) -> Variables:
+    """Puts the weights of a run or a file into fresh variables.
+
+    Args:
+      variables: fresh variables of the network to be trained, float32.
+      source: what `load_model` takes, except "bicubic".
+      model: the network to be trained.
+
+    Returns:
+      Variables of the shapes of `variables`; those of another scale keep their fresh tail.
+
+    Raises:
+      ValueError: the source cannot be loaded, or its network does not fit.
+    """
+    try:
+        other, trained, *_ = load_weights(source, default_scale=model.scale)
+    except ValueError as error:
+        raise ValueError(f"init_from: {error}; init_from= starts from random weights") from error
+    fresh = ("upsampler", "tail") if other.scale != model.scale else ()
+    merged = {
+        collection: {
+            name: new if name in fresh else trained.get(collection, {}).get(name)
+            for name, new in tree.items()
+        }
+        for collection, tree in variables.items()
+    }
+    misfit = (
+        f"init_from is {source}, a {other.name} with {other.options}; its parameters do not fit "
+        f"{model.name} with {dict(model.options)}"
+    )
+    if other.name == model.name and other.name in GROWING:
+        try:
+            return grow(variables, merged)
+        except ValueError as error:
+            raise ValueError(f"{misfit}: {error}") from error
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (variables, merged)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(misfit)
+    return jax.tree.map(jnp.asarray, merged)
 
 
 def grow(fresh: Variables, trained: Variables) -> Variables:
@@ -25,8 +70,8 @@ def grow(fresh: Variables, trained: Variables) -> Variables:
     neither are those of what lies before them.
 
     Args:
-      fresh: variables of the deeper network as `state.initialize` draws them; float32.
-      trained: variables of the other, float32.
+      fresh: variables of the deeper network as `models.variables.initialize` draws them, float32.
+      trained: variables of the other network, float32.
 
     Returns:
       Variables of the shapes of `fresh`.

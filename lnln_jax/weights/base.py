@@ -47,9 +47,7 @@ def build(model: ModelConfig, dtype: str = "float32") -> nn.Module:
 
 def numbers(name: str) -> list[str]:
     """Returns the hyper-parameters that make a network what it is, all of them numbers."""
-    return [
-        key for key, hint in model_options(name).items() if hint in (int, float)
-    ]
+    return [key for key, hint in model_options(name).items() if hint in (int, float)]
 
 
 def checked(weights: Weights, path: Path, scale: int | None, res_scale: float | None) -> Weights:
@@ -59,7 +57,7 @@ def checked(weights: Weights, path: Path, scale: int | None, res_scale: float | 
       ValueError: the network has others.
     """
     if scale not in (None, weights.model.scale):
-        raise ValueError(f"{path} enlarges x{weights.model.scale}, not x{scale}")
+        raise ValueError(f"{path} upscales x{weights.model.scale}, not x{scale}")
     own = getattr(weights.module(), "res_scale", None)
     if res_scale not in (None, own):
         raise ValueError(

@@ -24,7 +24,7 @@ class DamagedCheckpointError(ValueError):
 
 
 def none_readable(folder: Path, problems: list[DamagedCheckpointError]) -> DamagedCheckpointError:
-    """What to raise where every checkpoint that was tried is damaged."""
+    """Returns what to raise where every checkpoint that was tried is damaged."""
     listing = "; ".join(map(str, problems)) or "it holds none"
     return DamagedCheckpointError(
         f"no checkpoint in {folder} can be read: {listing}. Nothing has been changed; put a copy "
@@ -33,7 +33,7 @@ def none_readable(folder: Path, problems: list[DamagedCheckpointError]) -> Damag
 
 
 def named_arrays(tree: Any) -> dict[str, Any]:
-    """The arrays of a tree by their places in it, such as "body/group_1/first/norm_1/scale"."""
+    """Returns the arrays of a tree by their paths, such as "body/group_1/first/norm_1/scale"."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -41,7 +41,7 @@ def named_arrays(tree: Any) -> dict[str, Any]:
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """CRC-32 of the values of each array that this process sees whole.
+    """Returns the CRC-32 of the values of each array that this process sees whole.
 
     Orbax's files have none: a flipped bit among the weights would come back as a wrong weight.
     """
@@ -61,7 +61,7 @@ def verify(tree: Any, expected: Mapping[str, int]) -> None:
 
 
 def json_checksum(item: Any) -> int:
-    """CRC-32 of what JSON holds, the same before it was written and after it was read."""
+    """Returns the CRC-32 of what JSON holds, the same before writing and after reading."""
     return zlib.crc32(json.dumps(item, sort_keys=True).encode())
 
 
@@ -78,7 +78,7 @@ def verify_json(checkpoint: Path, names: Iterable[str]) -> None:
 
 
 def unreadable_scores(folder: Path) -> list[int]:
-    """The steps whose metrics are damaged, which Orbax reads all together and stumbles over."""
+    """Returns the steps whose metrics are damaged: Orbax reads all together and stumbles."""
     steps = []
     for path in folder.glob("*/metrics/metrics"):
         try:
@@ -92,9 +92,9 @@ def check_fit(saved: Any, expected: Any, checkpoint: Path) -> None:
     """Compares what a checkpoint holds with what a network needs, before anything is read.
 
     Args:
-      saved: the tree of shapes in the checkpoint's own metadata.
-      expected: a tree of shapes.
-      checkpoint: for the error.
+      saved: tree of shapes in the checkpoint's own metadata.
+      expected: tree of shapes that the network needs.
+      checkpoint: folder that the error names.
 
     Raises:
       ValueError: they differ; the message lists where.
@@ -109,7 +109,10 @@ def check_fit(saved: Any, expected: Any, checkpoint: Path) -> None:
 def misfits(saved: Any, expected: Any, places: tuple[str, str]) -> str:
     """Lists where the shapes of two trees differ; "" where they are the same.
 
-    `places` is what the two are called: arrays are "only in the" first, say.
+    Args:
+      saved: tree of shapes.
+      expected: tree of shapes.
+      places: what the two are called: arrays are "only in the" first, say.
     """
     there, here = (
         {name: tuple(leaf.shape) for name, leaf in named_arrays(tree).items()}

@@ -14,13 +14,13 @@ def name_part(path: Path, part: int, parts: int) -> Path:
 
 
 def stem_of(path: Path) -> str:
-    """What a file is called without its suffix and without its number in a set."""
+    """Returns the name of a file without its suffix and without its number in a set."""
     match = _NAME.fullmatch(path.stem)
     return match["stem"] if match else path.stem
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files there are of the sets that are called `path`, and `path` itself if it exists."""
+    """Returns the files of all sets that are called `path`, and `path` itself if it exists."""
     names = f"{glob.escape(stem_of(path))}-*-of-*{glob.escape(path.suffix)}"
     there = (file for file in path.parent.glob(names) if stem_of(file) == stem_of(path))
     parts = sorted(file for file in there if _NAME.fullmatch(file.stem))
@@ -28,7 +28,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def find_file(path: Path) -> Path:
-    """Finds the file to open for what a user calls `path`, the name of a set without a number, say.
+    """Finds the file to open for what a user calls `path`, such as a set without a number.
 
     Returns:
       `path`, where it is there or nothing is; else a file of the one set of that name.
@@ -53,7 +53,7 @@ def find_file(path: Path) -> Path:
 
 
 def files_of_set(path: Path) -> list[Path]:
-    """All files of the set that a file is of: itself alone, unless its name has a number.
+    """Returns all files of the set that a file is of: itself alone, unless it has a number.
 
     Raises:
       ValueError: some are missing.

@@ -42,10 +42,10 @@ class Pretrained(NamedTuple):
     """One of the networks.
 
     Attributes:
-      name: as `load_model` takes it.
-      path: of its file.
-      sha256: of its file.
-      weights: what the file holds; `weights.training` is as the module says.
+      name: name that `load_model` takes.
+      path: file of the network.
+      sha256: SHA-256 of the file.
+      weights: contents of the file; `weights.training` is as the module says.
     """
 
     name: str
@@ -60,22 +60,22 @@ class Pretrained(NamedTuple):
 
     @property
     def training(self) -> Mapping[str, Any]:
-        """How it was trained."""
+        """How the network was trained."""
         return self.weights.training or {}
 
     @property
     def start(self) -> str:
-        """The name of the network that its training started from; empty: random weights."""
+        """Name of the network that its training started from; empty: random weights."""
         return self.training["config"]["init_from"]
 
 
 def names() -> list[str]:
-    """What `load_model` knows by name, besides bicubic."""
+    """Returns what `load_model` knows by name, besides bicubic."""
     return sorted(_index())
 
 
 def path_of(name: str) -> Path:
-    """The file of a network, whose SHA-256 has been compared.
+    """Returns the file of a network, whose SHA-256 has been compared.
 
     Raises:
       ValueError: there is no such network, or its file is missing or damaged.
@@ -94,7 +94,7 @@ def path_of(name: str) -> Path:
 
 
 def load(name: str) -> Pretrained:
-    """A network by name, with how it was trained.
+    """Loads a network by name, with how it was trained.
 
     Raises:
       ValueError: as `path_of`.
@@ -104,7 +104,7 @@ def load(name: str) -> Pretrained:
 
 
 def format_hours(network: Pretrained) -> str:
-    """Hours of a network's steps, and of those of the networks that it started from."""
+    """Returns the hours of a network's steps, and of the networks that it started from."""
     hours = f"{network.training['hours']:.1f} h"
     if network.start not in names():
         return hours
@@ -112,7 +112,7 @@ def format_hours(network: Pretrained) -> str:
 
 
 def best(scale: int) -> str:
-    """The name of the network of a scale that enlarges photos unless another is asked for.
+    """Returns the name of the network of a scale that upscales photos unless another is given.
 
     It is the smallest of those whose PSNR on the validation images is within `WORTH` of the
     highest, for a larger one takes its time with every photo.
@@ -137,7 +137,7 @@ def register(name: str) -> None:
     """Takes the file `FOLDER/NAME.safetensors` into the index.
 
     Raises:
-      ValueError: it can't be loaded, or does not say how it was trained.
+      ValueError: it cannot be loaded, or does not say how it was trained.
     """
     path = FOLDER / f"{name}.safetensors"
     weights = load_safetensors(path)
@@ -155,7 +155,7 @@ def register(name: str) -> None:
 
 
 def _index() -> dict[str, dict[str, Any]]:
-    """What `index.json` says, by name."""
+    """Returns what `index.json` says, by name."""
     path = FOLDER / "index.json"
     try:
         return json.loads(path.read_text()) if path.is_file() else {}

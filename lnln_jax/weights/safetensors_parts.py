@@ -41,9 +41,9 @@ class _Piece(NamedTuple):
     """An array, or a flat piece of one.
 
     Attributes:
-      array: its values.
-      shape: of the whole array where it is a piece, else None.
-      start: the flat index at which it begins.
+      array: values.
+      shape: shape of the whole array where this is a piece, else None.
+      start: flat index at which the piece begins.
     """
 
     array: np.ndarray
@@ -67,9 +67,9 @@ def write_parts(
 
     Args:
       target: `x.safetensors`; its folder is made where there is none.
-      arrays: of any shapes and of dtypes that safetensors has, by name.
-      about: what is to be said about them, what JSON can hold.
-      part_bytes: how large a file may be, at least 2**20; None: one file takes everything.
+      arrays: arrays by name, of any shapes and of dtypes that safetensors has.
+      about: metadata, as JSON can hold it.
+      part_bytes: size that a file may have, at least 2**20; None: one file takes everything.
 
     Returns:
       The files: `target`, where one file is enough.
@@ -138,7 +138,7 @@ def _pieces(name: str, array: np.ndarray, room: int | None) -> Iterator[_Piece]:
 
 
 def _named_bytes(name: str, piece: _Piece) -> int:
-    """No less than what an array takes in the head of a file, and its checksum."""
+    """Returns no less than what an array takes in the head of a file, and its checksum."""
     place = {"dtype": "BF16_", "shape": piece.array.shape, "data_offsets": [2**40, 2**40]}
     cut = "" if piece.shape is None else {name: {"shape": piece.shape, "start": piece.start}}
     return len(json.dumps({name: place})) + 2 * len(json.dumps(cut)) + 4
@@ -149,7 +149,7 @@ def _crc(array: np.ndarray) -> int:
 
 
 def _digest(about: Mapping[str, Any], sums: Sequence[np.ndarray]) -> str:
-    """What tells an export from every other: 16 characters."""
+    """Returns what tells an export from every other: 16 characters."""
     text = json.dumps(about, sort_keys=True).encode()
     return hashlib.sha256(text + b"".join(array.tobytes() for array in sums)).hexdigest()[:16]
 
@@ -168,9 +168,9 @@ def read_metadata(path: Path) -> str | None:
 
 
 def damaged(path: Path, error: Exception) -> ValueError:
-    """What to raise for a file that cannot be read."""
+    """Returns what to raise for a file that cannot be read."""
     return ValueError(
-        f"{path} is damaged, incomplete or no safetensors file ({str(error)[:200]}); "
+        f"{path} is damaged, incomplete or not a safetensors file ({str(error)[:200]}); "
         "download it again"
     )
 
@@ -182,10 +182,10 @@ def read_parts(
 
     Args:
       path: any of the files.
-      wanted: of which names arrays are read; the others are left out.
+      wanted: tells by its name whether an array is read.
 
     Returns:
-      What was said about the arrays, and those that are wanted, by name.
+      The metadata, and the arrays that are wanted, by name.
 
     Raises:
       ValueError: a file is missing, damaged or of another export.
@@ -224,7 +224,7 @@ def read_parts(
 def _read_part(
     path: Path, wanted: Callable[[str], bool]
 ) -> tuple[dict[str, Any], _Part, np.ndarray]:
-    """What one file says, its arrays and its checksums, which are compared."""
+    """Reads the metadata of one file, its arrays and its checksums, which are compared."""
     with safe_open(path, framework="numpy") as file:
         text = (file.metadata() or {})[METADATA_KEY]
         if len(text) > LONGEST_METADATA:
@@ -247,7 +247,7 @@ def _read_part(
 
 
 def _joined(name: str, pieces: list[_Piece]) -> np.ndarray:
-    """The whole array of its pieces."""
+    """Joins the pieces of an array."""
     if len(pieces) == 1 and pieces[0].shape is None:
         return pieces[0].array
     shape = pieces[0].shape or ()

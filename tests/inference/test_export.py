@@ -168,7 +168,7 @@ def test_what_is_there_is_kept(lnln, tmp_path, capsys):
         ({"tile": "auto"}, "tile is 'auto'; it must be a whole number"),
         ({"batch": 0}, "batch is 0; it must be a whole number of at least 1"),
         ({"platforms": ["cpu", "gpu"]}, r"platforms are \('cpu', 'gpu'\); choose .*'cuda'"),
-        ({"scale": 3}, "enlarges x2, not x3"),
+        ({"scale": 3}, "upscales x2, not x3"),
         ({"source": "bicubic"}, "model is bicubic, which has no program; give a network"),
         ({"source": "none.safetensors"}, "there is no model none.safetensors"),
         ({"target": "a.mlir"}, r"target is .*a\.mlir; its suffix must be \.stablehlo"),

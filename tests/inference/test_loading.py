@@ -69,7 +69,7 @@ def test_a_file(edsr_file, data_dir):
 def test_what_does_not_fit_the_arguments_is_refused(edsr_run, edsr_file):
     folder, _ = edsr_run
     for source in (folder, edsr_file):
-        with pytest.raises(ValueError, match=f"{source} enlarges x2, not x4"):
+        with pytest.raises(ValueError, match=f"{source} upscales x2, not x4"):
             load_model(source, scale=4)
         with pytest.raises(ValueError, match=f"res_scale is 0.1, but {source} has .*; leave it"):
             load_model(source, res_scale=0.1)

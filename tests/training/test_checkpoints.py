@@ -125,7 +125,7 @@ def test_the_average_is_what_is_loaded(tmp_path, fresh, iterator):
     model = load_model(tmp_path / "ema")
     assert (model.name, model.scale, model.module) == ("ema", 2, MODULE)
     assert_equal(model.variables, at(fresh, 3).ema)
-    with pytest.raises(ValueError, match="ema enlarges x2, not x4"):
+    with pytest.raises(ValueError, match="ema upscales x2, not x4"):
         load_model(tmp_path / "ema", scale=4)
 
 

@@ -121,9 +121,10 @@ def test_a_validation_is_given_up_or_not_begun(validated, tmp_path):
     def look(seconds, expected):
         clock = Clock(None if seconds is None else time.monotonic() + seconds, 0)
         with RunReport(tmp_path, step=1, total_steps=1) as report:
-            looking = Look(experiment, benchmark, report, clock, tmp_path)
+            looking = Look(experiment, benchmark, clock, tmp_path)
             looking.expects(expected)
-            return looking.at(state, 1, {"validation", "picture"}, 0.0), clock.took["validation"]
+            scores = looking.at(state, 1, {"validation", "picture"}, 0.0, report)
+            return scores, clock.took["validation"]
 
     look(None, 0.0)  # compiles
     scores, took = look(None, 0.0)

@@ -1,4 +1,4 @@
-"""Tests of the way from a configuration to training: data sets, mixtures, placements."""
+"""The way from a configuration to training: datasets, mixtures, placements."""
 
 import json
 import os
@@ -109,7 +109,7 @@ def test_lr_folders_that_nothing_would_read(data_sets, data_dir):
     folders = f"data.train={hr}", f"data.train_lr={lr}"
     with pytest.raises(ValueError, match=r"but data\.train_lr gives LR images"):
         configure(data_sets, *folders, "data.degradation=bd")
-    with pytest.raises(ValueError, match="for the data set set5, which has LR images of its own"):
+    with pytest.raises(ValueError, match="for the dataset set5, which has LR images of its own"):
         open_sources(configure(data_sets, f"data.train_lr={lr}"))
     mixed = configure(data_sets, f"data.train={hr},set5", f"data.train_lr={lr},{lr}")
     mixed = replace(mixed, data=replace(mixed.data, train_lr=(str(lr), "")))
@@ -128,13 +128,13 @@ def test_another_degradation_than_the_data_set_has(data_sets):
 
 
 def test_no_such_data_set_or_folder(data_sets):
-    with pytest.raises(ValueError, match="sett5, which is no folder of images, and no data set in"):
+    with pytest.raises(ValueError, match="sett5, which is not a folder of images or a dataset in"):
         open_sources(configure(data_sets, "data.train=sett5"))
 
 
 def test_no_such_validation_images(data_sets):
     config = configure(data_sets, "data.validation=nosuch")
-    with pytest.raises(ValueError, match=r"data\.validation names nosuch, .* no data set in"):
+    with pytest.raises(ValueError, match=r"data\.validation names nosuch, .* or a dataset in"):
         open_validation(config)
 
 
@@ -273,7 +273,7 @@ def test_a_run_stays_where_it_began_unless_it_is_told(data_sets, tmp_path, monke
 def test_a_run_on_other_images_is_refused(data_sets, tmp_path):
     config = configure(data_sets, "steps=1")
     train(config, tmp_path / "run")
-    # Another data set under the name of the first.
+    # Another dataset under the name of the first.
     other = tmp_path / "tfds" / "set5" / "x2-x3_120_60" / "1.0.0"
     shutil.copytree(data_sets / "set5" / "x2-x3_120_60" / "1.0.0", other)
     metadata = json.loads((other / "metadata.json").read_text())

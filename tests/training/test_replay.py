@@ -113,4 +113,4 @@ def test_a_step_after_the_end(run, capsys):
 
 def test_no_run(tmp_path, capsys):
     assert main(["replay", str(tmp_path), "--step", "2"]) == 1
-    assert f"{tmp_path} is no training run (" in capsys.readouterr().err
+    assert f"{tmp_path} is not a training run (" in capsys.readouterr().err

@@ -105,7 +105,7 @@ def test_the_report(edsr, torch, tmp_path):
     target = tmp_path / "a.pt"
     report = convert(edsr, target)
     assert report == f"edsr x2, {parameters:,} parameters: {target} (0.03 MB)"
-    with pytest.raises(ValueError, match="enlarges x2, not x3"):
+    with pytest.raises(ValueError, match="upscales x2, not x3"):
         convert(target, tmp_path / "b.safetensors", scale=3)
     convert(target, tmp_path / "b.safetensors", res_scale=0.1)
     report = convert(tmp_path / "b.safetensors", target, overwrite=True)
@@ -183,7 +183,7 @@ def test_other_arguments_are_refused(edsr, tmp_path):
 def test_a_failure_leaves_nothing(edsr, tmp_path):
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(edsr.read_bytes()[:-5])
-    with pytest.raises(ValueError, match="is damaged, incomplete or no safetensors file"):
+    with pytest.raises(ValueError, match="is damaged, incomplete or not a safetensors file"):
         convert(broken, tmp_path / "new" / "a.safetensors")
     cases = {
         edsr / "a.safetensors": "Not a directory",  # a file is no folder

@@ -97,7 +97,7 @@ def test_a_file_that_names_no_dtype_is_float32(edsr):
 
 def test_published_hyper_parameters_are_spelled_out(tmp_path):
     variables = make_variables("vdsr", n_layers=20, n_feats=64)
-    config = ModelConfig("vdsr", 2, {"unroll": 3})  # how it is compiled is no part of a network
+    config = ModelConfig("vdsr", 2)
     save_safetensors(tmp_path / "x.safetensors", config, variables)
     options = {"n_layers": 20, "n_feats": 64, "n_colors": 1}
     assert load_safetensors(tmp_path / "x.safetensors").model == ModelConfig("vdsr", 2, options)
@@ -190,7 +190,7 @@ def test_variables_of_another_network_are_not_saved(tmp_path):
 def test_scale_and_res_scale_are_checked(edsr):
     path, _ = edsr
     assert load_safetensors(path, scale=2, res_scale=1.0).model == config_of("edsr")
-    with pytest.raises(ValueError, match=r"edsr\.safetensors enlarges x2, not x4"):
+    with pytest.raises(ValueError, match=r"edsr\.safetensors upscales x2, not x4"):
         load_safetensors(path, scale=4)
     with pytest.raises(ValueError, match=r"res_scale is 0\.1, but .* has 1\.0; leave it out"):
         load_safetensors(path, res_scale=0.1)

@@ -75,7 +75,7 @@ def test_without_an_average_it_is_the_variables(large, tmp_path):
     weights = load_safetensors(tmp_path / "x.safetensors", scale=2)
     assert (weights.step, weights.training) == (5, None)
     jax.tree.map(np.testing.assert_array_equal, weights.variables, load_run(large)[1])
-    with pytest.raises(ValueError, match="enlarges x2, not x3"):
+    with pytest.raises(ValueError, match="upscales x2, not x3"):
         load_model(tmp_path / "x.safetensors", scale=3)
 
 

@@ -149,7 +149,7 @@ def test_the_res_scale_of_edsr_is_an_argument(edsr, tmp_path):
     assert load_model(path, res_scale=0.1).module.res_scale == 0.1
     with pytest.raises(ValueError, match="res_scale is -1; it must be a number above 0"):
         load_model(path, res_scale=-1)
-    with pytest.raises(ValueError, match=r"x\.pt enlarges x2, not x4"):
+    with pytest.raises(ValueError, match=r"x\.pt upscales x2, not x4"):
         load_model(path, scale=4)
 
 
