@@ -19,9 +19,11 @@ from skimage import data
 
 from lnln_jax.config import load_config
 from lnln_jax.evaluation.figure_page import write_page
-from lnln_jax.evaluation.figures import Figure, Method, draw
-from lnln_jax.evaluation.measure import Result, evaluate
+from lnln_jax.evaluation.figure_picture import draw
+from lnln_jax.evaluation.figures import Figure, Method
+from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.report import describe, environment, format_table, to_json
+from lnln_jax.evaluation.results import Result
 from lnln_jax.evaluation.test_sets import BenchmarkImage, open_benchmark
 from lnln_jax.inference.loading import load_model
 from lnln_jax.inference.photos import upscale_files

@@ -6,7 +6,6 @@ policy forbids every request. Without scripts the crops and the tables are still
 
 import base64
 import hashlib
-import io
 import math
 from collections.abc import Sequence
 from html import escape
@@ -15,9 +14,9 @@ from pathlib import Path
 from string import Template
 
 import numpy as np
-from PIL import Image
 
 from lnln_jax.evaluation.figures import Figure, Method, ShownScore, enlarged_crop, shown_scores
+from lnln_jax.images.encode import encode_png
 from lnln_jax.runtime.files import write_file
 
 _MOST_COLUMNS = 6
@@ -27,10 +26,10 @@ def write_page(figures: Sequence[Figure], path: str | Path, *, title: str, note:
     """Writes the page, whole or not at all.
 
     Args:
-      figures: shown below each other.
-      path: of the HTML file; an old one is replaced.
-      title: of the page, plain text like the names in the figures.
-      note: a paragraph under the title, such as the protocol of the metrics.
+      figures: figures to show below each other.
+      path: HTML file; an old one is replaced.
+      title: title of the page, plain text like the names in the figures.
+      note: paragraph under the title, such as the protocol of the metrics.
 
     Raises:
       ValueError: there are no figures.
@@ -55,7 +54,7 @@ def write_page(figures: Sequence[Figure], path: str | Path, *, title: str, note:
 
 
 def _sizes(index: int, figure: Figure) -> str:
-    """CSS rules, since the policy forbids style attributes."""
+    """Writes CSS rules, since the policy forbids style attributes."""
     count = len(figure.columns)
     columns = math.ceil(count / math.ceil(count / _MOST_COLUMNS))
     height, width = figure.hr.shape[:2]
@@ -151,6 +150,4 @@ def _bold(score: ShownScore) -> str:
 
 
 def _png(image: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}"

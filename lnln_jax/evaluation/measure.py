@@ -11,95 +11,23 @@ Manga109: `published_bicubic`.
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
-from lnln_jax.evaluation.paper import has_published_sizes, hyper_parameters
 from lnln_jax.evaluation.protocol import Channel, Protocol
+from lnln_jax.evaluation.results import SRCNN_BICUBIC, Result, Score
 from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage
 from lnln_jax.images.arrays import rgb_to_y, to_uint8
 from lnln_jax.images.metrics import psnr, ssim
 from lnln_jax.images.resize import imresize
 from lnln_jax.inference.upscaler import Upscaler
+from lnln_jax.models.spec import hyper_parameters
 from lnln_jax.runtime.distributed import gather
-
-SRCNN_BICUBIC = "bicubic (SRCNN convention)"
 
 Done = Callable[[str, BenchmarkImage, np.ndarray], None]
 Progress = Callable[[str], Callable[[int, int], None]]
-
-
-@dataclass(frozen=True)
-class Score:
-    """The metrics of one image, and what they took.
-
-    Attributes:
-      image: its name.
-      psnr: in dB.
-      ssim: at most 1.
-      seconds: the network took, without compilation.
-      compile_seconds: that compiling the network for this shape took; next to nothing where
-        an image of the same shape came before. For the first image a run that is discarded is
-        counted as well: it has the costs that come once.
-      metrics_seconds: the metrics took, without compilation.
-    """
-
-    image: str
-    psnr: float
-    ssim: float
-    seconds: float
-    compile_seconds: float
-    metrics_seconds: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """The scores of one model on one benchmark.
-
-    Attributes:
-      model: its name, different from those of the models beside it.
-      network: the class of its network, such as "LNLN"; "Bicubic" for the bicubic interpolation
-        that published tables mean by that, and "" for ours.
-      options: the network's hyper-parameters, all numbers.
-      published: whether it is what the paper measured under the name `network`: a network of the
-        published sizes, or the published bicubic interpolation.
-      benchmark: its name, such as "Set5".
-      scale: of the LR images.
-      lr_origin: where they come from, in words.
-      protocol: by which it was measured.
-      self_ensemble: whether the results are averages over the eight symmetries.
-      peak_memory_bytes: on the device, of the largest program, as the compiler plans it:
-        arguments, results and temporaries. It is not measured; 0 without a network.
-      scores: of the images.
-      device_peak_memory_bytes: the most that the device has held since the process began, models
-        before this one included, as the device measures it; None where it does not tell (CPUs).
-    """
-
-    model: str
-    network: str
-    benchmark: str
-    scale: int
-    lr_origin: str
-    protocol: Protocol
-    self_ensemble: bool
-    peak_memory_bytes: int
-    scores: tuple[Score, ...]
-    options: Mapping[str, int | float] = field(default_factory=dict)
-    published: bool = False
-    device_peak_memory_bytes: int | None = None
-
-    @property
-    def psnr(self) -> float:
-        """The mean over images, in dB."""
-        return float(np.mean([score.psnr for score in self.scores]))
-
-    @property
-    def ssim(self) -> float:
-        """The mean over images."""
-        return float(np.mean([score.ssim for score in self.scores]))
 
 
 def evaluate(
@@ -112,20 +40,21 @@ def evaluate(
     progress: Progress | None = None,
     give_up: Callable[[], bool] | None = None,
 ) -> list[Result]:
-    """Runs models over a benchmark, whose images are all read before and held meanwhile.
+    """Measures models on a benchmark, whose images are all read before and held meanwhile.
 
     Several processes (`runtime.distributed`) share the images, and all of them get the results.
 
     Args:
-      models: of the benchmark's scale. Where two have one name, the second is called `name#2`.
-      benchmark: from `open_benchmark`.
+      models: models of the benchmark's scale. Of two with one name, the second is called `name#2`.
+      benchmark: benchmark, as `open_benchmark` returns it.
       protocol: how to measure; None for the published protocol.
-      self_ensemble: average each result over the eight symmetries.
-      done: called with the model's name, the image and its SR (uint8 `H W 3`) after each that this
-        process enlarges.
-      progress: called with what is going to be done; what it returns is called with how many of
-        how many images are done (`runtime.progress.progress_of`).
-      give_up: asked before each image, in one process alone; if it says True, nothing is returned.
+      self_ensemble: whether to average each result over the eight symmetries.
+      done: function called with the model's name, the image and its SR (uint8 `H W 3`) after each
+        image that this process enlarges.
+      progress: function called with what is going to be done; what it returns is called with how
+        many of how many images are done (`runtime.progress.progress_of`).
+      give_up: function asked before each image, in one process alone; if it says True, nothing is
+        returned.
 
     Returns:
       One result for each model.
@@ -135,12 +64,7 @@ def evaluate(
         a network that returns NaN.
     """
     protocol = protocol or Protocol()
-    for model in models:
-        if model.scale != benchmark.scale:
-            raise ValueError(
-                f"{model.name} enlarges x{model.scale}, but the benchmark is x{benchmark.scale}; "
-                f"open it with scale={model.scale}"
-            )
+    _check_scales(models, benchmark)
     images = list(benchmark.images(protocol.border))
     mine = images[jax.process_index() :: jax.process_count()]
     results = []
@@ -160,27 +84,46 @@ def evaluate(
             if show is not None:
                 show(len(scores), len(mine))
         scores, peak = _of_all_processes(scores, peak, [image.name for image in images])
-        results.append(
-            Result(
-                model=name,
-                network="" if model.module is None else type(model.module).__name__,
-                benchmark=benchmark.name,
-                scale=benchmark.scale,
-                lr_origin=benchmark.lr_origin(protocol.border),
-                protocol=protocol.at(benchmark.scale),
-                self_ensemble=self_ensemble,
-                peak_memory_bytes=peak,
-                scores=tuple(scores),
-                options={} if model.module is None else hyper_parameters(model.module),
-                published=model.module is not None and has_published_sizes(model.module),
-                device_peak_memory_bytes=None if model.module is None else _device_peak(),
-            )
-        )
+        results.append(_result(model, name, benchmark, protocol, self_ensemble, scores, peak))
     return results
 
 
+def _check_scales(models: Sequence[Upscaler], benchmark: Benchmark) -> None:
+    for model in models:
+        if model.scale != benchmark.scale:
+            raise ValueError(
+                f"{model.name} enlarges x{model.scale}, but the benchmark is x{benchmark.scale}; "
+                f"open it with scale={model.scale}"
+            )
+
+
+def _result(
+    model: Upscaler,
+    name: str,
+    benchmark: Benchmark,
+    protocol: Protocol,
+    self_ensemble: bool,
+    scores: Sequence[Score],
+    peak: int,
+) -> Result:
+    module = model.module
+    return Result(
+        model=name,
+        network="" if module is None else type(module).__name__,
+        benchmark=benchmark.name,
+        scale=benchmark.scale,
+        lr_origin=benchmark.lr_origin(protocol.border),
+        protocol=protocol.at(benchmark.scale),
+        self_ensemble=self_ensemble,
+        peak_memory_bytes=peak,
+        scores=tuple(scores),
+        options={} if module is None else hyper_parameters(module),
+        device_peak_memory_bytes=None if module is None else _device_peak(),
+    )
+
+
 def check_images(benchmark: Benchmark, protocol: Protocol) -> None:
-    """Reads every image, and compiles its metrics, before any network runs.
+    """Reads every image and compiles its metrics, before any network runs.
 
     Raises:
       ValueError: an image that cannot be read or is too small to be measured.
@@ -191,7 +134,7 @@ def check_images(benchmark: Benchmark, protocol: Protocol) -> None:
 
 
 def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None) -> Result:
-    """Bicubic interpolation as the bicubic rows of published tables have it.
+    """Measures bicubic interpolation as the bicubic rows of published tables have it.
 
     They come from the code of SRCNN (Dong et al., 2014): luma is rounded to integers, made smaller
     and larger again without rounding, then clipped and rounded, and compared as it is. LR files
@@ -224,12 +167,11 @@ def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None)
         self_ensemble=False,
         peak_memory_bytes=0,
         scores=tuple(scores),
-        published=True,
     )
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """The names, where the second of one name is `name#2` and so on."""
+    """Returns the names, of which the second of one name becomes `name#2`, and so on."""
     distinct: list[str] = []
     for name in names:
         number, candidate = 1, name
@@ -272,7 +214,7 @@ def _score(
 def _of_all_processes(
     scores: list[Score], peak: int, names: Sequence[str]
 ) -> tuple[list[Score], int]:
-    """The scores of all images in their order, and the largest peak, from all processes."""
+    """Gathers the scores of all images in their order, and the largest peak, of all processes."""
     count = jax.process_count()
     if count == 1:
         return scores, peak
@@ -289,7 +231,7 @@ def _of_all_processes(
 def _measure(
     name: str, sr: np.ndarray, hr: np.ndarray, shave: int, channel: Channel
 ) -> tuple[tuple[float, float], float]:
-    """PSNR and SSIM, and the seconds that they took once they were compiled."""
+    """Returns PSNR and SSIM, and the seconds that they took once they were compiled."""
     metrics = _metrics_of(name, sr.shape, str(sr.dtype), shave, channel)
     start = time.perf_counter()
     psnr_value, ssim_value = jax.device_get(metrics(sr, hr))
@@ -299,7 +241,7 @@ def _measure(
 def _metrics_of(
     name: str, shape: tuple[int, ...], dtype: str, shave: int, channel: Channel
 ) -> jax.stages.Compiled:
-    """`_compiled_metrics`, and errors that name the image."""
+    """Compiles the metrics; errors name the image."""
     try:
         return _compiled_metrics(shape, dtype, shave, channel)
     except ValueError as error:
@@ -310,7 +252,7 @@ def _metrics_of(
 def _compiled_metrics(
     shape: tuple[int, ...], dtype: str, shave: int, channel: Channel
 ) -> jax.stages.Compiled:
-    """Both metrics as one program, for an SR of this shape and dtype and a uint8 HR."""
+    """Compiles both metrics as one program, for SR of this shape and dtype and a uint8 HR."""
 
     def metrics(sr: jax.Array, hr: jax.Array) -> tuple[jax.Array, jax.Array]:
         luma = channel == "y"
@@ -326,5 +268,5 @@ def _device_peak() -> int | None:
 
 
 def _round(image: np.ndarray) -> np.ndarray:
-    """To uint8 as MATLAB does it: halves go up."""
+    """Rounds to uint8 as MATLAB does: halves go up."""
     return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)

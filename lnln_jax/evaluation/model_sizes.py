@@ -1,4 +1,4 @@
-"""What `lnln models` shows: the trained networks, and the paper's Table 2, measured."""
+"""Tables of `lnln models`: the trained networks, and the paper's Table 2, measured."""
 
 import importlib.util
 import tempfile
@@ -33,15 +33,15 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A network at one scale.
+    """Sizes of a network at one scale.
 
     Attributes:
-      name: as `create_model` takes it.
-      parameters: trainable ones.
+      name: name, as `create_model` takes it.
+      parameters: number of trainable parameters.
       safetensors: bytes of the file that `lnln convert` writes.
       state_dict: bytes of the PyTorch file that it writes; None without PyTorch.
-      multiply_adds: by kind, for an output of `complexity.HD`.
-      receptive_field: side in LR pixels; None: the whole image.
+      multiply_adds: multiply-adds by kind, for an output of `complexity.HD`.
+      receptive_field: side in LR pixels; None for the whole image.
     """
 
     name: str
@@ -73,7 +73,7 @@ def measure(name: str, scale: int) -> ModelRow:
 
 
 def _size(write: Callable[[Path], Any], suffix: str) -> int:
-    """The bytes of the file that `write` makes."""
+    """Returns the size in bytes of the file that `write` makes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"weights{suffix}"
         write(path)
@@ -81,7 +81,7 @@ def _size(write: Callable[[Path], Any], suffix: str) -> int:
 
 
 def format_models(rows: Sequence[ModelRow], scale: int) -> str:
-    """The rows as a Markdown table, and what there is to say about it."""
+    """Formats the rows as a Markdown table, with notes."""
     table = [
         [
             f"network, x{scale}",
@@ -126,7 +126,7 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
 
 
 def format_trained(networks: Sequence[Pretrained]) -> str:
-    """The trained networks of the package with their scores, as a Markdown table."""
+    """Formats the trained networks of the package with their scores as a Markdown table."""
     scores = [f"{name} (dB / SSIM)" for name in BENCHMARKS]
     table = [["trained network", "scale", "MB", *scores, "steps took"]]
     for network in networks:
@@ -144,7 +144,7 @@ def format_trained(networks: Sequence[Pretrained]) -> str:
 
 
 def _markdown(table: Sequence[Sequence[str]]) -> str:
-    """A table whose columns are aligned as text, too."""
+    """Formats a table whose columns are aligned as text, too."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     rows = [list(map(str.ljust, cells, widths)) for cells in table]
     rows.insert(1, ["-" * width for width in widths])
@@ -152,12 +152,12 @@ def _markdown(table: Sequence[Sequence[str]]) -> str:
 
 
 def _paper(name: str) -> Size | None:
-    """The paper's figures; EDSR there is the large network."""
+    """Returns the paper's figures; EDSR there is the large network."""
     return TABLE_2.get(name.upper())
 
 
 def disagreement(name: str) -> str | None:
-    """What the paper prints that the network, as its authors published it, is not; or None.
+    """Says where the paper differs from the network as its authors published it, or None.
 
     The paper does not name the scale of its figures, so a figure that fits any scale fits.
     """

@@ -4,10 +4,11 @@ Wang et al., "Lightweight Non-Local Network for Image Super-Resolution", ICASSP 
 are the full-size ones, trained on DIV2K.
 """
 
-import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from lnln_jax.models import MODELS, create_model
+from lnln_jax.models.spec import hyper_parameters
 
 Scores = tuple[float, float]  # mean PSNR (dB) and SSIM on Y
 
@@ -61,7 +62,7 @@ TABLE_1: dict[int, dict[str, tuple[Scores, ...]]] = {
 
 
 class Size(NamedTuple):
-    """How large a network is, as printed: EDSR's storage cannot be right."""
+    """Size of a network, as printed: EDSR's storage cannot be right."""
 
     parameters: float  # millions
     storage: float  # MB
@@ -75,19 +76,18 @@ TABLE_2 = {
     "LNLN": Size(2.04, 8.72),
 }
 
-_NOT_HYPER_PARAMETERS = ("scale", "unroll")  # unroll changes how it is compiled, not what
 _ALIASES = {"bsd100": "b100", "bsds100": "b100"}
 
 
 def published_scores(method: str, benchmark: str, scale: int) -> Scores | None:
-    """What Table 1 says, or None where it says nothing that can be compared.
+    """Returns what Table 1 says, or None where it says nothing that can be compared.
 
-    Its bicubic row for Manga109 cannot: see `evaluate.published_bicubic`.
+    Its bicubic row for Manga109 cannot: see `measure.published_bicubic`.
 
     Args:
-      method: a name in `TABLE_1`, such as "LNLN"; the class name of the network.
-      benchmark: a name in `BENCHMARKS` in any case; "BSD100" is B100.
-      scale: 2 or 4; the paper has no others.
+      method: name in `TABLE_1`, such as "LNLN"; the class name of the network.
+      benchmark: name in `BENCHMARKS` in any case; "BSD100" is B100.
+      scale: scale, 2 or 4; the paper has no others.
     """
     name = benchmark.lower()
     columns = [column.lower() for column in BENCHMARKS]
@@ -98,17 +98,14 @@ def published_scores(method: str, benchmark: str, scale: int) -> Scores | None:
     return rows[method][columns.index(name)]
 
 
-def hyper_parameters(module: Any) -> dict[str, int | float]:
-    """The numbers that make a Flax module the network that it is, without its scale."""
-    values = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
-    return {
-        key: value
-        for key, value in values.items()
-        if type(value) in (int, float) and key not in _NOT_HYPER_PARAMETERS
-    }
+def has_published_sizes(network: str, options: Mapping[str, int | float]) -> bool:
+    """Returns whether a result is of what Table 1 measured, at any scale and in any dtype.
 
-
-def has_published_sizes(module: Any) -> bool:
-    """Whether a Flax module is a network of Table 1, at any scale and in any dtype."""
-    names = [name for name, network in MODELS.items() if type(module) is network]
-    return any(hyper_parameters(module) == hyper_parameters(create_model(n)) for n in names)
+    Args:
+      network: class of the network, or "Bicubic" for the published bicubic interpolation.
+      options: its hyper-parameters, as `models.spec.hyper_parameters` returns them.
+    """
+    names = [name for name, model in MODELS.items() if model.__name__ == network]
+    return network == "Bicubic" or any(
+        options == hyper_parameters(create_model(name)) for name in names
+    )

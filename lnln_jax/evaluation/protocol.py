@@ -1,4 +1,4 @@
-"""How results are measured. The defaults are the protocol of the published tables."""
+"""The protocol of a measurement; the defaults are those of the published tables."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,7 +11,7 @@ Channel = Literal["y", "rgb"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """What turns super-resolved images into numbers that can be compared.
+    """The choices that turn super-resolved images into numbers that can be compared.
 
     Attributes:
       channel: "y" measures on BT.601 luma, "rgb" on all three channels.
@@ -21,7 +21,7 @@ class Protocol:
       degradation: how LR images are made; other than bicubic, of all images.
 
     Raises:
-      ValueError: a field has none of these values.
+      ValueError: a field has another value.
     """
 
     channel: Channel = "y"
@@ -41,15 +41,15 @@ class Protocol:
             raise ValueError(f"border is {self.border!r}; it must be 'symmetric' or 'replicate'")
 
     def at(self, scale: int) -> "Protocol":
-        """The same with `shave` as a number."""
+        """Returns the same with `shave` as a number."""
         return self if self.shave is not None else replace(self, shave=scale)
 
     def is_published(self, scale: int) -> bool:
-        """Whether what it measures at this scale compares with published tables."""
+        """Returns whether what it measures at this scale compares with published tables."""
         return self.at(scale) == Protocol().at(scale)
 
     def describe(self, scale: int) -> str:
-        """What is measured, in words for the head of a table."""
+        """Says what is measured, for the head of a table."""
         return (
             f"PSNR (dB) / SSIM on {self.channel.upper()}, shaved {self.at(scale).shave}, "
             f"of {'rounded' if self.rounding else 'unrounded'} results"

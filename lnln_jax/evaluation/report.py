@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from lnln_jax.evaluation.measure import SRCNN_BICUBIC, Result, Score
-from lnln_jax.evaluation.paper import TABLE_1, Scores, published_scores
+from lnln_jax.evaluation.paper import TABLE_1, Scores, has_published_sizes, published_scores
+from lnln_jax.evaluation.results import SRCNN_BICUBIC, Result, Score
 from lnln_jax.version import __version__
 
 CONVENTIONS = (
@@ -28,10 +28,10 @@ _MEMORY_NOTES = {
 
 
 def format_table(results: Sequence[Result]) -> str:
-    """A table of PSNR / SSIM with a row per image and a column per model, and the means.
+    """Makes a table of PSNR / SSIM with a row per image and a column per model, and the means.
 
     Args:
-      results: of one benchmark, as `evaluate` returns them; `published_bicubic` may follow.
+      results: results of one benchmark, as `evaluate` returns them; `published_bicubic` may follow.
     """
     table = _per_image(results)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
@@ -41,13 +41,13 @@ def format_table(results: Sequence[Result]) -> str:
 
 
 def describe(result: Result) -> str:
-    """How a result was measured, in one line."""
+    """Says in one line how a result was measured."""
     ensemble = "; self-ensemble" if result.self_ensemble else ""
     return f"{result.protocol.describe(result.scale)}; LR {result.lr_origin}{ensemble}"
 
 
 def environment() -> dict[str, str]:
-    """Where and when this runs, for a report."""
+    """Describes where and when this runs, for a report."""
     return {
         "lnln_jax": __version__,
         "jax": jax.__version__,
@@ -61,15 +61,15 @@ def environment() -> dict[str, str]:
 def to_json(
     results: Sequence[Result], *, sources: Mapping[str, str], environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Everything, for `json.dump`; an infinite PSNR becomes None.
+    """Returns everything, for `json.dump`; an infinite PSNR becomes None.
 
     A result has the paper's scores only if it is of a network of the published sizes; `paper` has
     the rows of all methods that ran in any size, method -> benchmark -> scores.
 
     Args:
-      results: of one scale and protocol, benchmark after benchmark.
+      results: results of one scale and protocol, benchmark after benchmark.
       sources: model name -> what it was loaded from.
-      environment: from `environment()`.
+      environment: what `environment()` returned.
     """
     first = results[0]
     return {
@@ -90,12 +90,12 @@ def to_json(
 def to_markdown(
     results: Sequence[Result], *, sources: Mapping[str, str], environment: Mapping[str, str]
 ) -> str:
-    """A report: the head, methods by benchmarks above the paper's rows, times, and every image.
+    """Writes a report: methods by benchmarks above the paper's rows, times, and every image.
 
     Args:
-      results: of one scale and protocol, benchmark after benchmark.
+      results: results of one scale and protocol, benchmark after benchmark.
       sources: model name -> what it was loaded from.
-      environment: from `environment()`.
+      environment: what `environment()` returned.
     """
     by_benchmark: dict[str, list[Result]] = {}
     for result in results:
@@ -116,7 +116,7 @@ def to_markdown(
     ]
     notes = [CONVENTIONS] if any(r.model == SRCNN_BICUBIC for r in results) else []
     if paper := _paper_rows(results):
-        others = [r.model for r in groups[0] if r.network in paper and not r.published]
+        others = [r.model for r in groups[0] if r.network in paper and not _published(r)]
         notes.append(
             '"(paper)" is Table 1 of Wang et al., ICASSP 2021, of networks of the published sizes'
             + (f"; of other sizes here: {', '.join(map(_escape, others))}." if others else ".")
@@ -131,7 +131,7 @@ def to_markdown(
 
 
 def _per_image(results: Sequence[Result]) -> list[list[str]]:
-    """A header, a row for each image, and the means."""
+    """Makes a header, a row for each image, and the means."""
     first = results[0]
     return [
         [f"{first.benchmark} x{first.scale}", *(result.model for result in results)],
@@ -146,7 +146,7 @@ def _per_image(results: Sequence[Result]) -> list[list[str]]:
 def _means(
     groups: Sequence[Sequence[Result]], paper: Mapping[str, Mapping[str, Scores]]
 ) -> list[list[str]]:
-    """A header, a row for each method and for each of the paper's: a column for each benchmark."""
+    """Makes a header and a row for each method and each of the paper's; columns are benchmarks."""
     return [
         ["method", *(group[0].benchmark for group in groups)],
         *(
@@ -161,7 +161,7 @@ def _means(
 
 
 def _paper_rows(results: Sequence[Result]) -> dict[str, dict[str, Scores]]:
-    """What the paper has for the methods that ran: method -> benchmark -> scores, in its order."""
+    """Returns the paper's scores of the methods that ran: method -> benchmark -> scores."""
     rows: dict[str, dict[str, Scores]] = {method: {} for method in TABLE_1[2]}
     for result in results:
         if scores := _paper(result):
@@ -170,20 +170,24 @@ def _paper_rows(results: Sequence[Result]) -> dict[str, dict[str, Scores]]:
 
 
 def _paper(result: Result) -> Scores | None:
-    """What the paper has for a network of the same class, of any size, measured in the same way."""
+    """Returns the paper's scores of the same class of network, of any size, if comparable."""
     if result.self_ensemble or not result.protocol.is_published(result.scale):
         return None
     return published_scores(result.network, result.benchmark, result.scale)
 
 
+def _published(result: Result) -> bool:
+    return has_published_sizes(result.network, result.options)
+
+
 def _network(result: Result) -> str:
-    """Such as EDSR (n_resblocks 16, n_feats 64, res_scale 1.0)."""
+    """Describes the network, such as EDSR (n_resblocks 16, n_feats 64, res_scale 1.0)."""
     options = ", ".join(f"{key} {value}" for key, value in result.options.items())
     return result.network + (f" ({options})" if options else "")
 
 
 def _times(results: Sequence[Result]) -> list[str]:
-    """A line for each network: what an image takes, and what measuring it takes."""
+    """Makes a line for each network: the time of an image, and that of measuring it."""
     scores: dict[str, list[Score]] = {}
     for result in results:
         if result.network and result.model != SRCNN_BICUBIC:
@@ -200,7 +204,7 @@ def _times(results: Sequence[Result]) -> list[str]:
 
 
 def format_scores(scores: Scores | None) -> str:
-    """PSNR (dB) / SSIM as in the tables of papers; nothing for None."""
+    """Formats PSNR (dB) / SSIM as in the tables of papers; nothing for None."""
     return f"{scores[0]:.2f} / {scores[1]:.4f}" if scores else ""
 
 
@@ -211,13 +215,13 @@ def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Names of files as Markdown shows them literally, on one line and in one cell."""
+    """Escapes names of files, so that Markdown shows them literally, on one line, in one cell."""
     text = re.sub(r"[\\`*<\[|&~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
     return " ".join(text.split())
 
 
 def _result_json(result: Result) -> dict[str, Any]:
-    paper = _paper(result) if result.published else None
+    paper = _paper(result) if _published(result) else None
     return {
         "model": result.model,
         "network": result.network,

@@ -6,7 +6,7 @@
     Set5/image_SRF_2/img_001_SRF_2_HR.png, Set5/image_SRF_2/img_001_SRF_2_LR.png
 
 or HR images alone, of which `degrade` then makes the LR images. The folder to give is the one
-above `HR/`, `DIV2K_valid_HR/` or `image_SRF_2/`, or one of these; or that of a data set of
+above `HR/`, `DIV2K_valid_HR/` or `image_SRF_2/`, or one of these; or that of a dataset of
 `lnln prepare`, for its validation images.
 """
 
@@ -51,13 +51,13 @@ class Benchmark:
     """A folder of test images; iterating reads them one after the other.
 
     Attributes:
-      name: of the folder, such as "Set5".
-      scale: of the LR images.
-      folder: that was searched for HR images.
-      files: of its images, sorted.
-      lr_folder: of the LR files, as seen from the benchmark; empty without LR files.
-      held: its images, where they are in memory.
-      degradation: by which LR images are made, where there are no LR files.
+      name: name of the folder, such as "Set5".
+      scale: scale of the LR images.
+      folder: folder that was searched for HR images.
+      files: files of its images, sorted.
+      lr_folder: folder of the LR files, as seen from the benchmark; empty without LR files.
+      held: images that are in memory, if they are.
+      degradation: degradation by which LR images are made, where there are no LR files.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Benchmark:
     degradation: Degradation = BICUBIC
 
     def lr_origin(self, border: Border = "symmetric") -> str:
-        """Where the LR images come from, in words."""
+        """Says where the LR images come from."""
         if self.lr_folder:
             return f"files in {self.lr_folder}"
         if self.degradation != BICUBIC:
@@ -80,11 +80,11 @@ class Benchmark:
         """Reads image after image.
 
         Args:
-          border: for `imresize`, where it makes the LR images.
+          border: border for `imresize`, where it makes the LR images.
 
         Raises:
-          ValueError: a file that is no image, an HR image smaller than the scale, or an LR file of
-            the wrong size.
+          ValueError: a file that is not an image, an HR image smaller than the scale, or an LR file
+            of the wrong size.
         """
         if self.held and (self.lr_folder or border == "symmetric"):
             yield from self.held
@@ -108,11 +108,11 @@ class Benchmark:
 
     @property
     def names(self) -> list[str]:
-        """Of its images, in order."""
+        """Names of its images, in order."""
         return [files.name for files in self.files]
 
     def in_memory(self) -> "Benchmark":
-        """The same, read once and for all.
+        """Returns the same, read once and for all.
 
         Raises:
           ValueError: as `images` raises it.
@@ -160,12 +160,12 @@ def open_benchmark(
     """Finds the images of a benchmark.
 
     Args:
-      folder: in one of the layouts above, searched with its sub-folders; those of LR images, such
-        as LR_unknown, are no place for HR images.
-      scale: of the LR images.
+      folder: folder in one of the layouts above, searched with its sub-folders, but not in those of
+        LR images, such as LR_unknown.
+      scale: scale of the LR images.
       lr: "auto" takes LR files where there are any of this scale; "imresize" takes none.
-      degradation: other than bicubic, LR images are made by it and no LR files are taken.
-      first: only the first so many images; None: all.
+      degradation: how LR images are made; if other than bicubic, no LR files are taken.
+      first: number of images to take, from the first on; None for all.
 
     Raises:
       ValueError: no such folder, no images in it, two of one name, several folders of HR images, or
@@ -176,16 +176,9 @@ def open_benchmark(
     folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; give one that holds HR images")
-    if data_set := find_data_set(str(folder), scale, folder):
-        return _from_records(data_set, scale, degradation, first)
-    if folder.name.startswith("image_SRF_"):
-        if folder.name != f"image_SRF_{scale}":
-            raise ValueError(
-                f"{folder} is not of scale {scale}; give {folder.parent}, or its scale (--scale)"
-            )
-        folder = folder.parent
-    elif folder.name == "HR":
-        folder = folder.parent
+    if dataset := find_data_set(str(folder), scale, folder):
+        return _from_records(dataset, scale, degradation, first)
+    folder = _top(folder, scale)
     lr_folder: tuple[str, Path] | None
     if not (folder / "HR").is_dir() and any(folder.glob("image_SRF_*")):
         name, hr_folder = folder.name, folder / f"image_SRF_{scale}"
@@ -200,29 +193,46 @@ def open_benchmark(
     if lr == "imresize" or lr_folder is None or degradation != BICUBIC:
         alone = tuple(ImageFiles(image, path, None) for image, path in hr)
         return Benchmark(name, scale, hr_folder, alone, degradation=degradation)
+    files = _matched(hr, found, scale, lr_folder[1])
+    return Benchmark(name, scale, hr_folder, files, lr_folder[0])
 
+
+def _top(folder: Path, scale: int) -> Path:
+    """Returns the folder of a benchmark, where its `HR/` or `image_SRF_*/` may have been given."""
+    if folder.name.startswith("image_SRF_") and folder.name != f"image_SRF_{scale}":
+        raise ValueError(
+            f"{folder} is not of scale {scale}; give {folder.parent}, or its scale (--scale)"
+        )
+    inside = folder.name == "HR" or folder.name.startswith("image_SRF_")
+    return folder.parent if inside else folder
+
+
+def _matched(
+    hr: list[tuple[str, Path]], lr: dict[str, Path], scale: int, lr_folder: Path
+) -> tuple[ImageFiles, ...]:
+    """Finds the LR file of each HR image among those of `lr`, by their names."""
     files, missing = [], []
     for image, path in hr:
         spellings = (image, f"{image}x{scale}", f"{image}X{scale}")
-        files.append(ImageFiles(image, path, next(filter(None, map(found.get, spellings)), None)))
+        files.append(ImageFiles(image, path, next(filter(None, map(lr.get, spellings)), None)))
         missing += [image] if files[-1].lr is None else []
     if missing:
         raise ValueError(
-            f"{lr_folder[1]} has no LR image for {', '.join(missing)}; add them, or have all made "
+            f"{lr_folder} has no LR image for {', '.join(missing)}; add them, or have all made "
             f"from HR: {_MAKE_LR}"
         )
-    return Benchmark(name, scale, hr_folder, tuple(files), lr_folder[0])
+    return tuple(files)
 
 
 def _from_records(
     folder: Path, scale: int, degradation: Degradation, first: int | None
 ) -> Benchmark:
-    """The validation images of a data set, in memory."""
+    """Returns the validation images of a dataset, in memory."""
     source = RecordSource(folder, scale=scale, split="validation", cache_bytes=0)
     if source.degradation != degradation:
         raise ValueError(
             f"the LR images of {folder} are {source.degradation.label}, not {degradation.label}; "
-            "give a folder of HR images, or a data set that was built so"
+            "give a folder of HR images, or a dataset that was built so"
         )
     held = []
     for i in range(len(source))[:first]:
@@ -230,11 +240,11 @@ def _from_records(
         gray = bool((hr[..., :1] == hr).all())
         held.append(BenchmarkImage(Path(source.image_name(i)).stem, lr, hr, gray))
     files = tuple(ImageFiles(image.name, folder / image.name, None) for image in held)
-    return Benchmark(source.name, scale, folder, files, "the data set", tuple(held))
+    return Benchmark(source.name, scale, folder, files, "the dataset", tuple(held))
 
 
 def _hr_folder(folder: Path) -> Path:
-    """`HR/` or the only `*_HR/` in a folder, or the folder itself."""
+    """Returns `HR/` or the only `*_HR/` in a folder, or the folder itself."""
     if (folder / "HR").is_dir():
         return folder / "HR"
     inside = sorted(path for path in folder.glob("*_HR") if path.is_dir())
@@ -247,7 +257,7 @@ def _hr_folder(folder: Path) -> Path:
 
 
 def _plain(folder: Path) -> list[tuple[str, Path]]:
-    """Names and files of the images in a folder of HR images."""
+    """Lists names and files of the images in a folder of HR images."""
     paths = [
         path
         for path in find_images(folder)
@@ -264,7 +274,7 @@ def _plain(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _lr_folder(hr_folder: Path, scale: int) -> tuple[str, Path] | None:
-    """The LR files that belong to HR images: how messages call their folder, and the folder."""
+    """Returns the name, in messages, and the path of the folder of LR files that belong to HR."""
     folder = hr_folder.parent if hr_folder.name == "HR" else hr_folder
     candidates = [(folder, f"LRx{scale}"), (folder, f"LR_bicubic/X{scale}")]
     if folder.name.endswith("_HR"):
@@ -277,7 +287,7 @@ def _lr_folder(hr_folder: Path, scale: int) -> tuple[str, Path] | None:
 
 
 def _self_ex_sr(folder: Path, scale: int) -> tuple[list[tuple[str, Path]], dict[str, Path]]:
-    """Names and files of HR, and of LR, where SelfExSR's results may lie beside them."""
+    """Lists names and files of HR, and of LR, where SelfExSR's results may lie beside them."""
     if not folder.is_dir():
         others = ", ".join(sorted(path.name for path in folder.parent.glob("image_SRF_*")))
         raise ValueError(f"there is no folder {folder}, only {others}; choose another scale")

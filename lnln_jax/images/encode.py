@@ -66,6 +66,13 @@ def encode(file: BinaryIO, bands: Iterable[np.ndarray], header: Header, suffix: 
         file.write(_encode_with_pillow(bands, header, suffix))
 
 
+def encode_png(image: np.ndarray) -> bytes:
+    """Returns the bytes of a PNG file of uint8 or uint16 samples `H W C`, as `Photo` has them."""
+    file = io.BytesIO()
+    encode(file, [image], Header(image.shape, image.dtype), ".png")
+    return file.getvalue()
+
+
 def _strips(bands: Iterable[np.ndarray], header: Header) -> Iterator[np.ndarray]:
     """Cuts bands of any heights anew, in strips of `_strip_rows`; the last has what is left."""
     rows = _strip_rows(header)

@@ -1,4 +1,4 @@
-"""A network with its weights as one program in a file: what `lnln export` does.
+"""Export of a network with its weights as one program in a file, for `lnln export`.
 
 The file is what `jax.export` serializes: StableHLO, with the weights in it as constants. It runs
 where JAX and flatbuffers are, without this package:
@@ -6,7 +6,7 @@ where JAX and flatbuffers are, without this package:
     program = jax.export.deserialize(Path("lnln_x2.stablehlo").read_bytes())
     sr = program.call(lr)  # float32 B H W C in 0..255 -> B H*scale W*scale C
 
-A network of luma alone (VDSR) takes and returns Y (`image.rgb_to_ycbcr`). Other compilers take
+A network of luma alone (VDSR) takes and returns Y (`rgb_to_ycbcr`). Other compilers take
 `program.mlir_module()`; with several platforms its first argument is the index of one.
 """
 
@@ -24,7 +24,6 @@ from lnln_jax.inference.photo_pipeline import AUTO_TILE
 from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.kernels.attention import DENSE_POSITIONS
 from lnln_jax.models import input_channels
-from lnln_jax.models.folding import fold_batch_norm
 from lnln_jax.runtime.extras import installed
 from lnln_jax.runtime.files import check_target, failure_named, write_file
 
@@ -44,13 +43,13 @@ def export_model(
     """Writes a program to a file, which appears whole or not at all.
 
     Args:
-      source: what `load_model` takes, except "bicubic"; so are `scale` and `res_scale`.
-      target: a `.stablehlo` file. Its folder is made where there is none.
+      source: model, as `load_model` takes it, except "bicubic"; so are `scale` and `res_scale`.
+      target: `.stablehlo` file. Its folder is made where there is none.
       overwrite: whether `target` may be there already.
-      **options: of `export_program`.
+      **options: options of `export_program`.
 
     Returns:
-      What was done, in one line, for printing.
+      What was done, in one line.
 
     Raises:
       ValueError: the source cannot be loaded, the target cannot be written, or as `export_program`.
@@ -81,12 +80,12 @@ def export_program(
     batch: int | None = None,
     platforms: Sequence[str] | None = None,
 ) -> jax_export.Exported:
-    """Makes a program of a network with its weights, batch normalisation folded.
+    """Makes a program of a network with its weights.
 
     Args:
-      model: a network, as `load_model` returns it.
+      model: network, as `load_model` returns it.
       tile: side of the images that the program takes, in LR pixels.
-      batch: how many at once; None for the fewest that `lnln upscale` takes on the platforms.
+      batch: number of images at once; None for the fewest that `lnln upscale` takes there.
       platforms: some of `PLATFORMS`; None for that of JAX's device here, which also decides how a
         program for a CPU, among others or alone, computes attention.
 
@@ -108,8 +107,8 @@ def export_program(
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
 
-    module, variables = fold_batch_norm(model.module, model.variables)
-    constants, channels = jax.device_get(variables), input_channels(module)
+    module, constants = model.module, jax.device_get(model.variables)
+    channels = input_channels(module)
     few = -(-tile // 2) * -(-tile // 2) <= DENSE_POSITIONS  # in a quarter of a tile
     if getattr(module, "attention", None) == "auto" and "cpu" not in platforms and few:
         module = module.clone(attention="dense")  # "auto" asks for JAX's device here

@@ -1,6 +1,8 @@
 """Which network, in three values that a file or a command line can hold."""
 
+import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 from lnln_jax.models.registry import resolve
 
@@ -27,3 +29,13 @@ class ModelConfig:
         name, options = resolve(self.name, self.options)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "options", options)
+
+
+def hyper_parameters(module: Any) -> dict[str, int | float]:
+    """Returns the numbers that make a Flax module the network that it is, without its scale."""
+    values = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
+    return {
+        key: value
+        for key, value in values.items()
+        if type(value) in (int, float) and key not in ("scale", "unroll")
+    }

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lnln_jax.evaluation.figure_picture import draw
 from lnln_jax.evaluation.figures import (
     Figure,
     Method,
     default_box,
-    draw,
     enlarged_crop,
     shown_scores,
 )

@@ -4,29 +4,20 @@ import math
 import shutil
 import time
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from lnln_jax.evaluation.measure import (
-    SRCNN_BICUBIC,
     check_images,
     distinct_names,
     evaluate,
     published_bicubic,
 )
-from lnln_jax.evaluation.paper import (
-    BENCHMARKS,
-    TABLE_1,
-    TABLE_2,
-    has_published_sizes,
-    hyper_parameters,
-    published_scores,
-)
+from lnln_jax.evaluation.paper import published_scores
 from lnln_jax.evaluation.protocol import Protocol
+from lnln_jax.evaluation.results import SRCNN_BICUBIC
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.metrics import psnr, ssim
 from lnln_jax.images.resize import imresize
@@ -67,8 +58,8 @@ BICUBIC = {
 
 
 @pytest.mark.parametrize(("name", "scale"), BICUBIC)
-def test_bicubic_as_published_and_as_networks_are_measured(data_dir, name, scale):
-    benchmark = open_benchmark(data_dir / name, scale)
+def test_bicubic_as_published_and_as_networks_are_measured(published_dir, name, scale):
+    benchmark = open_benchmark(published_dir / name, scale)
     published = published_bicubic(benchmark)
     (modern,) = evaluate([BicubicUpscaler(scale)], benchmark)
     measured = [(round(r.psnr, 3), round(r.ssim, 4)) for r in (published, modern)]
@@ -85,47 +76,6 @@ def test_bicubic_as_published_and_as_networks_are_measured(data_dir, name, scale
     assert (modern.model, modern.network) == ("bicubic", "")
     files = "made from HR by imresize (symmetric border)" if name == "B100" else f"LRx{scale}"
     assert modern.lr_origin.endswith(files)
-
-
-def test_the_paper_has_a_row_for_every_network():
-    assert published_scores("LNLN", "Set5", 2) == (38.32, 0.9618)
-    assert published_scores("RCAN", "manga109", 4) == (31.22, 0.9173)
-    assert published_scores("DRCA", "BSD100", 2) == published_scores("DRCA", "B100", 2)
-    for method, benchmark, scale in (
-        ("LNLN", "Set5", 3),
-        ("", "Set5", 2),
-        ("LNLN", "DIV2K_valid_HR", 2),
-        ("Bicubic", "Manga109", 2),  # measured by neither convention
-    ):
-        assert published_scores(method, benchmark, scale) is None
-    for rows in TABLE_1.values():
-        assert set(rows) == {"Bicubic", *TABLE_2}
-        assert all(len(row) == len(BENCHMARKS) for row in rows.values())
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "published"),
-    [
-        ("lnln", {}, True),
-        ("rcan", {"unroll": 2}, True),
-        ("drca", {"dtype": jnp.bfloat16}, True),
-        ("edsr", {"scale": 4}, True),
-        ("vdsr", {}, True),
-        ("edsr_baseline", {}, False),
-        ("vdsr_rgb", {}, False),
-        ("edsr", {"n_resblocks": 2}, False),
-        ("edsr", {"res_scale": 1.0}, False),
-        ("lnln", {"reduction": 8}, False),
-    ],
-)
-def test_what_the_paper_measured_has_the_published_sizes(name, options, published):
-    assert has_published_sizes(create_model(name, **options)) == published
-
-
-def test_hyper_parameters_are_numbers():
-    module = create_model("edsr_baseline", 4, unroll=2, dtype=jnp.bfloat16)
-    assert hyper_parameters(module) == {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}
-    assert not has_published_sizes(nn.Dense(3))
 
 
 # ---- several models ----
@@ -153,9 +103,9 @@ def test_a_network_beside_bicubic(two, network):
         np.testing.assert_array_equal(sr, model.upscale(image.lr))
         assert score.psnr == pytest.approx(float(psnr(sr, image.hr, shave=2)), abs=1e-4)
         assert score.ssim == pytest.approx(float(ssim(sr, image.hr, shave=2)), abs=1e-6)
-    assert (tiny.network, tiny.published) == ("LNLN", False)
+    assert tiny.network == "LNLN"
     assert tiny.options == {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 8, "reduction": 4}
-    assert (bicubic.options, bicubic.published) == ({}, False)
+    assert bicubic.options == {}
 
 
 def test_images_are_read_once_for_all_models(two, tmp_path, network):
@@ -277,8 +227,8 @@ def test_protocol_switches(two, network):
         assert score.ssim == pytest.approx(float(ssim(image_sr, image.hr, **options)), abs=1e-6)
 
 
-def test_rgb_costs_what_is_known(data_dir):
-    benchmark = open_benchmark(data_dir / "Set5", 2)
+def test_rgb_costs_what_is_known(published_dir):
+    benchmark = open_benchmark(published_dir / "Set5", 2)
     luma, rgb = (
         evaluate([BicubicUpscaler(2)], benchmark, protocol=Protocol(channel))[0].psnr
         for channel in ("y", "rgb")

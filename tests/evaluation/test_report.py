@@ -1,4 +1,4 @@
-"""Results as text, Markdown and JSON; the numbers in them are tested in test_evaluate.py."""
+"""Results as text, Markdown and JSON; the numbers in them are tested in test_measure.py."""
 
 import datetime
 import html
@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 import lnln_jax
-from lnln_jax.evaluation.measure import SRCNN_BICUBIC, Result, Score, evaluate, published_bicubic
+from lnln_jax.evaluation.measure import evaluate, published_bicubic
 from lnln_jax.evaluation.protocol import Protocol
 from lnln_jax.evaluation.report import (
     CONVENTIONS,
@@ -22,9 +22,11 @@ from lnln_jax.evaluation.report import (
     to_json,
     to_markdown,
 )
+from lnln_jax.evaluation.results import SRCNN_BICUBIC, Result, Score
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.inference.bicubic import BicubicUpscaler
 
+LNLN = {"n_resgroups": 5, "n_resblocks": 36, "n_feats": 64, "reduction": 16}  # as published
 ENVIRONMENT = {
     "lnln_jax": "1.2.3",
     "jax": "0.10.2",
@@ -66,8 +68,8 @@ def tables(markdown: str) -> list[list[list[str]]]:
 # ---- text ----
 
 
-def test_text(data_dir):
-    benchmark = open_benchmark(data_dir / "Set5", 2)
+def test_text(published_dir):
+    benchmark = open_benchmark(published_dir / "Set5", 2)
     (modern,) = evaluate([BicubicUpscaler(2)], benchmark)
     head, columns, rule, *rows, rule_below, mean = format_table(
         [modern, published_bicubic(benchmark)]
@@ -96,7 +98,7 @@ def test_the_head_says_how_it_was_measured():
 def test_markdown_has_the_form_of_table_1():
     options = {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}
     results = [
-        result(model, benchmark, network, options=options if model == "small" else {})
+        result(model, benchmark, network, options={"small": options, "run": LNLN}.get(model, {}))
         for benchmark in ("Set5", "mine", "Set14", "Manga109")
         for model, network in (
             ("bicubic", ""),
@@ -106,7 +108,6 @@ def test_markdown_has_the_form_of_table_1():
             ("other", "SRResNet"),
         )
     ]
-    results = [replace(r, published=r.network in ("Bicubic", "LNLN")) for r in results]
     sources = {"run": "runs/run", "small": "EDSR_baseline.pt", "other": "a.pt"}
     text = to_markdown(results, sources=sources, environment=ENVIRONMENT)
     means, set5, mine, set14, _ = tables(text)
@@ -134,7 +135,7 @@ def test_markdown_has_the_form_of_table_1():
         "# Evaluation x2",
         "- Protocol: PSNR (dB) / SSIM on Y, shaved 2, of rounded results",
         "- LR of mine: files in LRx2",
-        "- run: LNLN from runs/run",
+        "- run: LNLN (n_resgroups 5, n_resblocks 36, n_feats 64, reduction 16) from runs/run",
         "- small: EDSR (n_resblocks 16, n_feats 64, res_scale 1.0) from EDSR_baseline.pt",
         "- lnln_jax 1.2.3, jax 0.10.2, Python 3.11.7, NVIDIA H200 (gpu), 2026-11-23T12:00:00+00:00",
         CONVENTIONS,
@@ -158,7 +159,7 @@ def test_markdown_has_the_form_of_table_1():
     ],
 )
 def test_other_measurements_are_not_put_beside_the_paper(changes):
-    results = [result("run", network="LNLN", published=True, **changes)]
+    results = [result("run", network="LNLN", options=LNLN, **changes)]
     about = {"sources": {}, "environment": ENVIRONMENT}
     text = to_markdown(results, **about)
     assert "paper" not in text
@@ -184,10 +185,9 @@ def test_markdown_shows_names_as_they_are():
 
 
 def test_json_holds_everything():
-    options = {"n_resgroups": 5, "n_resblocks": 36}
     results = [
         result("bicubic"),
-        result("run", network="LNLN", published=True, options=options),
+        result("run", network="LNLN", options=LNLN),
         result("small", network="EDSR", device_peak_memory_bytes=900),
     ]
     report = to_json(results, sources={"run": "runs/run"}, environment=ENVIRONMENT)
@@ -221,7 +221,7 @@ def test_json_holds_everything():
     assert run == {
         "model": "run",
         "network": "LNLN",
-        "options": options,
+        "options": LNLN,
         "benchmark": "Set5",
         "lr": "files in LRx2",
         "self_ensemble": False,

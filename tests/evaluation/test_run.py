@@ -13,10 +13,11 @@ from safetensors.numpy import save_file
 
 from lnln_jax import load_model
 from lnln_jax.config import ModelConfig
-from lnln_jax.evaluation.figures import Figure, Method, default_box, draw
-from lnln_jax.evaluation.measure import SRCNN_BICUBIC
+from lnln_jax.evaluation.figure_picture import draw
+from lnln_jax.evaluation.figures import Figure, Method, default_box
 from lnln_jax.evaluation.protocol import Protocol
 from lnln_jax.evaluation.report import CONVENTIONS, format_table
+from lnln_jax.evaluation.results import SRCNN_BICUBIC
 from lnln_jax.evaluation.run import run
 from lnln_jax.images.files import read_rgb
 from lnln_jax.images.resize import imresize

@@ -31,10 +31,10 @@ def lr_of(data_dir: Path, name: str, scale: int) -> np.ndarray:
 # ---- layouts ----
 
 
-def test_lr_files_and_imresize_are_the_same_images(data_dir):
-    files = open_benchmark(data_dir / "Set5", 4)
-    made = open_benchmark(data_dir / "Set5", 4, lr="imresize")
-    assert (files.name, files.folder) == ("Set5", data_dir / "Set5" / "HR")
+def test_lr_files_and_imresize_are_the_same_images(published_dir):
+    files = open_benchmark(published_dir / "Set5", 4)
+    made = open_benchmark(published_dir / "Set5", 4, lr="imresize")
+    assert (files.name, files.folder) == ("Set5", published_dir / "Set5" / "HR")
     assert (len(files), files.lr_origin()) == (5, "files in LRx4")
     assert made.lr_origin() == "made from HR by imresize (symmetric border)"
     assert made.lr_origin("replicate").endswith("(replicate border)")
@@ -42,8 +42,8 @@ def test_lr_files_and_imresize_are_the_same_images(data_dir):
         assert from_file.name == from_hr.name
         np.testing.assert_array_equal(from_file.lr, from_hr.lr)
         np.testing.assert_array_equal(from_file.hr, from_hr.hr)
-    assert open_benchmark(data_dir / "Set5" / "HR", 4) == files
-    assert open_benchmark(data_dir / "Set5" / "HR", 4, lr="imresize") == made
+    assert open_benchmark(published_dir / "Set5" / "HR", 4) == files
+    assert open_benchmark(published_dir / "Set5" / "HR", 4, lr="imresize") == made
 
 
 @pytest.mark.parametrize("mark", ["x2", "X2", ""])

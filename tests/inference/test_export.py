@@ -13,9 +13,8 @@ from lnln_jax.images.resize import imresize
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.export import export_model, export_program
 from lnln_jax.inference.loading import load_model
-from lnln_jax.inference.network import TILE_BATCH, NetworkUpscaler
+from lnln_jax.inference.network import TILE_BATCH
 from lnln_jax.models import create_model
-from lnln_jax.models.folding import fold_batch_norm
 from lnln_jax.models.variables import initialize
 from lnln_jax.weights.safetensors_files import save_safetensors
 
@@ -55,8 +54,13 @@ def write_model(path, name="lnln", scale=2):
     return path
 
 
-def folded(model):
-    return NetworkUpscaler(model.name, model.scale, *fold_batch_norm(model.module, model.variables))
+def assert_same(sr, expected, name):
+    """Compares bits, or units of the last place where XLA computes with constant statistics."""
+    if name in ("lnln", "drca"):
+        assert sr.dtype == expected.dtype
+        np.testing.assert_allclose(sr, expected, rtol=0, atol=1e-4)  # of 255
+    else:
+        np.testing.assert_array_equal(sr, expected, strict=True)
 
 
 def run_elsewhere(program, lr, folder):
@@ -77,7 +81,7 @@ def lnln(tmp_path):
 @pytest.mark.parametrize(
     ("name", "platforms"), [("lnln", ["cpu"]), ("lnln", ["cpu", "cuda"]), ("edsr", ["cpu", "cuda"])]
 )
-def test_it_runs_without_the_package_and_gives_the_same_bits(name, platforms, tmp_path, capsys):
+def test_it_runs_without_the_package_and_gives_the_same(name, platforms, tmp_path, capsys):
     source, target = write_model(tmp_path / "small.safetensors", name), tmp_path / "a.stablehlo"
     options = ["--tile", str(TILE), "--platforms", *platforms]
     assert main(["export", str(source), str(target), *options]) == 0
@@ -88,8 +92,7 @@ def test_it_runs_without_the_package_and_gives_the_same_bits(name, platforms, tm
     )
     sr = run_elsewhere(target, LR[None], tmp_path)[0]
     model = load_model(source)
-    np.testing.assert_array_equal(sr, folded(model).upscale_float(LR), strict=True)
-    np.testing.assert_allclose(sr, model.upscale_float(LR), rtol=0, atol=1e-3)  # of 255
+    assert_same(sr, model.upscale_float(LR), name)
 
 
 def test_a_network_of_luma(tmp_path):
@@ -108,9 +111,8 @@ def test_every_network_lowers_for_every_platform(name, tmp_path):
     channels = 1 if name == "vdsr" else 3
     lr = np.stack([LR[:16, :16], LR[16:32, :16], LR[:16, 16:32]])[..., :channels]
     sr = np.asarray(jax_export.deserialize(program.serialize()).call(lr))
-    module, variables = fold_batch_norm(model.module, model.variables)
-    expected = jax.jit(module.apply)(variables, lr)
-    np.testing.assert_array_equal(sr, np.asarray(expected), strict=True)
+    expected = jax.jit(model.module.apply)(model.variables, lr)
+    assert_same(sr, np.asarray(expected), name)
 
 
 def test_the_defaults_are_those_of_upscale(lnln):

@@ -80,11 +80,11 @@ def test_the_next_photo_is_read_meanwhile_and_no_more(tmp_path, monkeypatch):
             second.set()
         return real_read(path)
 
-    def bands(self, lr, *arguments):
+    def bands(self, lr, **options):
         assert second.wait(60)  # it comes although this photo is not done
         done.append(len(done))
         assert len(read) <= len(done) + 1
-        return real_bands(self, lr, *arguments)
+        return real_bands(self, lr, **options)
 
     monkeypatch.setattr(photo_pipeline, "read_photo", read_photo)
     monkeypatch.setattr(BicubicUpscaler, "bands", bands)
@@ -96,8 +96,8 @@ def test_the_next_photo_is_read_meanwhile_and_no_more(tmp_path, monkeypatch):
 def test_a_network_that_fails_in_the_middle(tmp_path, monkeypatch):
     real = BicubicUpscaler._bands
 
-    def bands(self, image, *arguments):
-        made = real(self, image, *arguments)
+    def bands(self, image, **options):
+        made = real(self, image, **options)
         yield next(made)
         if image[0, 0, 0] == 1:
             raise ValueError("NaN")

@@ -154,7 +154,7 @@ def test_an_image_too_small_for_the_network(tmp_path):
     [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")],
 )
 def test_too_little_memory(tmp_path, monkeypatch, failure):
-    def fail(*_):
+    def fail(*_, **__):
         raise failure
 
     monkeypatch.setattr(BicubicUpscaler, "bands", fail)
@@ -163,7 +163,7 @@ def test_too_little_memory(tmp_path, monkeypatch, failure):
 
 
 def test_other_failures_of_the_device_are_not_hidden(tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise jax.errors.JaxRuntimeError("INTERNAL: the device is gone")
 
     monkeypatch.setattr(BicubicUpscaler, "bands", fail)
