@@ -10,10 +10,10 @@ import typing
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from lnln_jax.config.overrides import number_types
 from lnln_jax.config.schema import TrainConfig, build_module
 from lnln_jax.config.values import spell, type_name
 from lnln_jax.models import MODELS
+from lnln_jax.models.spec import number_types
 
 
 class Field(NamedTuple):

@@ -14,8 +14,8 @@ from typing import Any
 from lnln_jax.config.schema import TrainConfig
 from lnln_jax.config.shipped import find_config
 from lnln_jax.config.values import parse
-from lnln_jax.models import MODELS, model_options
-from lnln_jax.models.spec import ModelConfig
+from lnln_jax.models import MODELS
+from lnln_jax.models.spec import ModelConfig, number_types
 
 
 def load_config(source: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -66,11 +66,6 @@ def _set(tree: dict[str, Any], key: str, text: str) -> None:
         tree["options"][leaf] = parse(key, text, numbers[leaf])
     else:
         raise _unknown(key, ".".join(parents), cls)
-
-
-def number_types(model: str) -> dict[str, type]:
-    """Returns the types, int or float, of the numbers that shape a network, by name."""
-    return {name: hint for name, hint in model_options(model).items() if hint in (int, float)}
 
 
 def _unknown(key: str, parent: str, cls: type) -> ValueError:

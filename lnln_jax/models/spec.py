@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from lnln_jax.models.registry import resolve
+from lnln_jax.models.registry import model_options, resolve
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class ModelConfig:
         name, options = resolve(self.name, self.options)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "options", options)
+
+
+def number_types(name: str) -> dict[str, type]:
+    """Returns the types, int or float, of the numbers that shape a network, by their names."""
+    return {key: hint for key, hint in model_options(name).items() if hint in (int, float)}
 
 
 def hyper_parameters(module: Any) -> dict[str, int | float]:

@@ -13,7 +13,15 @@ Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 
 
 def initialize(module: nn.Module, seed: int) -> Variables:
-    """Draws the variables of a network in one compiled call."""
+    """Draws the variables of a network in one compiled call.
+
+    Args:
+      module: network.
+      seed: whole number, from 0; the same seed draws the same variables.
+
+    Returns:
+      `{"params": ..., "batch_stats": ...}`, float32.
+    """
     shape = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
     return jax.jit(lambda key: module.lazy_init(key, shape))(hash_key(seed))
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from lnln_jax.config import Placement, TrainConfig, build_module
-from lnln_jax.models.variables import Variables, initialize
+from lnln_jax.models.variables import Variables, abstract_variables, initialize
 from lnln_jax.runtime.distributed import check_same
 from lnln_jax.runtime.placement import place
 from lnln_jax.training.handed_on import begin_with
@@ -85,7 +85,7 @@ def open_experiment(config: TrainConfig) -> Experiment:
     def create(variables: Variables) -> TrainState:
         return create_state(variables, optimizer, ema=config.ema_decay > 0)
 
-    shapes = layout.shapes(create, jax.eval_shape(lambda: initialize(module, config.seed)))
+    shapes = layout.shapes(create, abstract_variables(module))
     here = settled(config, runner.placement, layout)
 
     def start() -> TrainState:

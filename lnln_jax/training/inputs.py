@@ -8,7 +8,7 @@ from lnln_jax.data import (
     RecordSource,
     Source,
     dead_leaves_pairs,
-    find_data_set,
+    find_dataset,
     load_folder,
 )
 from lnln_jax.data.image_sets import is_archive
@@ -45,10 +45,10 @@ def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
       Its folder or file, and whether that is a dataset and not a folder or file of images.
 
     Raises:
-      ValueError: there is neither; or as `find_data_set` raises it.
+      ValueError: there is neither; or as `find_dataset` raises it.
     """
     place = data_dir(config.data)
-    if found := find_data_set(name, config.model.scale, place):
+    if found := find_dataset(name, config.model.scale, place):
         return found, True
     folder = Path(name).expanduser()
     zipped = field == "data.train"

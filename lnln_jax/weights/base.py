@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lnln_jax.models import create_model, model_options
+from lnln_jax.models import create_model
 from lnln_jax.models.spec import ModelConfig
 from lnln_jax.models.variables import Variables
 
@@ -43,11 +43,6 @@ def describe(model: ModelConfig) -> str:
 def build(model: ModelConfig, dtype: str = "float32") -> nn.Module:
     """Builds a network that computes in `dtype`."""
     return create_model(model.name, model.scale, dtype=jnp.dtype(dtype), **model.options)
-
-
-def numbers(name: str) -> list[str]:
-    """Returns the hyper-parameters that make a network what it is, all of them numbers."""
-    return [key for key, hint in model_options(name).items() if hint in (int, float)]
 
 
 def checked(weights: Weights, path: Path, scale: int | None, res_scale: float | None) -> Weights:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lnln_jax.models.spec import ModelConfig
+from lnln_jax.models.spec import ModelConfig, number_types
 from lnln_jax.models.variables import abstract_variables
-from lnln_jax.weights.base import Weights, build, checked, describe, numbers
+from lnln_jax.weights.base import Weights, build, checked, describe
 from lnln_jax.weights.torch_keys import NETWORKS, default_res_scale
 from lnln_jax.weights.torch_port import from_torch
 
@@ -81,7 +81,7 @@ def _infer_model(
             continue  # a key is missing or misshapen, which `from_torch` says
         if value:
             options[option] = value
-    if "res_scale" in numbers(name):
+    if "res_scale" in number_types(name):
         default = default_res_scale(options.get("n_feats", 0))
         options["res_scale"] = default if res_scale is None else res_scale
     if scale is None and "scale" not in NETWORKS[name].measures:

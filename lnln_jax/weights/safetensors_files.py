@@ -27,11 +27,11 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lnln_jax.models.spec import ModelConfig
+from lnln_jax.models.spec import ModelConfig, hyper_parameters, number_types
 from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.files import write_file
 from lnln_jax.version import __version__
-from lnln_jax.weights.base import Weights, build, checked, describe, numbers
+from lnln_jax.weights.base import Weights, build, checked, describe
 from lnln_jax.weights.recognition import from_state_dict
 from lnln_jax.weights.safetensors_parts import (
     LONGEST_METADATA,
@@ -97,10 +97,8 @@ def describe_network(
     config: ModelConfig, *, step: int, dtype: str, format: int = FORMAT
 ) -> dict[str, Any]:
     """Returns what a file of ours says of its network (see the module)."""
-    module = build(config)
-    options = {key: getattr(module, key) for key in numbers(config.name)}
     about = {"format": format, "version": __version__, "name": config.name, "scale": config.scale}
-    return about | {"options": options, "step": step, "dtype": dtype}
+    return about | {"options": hyper_parameters(build(config)), "step": step, "dtype": dtype}
 
 
 def load_safetensors(
@@ -209,7 +207,7 @@ def parse_metadata(path: Path, text: str) -> About:
             )
         model = ModelConfig(tree["name"], operator.index(tree["scale"]), dict(tree["options"]))
         for key, value in model.options.items():
-            if key not in numbers(model.name) or isinstance(value, bool):
+            if key not in number_types(model.name) or isinstance(value, bool):
                 raise ValueError(f"options has {key}={value!r}")
         build(model)
         step = operator.index(tree["step"])

@@ -5,8 +5,24 @@ import struct
 
 from lnln_jax.config import ModelConfig, TrainConfig, override
 from lnln_jax.training.experiment import open_experiment
+from lnln_jax.weights.handed_state import read_state, write_state
 from lnln_jax.weights.safetensors_parts import METADATA_KEY
+from tests.support.runs import CONFIG
 from tests.support.small_networks import OPTIONS, make_variables, write_run
+
+RUN = override(CONFIG, ["steps=6", "checkpoint_every=3", "model.n_feats=8"])
+
+
+def write_parts_of(run, folder):
+    """Writes the state after three steps of a run of `RUN`, in several files."""
+    files = write_state(
+        read_state(run / "checkpoints" / "3"), folder / "out.safetensors", part_bytes=20_000
+    )
+    assert [file.name for file in files] == [
+        f"out-{i:05d}-of-{len(files):05d}.safetensors" for i in range(1, len(files) + 1)
+    ]
+    assert len(files) >= 3
+    return files
 
 
 def write_large_run(folder):

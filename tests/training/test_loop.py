@@ -1,14 +1,12 @@
-"""Training from its parts to a real process that is stopped and started again."""
+"""A training run: what it writes, what it starts from, and what can go wrong."""
 
 import json
 import re
 import shutil
-import signal
 import struct
 from dataclasses import replace
 from pathlib import Path
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +19,6 @@ from lnln_jax import load_model
 from lnln_jax.cli import main
 from lnln_jax.config import (
     ModelConfig,
-    OptimizerConfig,
     TrainConfig,
     build_module,
     load_config,
@@ -32,20 +29,14 @@ from lnln_jax.images.resize import imresize
 from lnln_jax.models.variables import initialize
 from lnln_jax.training.divergence import NonFiniteLossError
 from lnln_jax.training.loop import Outcome, train
-from lnln_jax.training.optimizer import make_optimizer, make_schedule
-from lnln_jax.training.state import create_state
-from lnln_jax.training.step import make_train_step
 from lnln_jax.weights.runs import load_run, saved_steps
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.torch_files import write_state_dict
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.runs import (
     CONFIG,
-    VARIABLE,
-    Training,
     assert_equal,
     read_metrics,
-    restore_everything,
     save_pictures,
     write_config,
 )
@@ -53,70 +44,6 @@ from tests.support.runs import (
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-# ---- one step ----
-
-
-class Gain(nn.Module):
-    """Doubles the size and multiplies each channel: a network that NumPy can follow."""
-
-    @nn.compact
-    def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:
-        gain = self.param("gain", lambda _: jnp.array([0.53, 1.01, 1.97]))
-        mean = self.variable("batch_stats", "mean", jnp.zeros, 3)
-        if train:
-            mean.value = lr.mean((0, 1, 2))
-        return lr.repeat(2, axis=1).repeat(2, axis=2) * gain
-
-
-@pytest.mark.parametrize("clip_norm", [0.0, 10.0])
-def test_the_step_is_its_definition(clip_norm):
-    config = OptimizerConfig(
-        learning_rate=0.1, eps=1.0, decay_every_epochs=2, steps_per_epoch=1, clip_norm=clip_norm
-    )
-    ema_decay, steps, module = 0.3, 5, Gain()
-    optimizer, schedule = make_optimizer(config), make_schedule(config)
-    step = make_train_step(module, optimizer, schedule=schedule, ema_decay=ema_decay)
-    variables = module.init(jax.random.key(0), jnp.zeros((1, 2, 2, 3)))
-    state = create_state(variables, optimizer, ema=True)
-    rng = np.random.default_rng(0)
-
-    # Gains at which no pixel is exact: there |x| has no gradient, and JAX takes 1.
-    gain, m, v = np.array([0.53, 1.01, 1.97]), np.zeros(3), np.zeros(3)
-    ema = {"gain": gain, "mean": np.zeros(3)}
-    for i in range(steps):
-        lr = rng.integers(0, 256, (2, 3, 4, 3), np.uint8)
-        hr = rng.integers(0, 256, (2, 6, 8, 3), np.uint8)
-        given = state
-        state, metrics = step(given, {"lr": lr, "hr": hr})
-        assert all(
-            leaf.is_deleted() for leaf in jax.tree.leaves((given.variables["params"], given.ema))
-        )
-
-        x = lr.astype(float).repeat(2, axis=1).repeat(2, axis=2)
-        loss = np.abs(x * gain - hr).mean()
-        grad = (np.sign(x * gain - hr) * x).sum((0, 1, 2)) / hr.size
-        norm, rate = np.sqrt((grad**2).sum()), 0.1 * 0.5 ** (i // 2)
-        assert norm > clip_norm  # so it clips, where it does
-        expected = {"loss": loss, "grad_norm": norm, "learning_rate": rate, "skipped": 0}
-        assert {key: float(value) for key, value in metrics.items()} == pytest.approx(expected)
-
-        if clip_norm:
-            grad *= clip_norm / norm
-        m, v = 0.9 * m + 0.1 * grad, 0.99 * v + 0.01 * grad**2
-        m_hat, v_hat = m / (1 - 0.9 ** (i + 1)), v / (1 - 0.99 ** (i + 1))
-        gain = gain - rate * m_hat / (np.sqrt(v_hat) + 1.0)
-        mean = lr.astype(float).mean((0, 1, 2))
-        decay = min(ema_decay, (1 + i) / (10 + i))  # the first three steps are below
-        ema["gain"] = decay * ema["gain"] + (1 - decay) * gain
-        ema["mean"] = decay * ema["mean"] + (1 - decay) * mean
-        np.testing.assert_allclose(state.variables["params"]["gain"], gain, rtol=1e-5)
-        np.testing.assert_allclose(state.variables["batch_stats"]["mean"], mean, rtol=1e-5)
-        np.testing.assert_allclose(state.averaged["params"]["gain"], ema["gain"], rtol=1e-5)
-        np.testing.assert_allclose(state.averaged["batch_stats"]["mean"], ema["mean"], rtol=1e-5)
-    assert int(state.step) == steps
-    assert state.replace(ema=None).averaged is state.variables
 
 
 # ---- one run ----
@@ -390,34 +317,3 @@ def test_no_images_at_all(tmp_path):
     with pytest.raises(ValueError, match=r"data\.train names nothing and data\.dead_leaves is"):
         train(override(CONFIG, ["data.dead_leaves=0"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-# ---- real processes ----
-
-
-@pytest.mark.slow
-def test_a_run_that_is_stopped_ends_bit_for_bit_where_another_does(tmp_path):
-    steps = 100
-    items = [f"steps={steps}", "log_every=1", "checkpoint_every=20", "keep_checkpoints=2"]
-    config = write_config(tmp_path, override(CONFIG, items))
-    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    assert train(load_config(config), undisturbed) == Outcome(steps, stopped=False)
-
-    stopped = Training(config, disturbed).at(10).send(signal.SIGTERM)
-    status, out, err = stopped.end()
-    assert status == 75, err
-    (step,) = saved_steps(disturbed / "checkpoints")[-1:]
-    assert 10 < step < steps
-    assert out == f"stopped at step {step}; the same command goes on from there\n"
-    assert read_metrics(disturbed)[-1]["step"] == step
-
-    status, out, err = Training(config, disturbed).end()
-    assert (status, out) == (0, f"trained {steps} steps; the run is in {disturbed}\n"), err
-
-    assert_equal(restore_everything(disturbed, steps), restore_everything(undisturbed, steps))
-    courses = [
-        [{k: v for k, v in row.items() if k not in VARIABLE} for row in read_metrics(run)]
-        for run in (disturbed, undisturbed)
-    ]
-    assert courses[0] == courses[1]  # each step once, and every digit of its loss
-    assert [row["step"] for row in courses[0]] == list(range(1, steps + 1))

@@ -41,9 +41,9 @@ def test_there_are_some_and_they_are_small():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_psnr_on_set5_is_that_of_the_card(name, data_dir):
+def test_psnr_on_set5_is_that_of_the_card(name, published_dir):
     network = load_model(name)
-    benchmark = open_benchmark(data_dir / "Set5", network.scale)
+    benchmark = open_benchmark(published_dir / "Set5", network.scale)
     assert network.name == name
     (result,) = evaluate([network], benchmark)
     psnr, ssim = pretrained.load(name).training["scores"]["Set5"]

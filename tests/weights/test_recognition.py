@@ -24,11 +24,10 @@ from tests.support.small_networks import (
 
 
 @pytest.mark.parametrize("stem", PUBLISHED)
-def test_published_checkpoints_are_recognised(stem, data_dir, tmp_path):
+def test_published_checkpoints_are_recognised(stem, tmp_path):
     name, scale = PUBLISHED[stem]
     state_dict = {
-        key: np.broadcast_to(np.float32(0), shape)
-        for key, shape in published_shapes(data_dir, stem).items()
+        key: np.broadcast_to(np.float32(0), shape) for key, shape in published_shapes(stem).items()
     }
     network = ModelConfig(name).name
     state_dict |= NETWORKS[network].constants

@@ -49,7 +49,7 @@ def test_round_trips_are_exact(name, scale, options):
 
 
 @pytest.mark.parametrize("stem", PUBLISHED)
-def test_keys_are_the_published_ones_in_their_order(data_dir, stem):
+def test_keys_are_the_published_ones_in_their_order(stem):
     name, scale = PUBLISHED[stem]
     network, options = resolve(name)
     zeros = jax.tree.map(
@@ -57,7 +57,7 @@ def test_keys_are_the_published_ones_in_their_order(data_dir, stem):
     )
     state_dict = to_torch(zeros, name=network)
     shapes = [(key, array.shape) for key, array in state_dict.items()]
-    assert shapes == list(published_shapes(data_dir, stem).items())
+    assert shapes == list(published_shapes(stem).items())
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -1,0 +1,122 @@
+"""PyTorch files that are refused: of another kind, damaged, or with code in them."""
+
+import argparse
+import pickle
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+
+from lnln_jax import load_model
+from lnln_jax.weights.torch_port import to_torch
+from tests.support.small_networks import make_variables
+
+torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
+
+
+def save(path, tree, *, zipped=True):
+    torch.save(tree, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+@pytest.fixture(scope="module")
+def edsr():
+    """EDSR's variables and its state dict of tensors."""
+    variables = make_variables("edsr")
+    arrays = to_torch(variables, name="edsr")
+    return variables, {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+# ---- what is not a file of PyTorch, or a damaged one ----
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_truncated_file_is_named(zipped, edsr, tmp_path):
+    content = save(tmp_path / "x.pt", edsr[1], zipped=zipped).read_bytes()
+    path = tmp_path / "y.pt"
+    for length in (1, 2, 30, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"y\.pt (is damaged|is not a|holds more)"):
+            load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; download it again"),
+        (b"<!DOCTYPE html>\n", "is not a PyTorch file; it begins with b'<!DOCTYPE html>"),
+        (pickle.dumps({"a": 1}), "holds more than tensors"),
+        (b"PK\x03\x04 and so on", "is damaged or incomplete; download it again"),
+    ],
+)
+def test_other_files_are_refused(content, message, tmp_path):
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"x\.pt {message}"):
+        load_model(path)
+
+
+def test_a_zip_archive_of_something_else_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("photo/readme.txt", "no weights")
+    with pytest.raises(ValueError, match=r"is a zip archive, but not one that torch\.save wrote"):
+        load_model(tmp_path / "x.pt")
+
+
+def test_a_torchscript_archive_is_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated; its files are not gone
+        torch.jit.script(torch.nn.Conv2d(3, 3, 1)).save(tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"x\.pt is a TorchScript archive, which holds a program"):
+        load_model(tmp_path / "x.pt")
+
+
+# ---- what would run code ----
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    ("tree", "name"),
+    [
+        (torch.nn.Conv2d(3, 3, 1), "torch.nn.modules.conv.Conv2d"),
+        ({"model": {}, "args": argparse.Namespace()}, "argparse.Namespace"),
+        ({"state_dict": {}, "best": np.float64(3)}, r"numpy\._?core\.multiarray\.scalar"),
+    ],
+)
+def test_more_than_tensors_is_refused(tree, name, zipped, tmp_path):
+    path = save(tmp_path / "x.pt", tree, zipped=zipped)
+    with pytest.raises(ValueError, match=rf"holds more than tensors \({name}\).*where you trust"):
+        load_model(path)
+
+
+class Payload:
+    """What unpickling turns into a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "x")
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
+def test_a_file_cannot_run_code(kind, tmp_path):
+    path, marker = tmp_path / "x.pt", tmp_path / "marker"
+    tree = {"state_dict": {"head.0.weight": Payload(marker)}}
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(tree, protocol=2))
+    else:
+        save(path, tree, zipped=kind == "zip")
+    with pytest.raises(ValueError, match="holds more than tensors"):
+        load_model(path)
+    assert not marker.exists()
+
+    # The payload is a live one.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        if kind == "pickle":
+            pickle.loads(path.read_bytes())
+        else:
+            torch.load(path, weights_only=False)
+    assert marker.exists()
