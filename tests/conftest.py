@@ -33,13 +33,21 @@ os.environ |= {
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from tests.support.photos import make_data  # noqa: E402
+
 # An accidental mix of dtypes (float32 with float64, or bfloat16 with float32) is an error.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 @pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """The folder with Set5, Set14 and so on: $LNLN_TEST_DATA, or shared/data beside the project."""
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures as Set5, Set14 and so on have them, made of scikit-image's photos."""
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def published_dir() -> Path:
+    """The real Set5, Set14 and so on: $LNLN_TEST_DATA, or shared/data beside the project."""
     folder = Path(os.environ.get("LNLN_TEST_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"no real images: {folder} is not a folder (set LNLN_TEST_DATA to change it)")

@@ -166,10 +166,10 @@ def test_identical_images(y_channel):
     ("dataset", "scale", "expected_psnr", "expected_ssim"),
     [("Set5", 2, 33.673, 0.9303), ("Set5", 4, 28.429, 0.8111), ("Set14", 2, 30.325, 0.8699)],
 )
-def test_bicubic_benchmark(data_dir, dataset, scale, expected_psnr, expected_ssim):
+def test_bicubic_benchmark(published_dir, dataset, scale, expected_psnr, expected_ssim):
     """Bicubic down and up in uint8 RGB, measured on unrounded luma."""
     scores = []
-    for path in sorted((data_dir / dataset / "HR").glob("*.png")):
+    for path in sorted((published_dir / dataset / "HR").glob("*.png")):
         hr = image_lib.modcrop(_read_rgb(path), scale)
         sr = imresize(imresize(hr, 1 / scale), scale)
         scores.append((psnr(sr, hr, shave=scale), ssim(sr, hr, shave=scale)))

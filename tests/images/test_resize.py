@@ -68,12 +68,12 @@ def _uint8_reference(image, sizes, scales, border):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize(("dataset", "count"), [("Set5", 5), ("Set14", 14)])
-def test_matlab_files_bit_for_bit(data_dir, dataset, count, scale):
-    paths = sorted((data_dir / dataset / "HR").glob("*.png"))
+def test_matlab_files_bit_for_bit(published_dir, dataset, count, scale):
+    paths = sorted((published_dir / dataset / "HR").glob("*.png"))
     assert len(paths) == count
     for path in paths:
         hr = image_lib.modcrop(_read_rgb(path), scale)
-        lr = _read_rgb(data_dir / dataset / f"LRx{scale}" / path.name)
+        lr = _read_rgb(published_dir / dataset / f"LRx{scale}" / path.name)
         np.testing.assert_array_equal(imresize(hr, 1 / scale), lr, err_msg=path.name)
 
 

@@ -2,12 +2,12 @@
 
 import functools
 import json
+import lzma
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from lnln_jax.data import dead_leaves_pairs, make_train_iterator
 from lnln_jax.models import create_model, input_channels
@@ -23,7 +23,7 @@ OPTIONS = {
     "edsr": {"n_resblocks": 3, "n_feats": 8, "res_scale": 1.0},
     "vdsr": {"n_layers": 5, "n_feats": 8, "n_colors": 1},
 }
-# The file in reference/state_dicts, and what `create_model` calls its network.
+# The checkpoint in published_keys.json.xz, and what `create_model` calls its network.
 PUBLISHED = {
     "drca_x2": ("drca", 2),
     "drca_x4": ("drca", 4),
@@ -54,12 +54,10 @@ def make_variables(name, scale=2, **options):
     )
 
 
-def published_shapes(data_dir: Path, stem: str) -> dict[str, tuple[int, ...]]:
+def published_shapes(stem: str) -> dict[str, tuple[int, ...]]:
     """The keys of a published checkpoint, in its order, with their shapes."""
-    path = data_dir.parent / "reference" / "state_dicts" / f"{stem}.json"
-    if not path.is_file():
-        pytest.skip(f"no published keys: {path} is not there")
-    state_dict = json.loads(path.read_text())["state_dict"]
+    packed = Path(__file__).with_name("published_keys.json.xz").read_bytes()
+    state_dict = json.loads(lzma.decompress(packed))[stem]
     return {key: tuple(shape) for key, shape in state_dict.items()}
 
 
