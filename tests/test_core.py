@@ -17,6 +17,8 @@ from lnln_jax.config import ModelConfig
 from lnln_jax.images.files import read_rgb
 from tests.support.runs import CONFIG, read_metrics, save_pictures, write_config
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = ROOT / ".venv-core"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -37,7 +39,7 @@ for arguments in json.loads(sys.argv[1]):
 def python():
     """Runs Python code in that environment, outside the checkout."""
     if not PYTHON.exists():
-        pytest.skip(f"there is no {ENVIRONMENT.name}: `make test` makes it")
+        pytest.skip(f"there is no {ENVIRONMENT.name}: `make test-slow` makes it")
 
     def run(code, *arguments, folder):
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -117,7 +119,7 @@ print(json.dumps(lnln_jax.__file__))
     )
     assert there == here
     stale = [path for path in here if not filecmp.cmp(ROOT / "lnln_jax" / path, package / path)]
-    assert not stale, "`make test` installs the package anew"
+    assert not stale, "`make test-slow` installs the package anew"
 
 
 def test_training_from_a_folder_and_a_zip(results, folder):

@@ -99,6 +99,7 @@ def test_wrong_settings(tmp_path, data_dir, capsys, options, message):
     assert not (tmp_path / "tfds").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_its_workers(data_dir, tmp_path, number):
     images = tmp_path / "images"
@@ -131,6 +132,7 @@ def test_a_signal_ends_it_with_its_workers(data_dir, tmp_path, number):
     assert list(shards.glob("*.json"))
 
 
+@pytest.mark.slow
 def test_workers_end_when_the_build_is_killed(data_dir, tmp_path):
     images = tmp_path / "images"
     images.mkdir()

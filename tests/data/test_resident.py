@@ -165,6 +165,7 @@ for count, shared in ((1, False), (2, False), (4, True)):
 """
 
 
+@pytest.mark.slow
 def test_images_on_several_devices_whole_and_in_shares(tmp_path):
     output = run_on_devices(SHARDED, 4, tmp_path)
     one, *others = map(json.loads, output.splitlines())

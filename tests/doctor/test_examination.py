@@ -40,6 +40,7 @@ def whole() -> subprocess.CompletedProcess[str]:
     return doctor("--json")
 
 
+@pytest.mark.slow
 def test_the_command_finds_this_machine_sound(whole):
     report = json.loads(whole.stdout)
     assert whole.returncode == 0
@@ -50,6 +51,7 @@ def test_the_command_finds_this_machine_sound(whole):
     assert report["backend"]["name"] == jax.default_backend()
 
 
+@pytest.mark.slow
 def test_everything_is_compared_in_every_precision_that_runs_here(whole):
     report = json.loads(whole.stdout)
     rows = report["kernels"]
@@ -72,6 +74,7 @@ def test_everything_is_compared_in_every_precision_that_runs_here(whole):
     assert all(row["deviation"] > 1e-4 for row in values if row["precision"] == "bfloat16")
 
 
+@pytest.mark.slow
 def test_speeds_are_shares_of_what_was_measured(whole):
     report = json.loads(whole.stdout)
     rates = {name: rate["median"] for name, rate in report["rates"].items()}
@@ -89,6 +92,7 @@ def test_speeds_are_shares_of_what_was_measured(whole):
     assert step["temporary_bytes"] > forward["temporary_bytes"]
 
 
+@pytest.mark.slow
 def test_the_report_to_read_names_a_planted_fault(whole, capsys, monkeypatch):
     """All but the faulty kernel comes from the compilation cache of the run before."""
     attend = kernel_cases.attend_chunked
@@ -103,6 +107,7 @@ def test_the_report_to_read_names_a_planted_fault(whole, capsys, monkeypatch):
     assert lines[-1].startswith("This machine is NOT sound: 4 of ")
 
 
+@pytest.mark.slow
 def test_a_network_shows_the_fault_of_a_kernel(monkeypatch):
     """A thousandth in the convolutions of the tuned form; compiles two networks."""
     convolve = ops._convolve
@@ -131,6 +136,7 @@ def test_an_implementation_that_fails_is_three_rows(monkeypatch):
     assert not any(row.sound for row in failed)
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_is_said_and_the_next_one_begins(capsys, monkeypatch):
     def fails():
         raise RuntimeError("RESOURCE_EXHAUSTED:\nout of memory")
@@ -151,6 +157,7 @@ def test_json_has_no_number_that_json_does_not_know():
     assert tree["kernels"][0]["sound"] is tree["sound"] is False
 
 
+@pytest.mark.slow
 def test_nothing_is_left_switched_to_64_bits(whole):
     assert not jax.config.jax_enable_x64
     assert Deviation("k", "i", "value", "float32", math.nan, 1.0).sound is False

@@ -130,11 +130,13 @@ def test_images_have_their_own_sizes(page, figures):
     assert sizes == expected
 
 
+@pytest.mark.slow
 def test_first_the_first_and_the_last_method_share_the_image(page, figures):
     figure = figures[0]
     check_slider(page, figure, figure.methods[0].image, figure.methods[2].image, 50)
 
 
+@pytest.mark.slow
 def test_a_single_method_is_compared_with_the_original(browser, figures, tmp_path):
     figure = Figure("one", figures[0].hr, figures[0].methods[2:], BOX)
     write_page([figure], tmp_path / "page.html", title="A title")
@@ -156,6 +158,7 @@ def test_choosing_methods_changes_the_picture(page, figures):
     check_slider(page, figure, figure.hr, figure.hr, 50)
 
 
+@pytest.mark.slow
 def test_keys_move_the_divider(page, figures):
     from selenium.webdriver.common.keys import Keys
 
@@ -198,6 +201,7 @@ def test_a_mouse_moves_the_divider(page, figures):
     check_slider(page, figure, left, right, 0)
 
 
+@pytest.mark.slow
 def test_a_finger_moves_the_divider_by_its_handle_only(page, figures):
     figure, stage = figures[0], find(page, ".stage")[0]
     left, right = figure.methods[0].image, figure.methods[2].image
@@ -226,6 +230,7 @@ def test_a_finger_moves_the_divider_by_its_handle_only(page, figures):
         page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zoom", [2, 4])
 def test_zooming_shows_the_box_with_whole_pixels(page, figures, zoom):
     figure, frame, stage = figures[0], find(page, ".frame")[0], find(page, ".stage")[0]
@@ -244,6 +249,7 @@ def test_zooming_shows_the_box_with_whole_pixels(page, figures, zoom):
     np.testing.assert_array_equal(inside[3:-3, middle + 24 : -3], shown[1][3:-3, middle + 24 : -3])
 
 
+@pytest.mark.slow
 def test_the_divider_stays_in_sight_of_a_zoomed_image(page):
     from selenium.webdriver.common.keys import Keys
 
@@ -271,6 +277,7 @@ def test_the_divider_stays_in_sight_of_a_zoomed_image(page):
     assert divider.get_attribute("aria-valuenow") == "90"
 
 
+@pytest.mark.slow
 def test_the_box_is_marked(page, figures):
     seen = shot(page, find(page, ".stage")[1])  # of the image whose box touches the upper edge
     ys, xs = np.nonzero((seen.astype(int) - (255, 220, 0) == 0).all(axis=2))
@@ -281,6 +288,7 @@ def test_the_box_is_marked(page, figures):
     assert abs(xs.max() - (left + width)) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("LR", "bicubic", "LNLN"), ("W" * 90, "_a" * 60, "a b " * 40)])
 def test_nothing_overflows_sideways(browser, figures, tmp_path, names):
     methods = figures[0].methods[1:] * 5  # ten of them
@@ -306,6 +314,7 @@ def test_nothing_overflows_sideways(browser, figures, tmp_path, names):
             assert next_top != top or next_left >= right
 
 
+@pytest.mark.slow
 def test_dangerous_names_are_shown_as_text(browser, figures, tmp_path):
     write_page(
         [renamed(figures[0], DANGEROUS)],
@@ -338,6 +347,7 @@ def test_a_script_that_is_not_the_pages_own_does_not_run(chromium, figures, tmp_
     assert "Content Security Policy" in str(chromium.get_log("browser"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
 def test_it_follows_the_colour_scheme(page, scheme, dark):
     show(page, scheme=scheme)

@@ -57,7 +57,10 @@ BICUBIC = {
 }
 
 
-@pytest.mark.parametrize(("name", "scale"), BICUBIC)
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [pytest.param(*key, marks=[pytest.mark.slow] * (key[0] != "Set5")) for key in BICUBIC],
+)
 def test_bicubic_as_published_and_as_networks_are_measured(published_dir, name, scale):
     benchmark = open_benchmark(published_dir / name, scale)
     published = published_bicubic(benchmark)

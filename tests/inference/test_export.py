@@ -78,6 +78,7 @@ def lnln(tmp_path):
 # ---- the program ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "platforms"), [("lnln", ["cpu"]), ("lnln", ["cpu", "cuda"]), ("edsr", ["cpu", "cuda"])]
 )

@@ -165,6 +165,7 @@ def peaks(process: subprocess.Popen) -> list[float]:
     return [int(line.split()[1]) / 1024 for line in out.splitlines() if line[:4] == "peak"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["png", "tiff"])
 def test_memory_does_not_grow_with_the_result(tmp_path, format):
     paths = []
@@ -179,6 +180,7 @@ def test_memory_does_not_grow_with_the_result(tmp_path, format):
     assert large - small < sr / 2, (small, large, sr)
 
 
+@pytest.mark.slow
 def test_a_network_never_makes_the_whole_in_float32(tmp_path):
     paths = []
     for height in (300, 5000):
@@ -203,6 +205,7 @@ def test_a_full_disk_keeps_the_older_file_and_the_others(tmp_path):
     assert len(list(out.iterdir())) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_ends_in_the_middle_of_a_photo(tmp_path, with_signal):
     source = save(tmp_path / "in", [noise(1500, 1500)])

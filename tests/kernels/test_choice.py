@@ -118,6 +118,7 @@ def network_pass(module, variables, lr):
     return sr, grads, changed
 
 
+@pytest.mark.slow
 def test_a_network_in_either_form():
     """A whole LNLN: plain and tuned kernels are as near to float64 as each other."""
     options = {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}

@@ -60,6 +60,7 @@ def programs(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_second_run_compiles_nothing(evaluation, tmp_path):
     caches = {"XDG_CACHE_HOME": str(tmp_path / "caches")}
     first, noise = run(*evaluation, **caches)
@@ -73,6 +74,7 @@ def test_a_second_run_compiles_nothing(evaluation, tmp_path):
     assert programs(tmp_path / "caches" / "lnln_jax" / "xla") == cached
 
 
+@pytest.mark.slow
 def test_the_cache_of_jax_is_used_where_one_is_set(evaluation, tmp_path):
     model, photos = evaluation[1], evaluation[3]
     cache, home = tmp_path / "chosen", tmp_path / "home"
@@ -84,6 +86,7 @@ def test_the_cache_of_jax_is_used_where_one_is_set(evaluation, tmp_path):
     assert not (home / ".cache").exists()
 
 
+@pytest.mark.slow
 def test_without_a_cache_it_goes_on(evaluation, tmp_path):
     occupied = tmp_path / "occupied"
     occupied.write_text("a file")

@@ -91,6 +91,7 @@ def run(experiment, tmp_path_factory):
     return folder, output, time.monotonic() - begun
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(experiment, run, tmp_path):
     config, _ = experiment
     assert main(["train", str(config), "--output", str(tmp_path / "run")]) == 0
@@ -108,6 +109,7 @@ def test_two_processes_train_as_one_does(experiment, run, tmp_path):
     assert np.linalg.norm(flat[0] - flat[1]) <= 1e-6 * np.linalg.norm(flat[1])
 
 
+@pytest.mark.slow
 def test_the_first_process_alone_writes_and_speaks(run):
     folder, output, _ = run
     assert f"0: trained 10 steps; the run is in {folder}\n" in output
@@ -117,6 +119,7 @@ def test_the_first_process_alone_writes_and_speaks(run):
     assert len(list((folder / "tensorboard").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_going_on_with_another_number_of_devices(experiment, run, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(run[0], folder)
@@ -129,6 +132,7 @@ def test_going_on_with_another_number_of_devices(experiment, run, tmp_path, caps
     assert steps == list(range(1, 13))
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_at_one_step(experiment, tmp_path):
     config, cache = experiment
     items = ["steps=1000000", "validate_every=1000000", "data.validation=", "data.placement=host"]
@@ -141,6 +145,7 @@ def test_a_signal_to_one_process_stops_both_at_one_step(experiment, tmp_path):
     assert read_metrics(tmp_path / "run")[-1]["step"] == step
 
 
+@pytest.mark.slow
 def test_two_processes_agree_on_what_a_budget_holds_and_on_when_to_end(experiment, run, tmp_path):
     """Steps of a budget of hours, and 20 s more than the run before took, which compiled."""
     config, cache = experiment
@@ -159,6 +164,7 @@ def test_two_processes_agree_on_what_a_budget_holds_and_on_when_to_end(experimen
     assert read_metrics(folder)[0]["time_budget"].startswith(f"5h: {saved.steps:,} steps at ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
 def test_when_one_dies_the_other_ends(experiment, tmp_path, number):
     config, cache = experiment
@@ -175,6 +181,7 @@ def test_when_one_dies_the_other_ends(experiment, tmp_path, number):
     assert saved_steps(tmp_path / "run" / "checkpoints")
 
 
+@pytest.mark.slow
 def test_evaluation_is_shared_and_the_same(run, experiment, data_dir, tmp_path, capsys):
     command = ["evaluate", str(run[0]), "--data", str(data_dir / "Set5"), "--save-images"]
     assert main([*command, "--output", str(tmp_path / "one")]) == 0
@@ -194,6 +201,7 @@ def test_evaluation_is_shared_and_the_same(run, experiment, data_dir, tmp_path, 
     assert "1: |" not in output
 
 
+@pytest.mark.slow
 def test_processes_that_differ_are_refused(experiment, tmp_path):
     """A config file is a program, and may come to something else on each machine."""
     config, cache = experiment

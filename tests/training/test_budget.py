@@ -52,6 +52,7 @@ def run(config, tmp_path_factory):
     return folder, train(config, folder, since=time.monotonic())
 
 
+@pytest.mark.slow
 def test_the_number_of_steps_is_written_down(run, config):
     folder, outcome = run
     saved = saved_config(folder / "checkpoints")
@@ -65,6 +66,7 @@ def test_the_number_of_steps_is_written_down(run, config):
     assert events[0]["time_budget"].startswith(f"{config.time_budget}: {saved.steps:,} steps at ")
 
 
+@pytest.mark.slow
 def test_the_whole_schedule_is_gone_through(run, config):
     folder, outcome = run
     schedule = make_schedule(config.optimizer)
@@ -82,6 +84,7 @@ def test_the_whole_schedule_is_gone_through(run, config):
     assert rates[outcome.step] < 1e-3 * config.optimizer.learning_rate
 
 
+@pytest.mark.slow
 def test_no_step_fits(config, tmp_path):
     """Nothing is trained, and the error says what it takes."""
     problem = r"^time_budget is 1s, in which no step fits: .* take about \d+ s; give more"
@@ -90,6 +93,7 @@ def test_no_step_fits(config, tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_nothing_to_do(run, config, capsys):
     folder, outcome = run
     before = read_metrics(folder)
@@ -98,6 +102,7 @@ def test_the_same_command_finds_nothing_to_do(run, config, capsys):
     assert " was " not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_was_measured_leaves_no_trace(run, config, tmp_path):
     """The same numbers by hand, and stopped on the way, make the same run bit for bit."""
     folder, outcome = run
@@ -112,6 +117,7 @@ def test_what_was_measured_leaves_no_trace(run, config, tmp_path):
     assert_equal(actual, expected)
 
 
+@pytest.mark.slow
 def test_another_length_compiles_nothing(run, config, tmp_path):
     """The compiled training step is one for all lengths."""
     events = Counter()

@@ -79,6 +79,7 @@ def test_what_is_kept_in_reserve(tmp_path):
     assert not Clock(None, 0).over(1e9)
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_ended(tmp_path):
     program = """
 import sys, time
@@ -115,6 +116,7 @@ def validated(tmp_path_factory):
         yield experiment, experiment.start(), open_validation(config)
 
 
+@pytest.mark.slow
 def test_a_validation_is_given_up_or_not_begun(validated, tmp_path):
     experiment, state, benchmark = validated
 
@@ -160,6 +162,7 @@ def started(tmp_path_factory):
     return config, environment, time.monotonic() - begun
 
 
+@pytest.mark.slow
 def test_a_run_ends_before_its_limit_and_goes_on_bit_for_bit(started, tmp_path):
     config, environment, seconds = started
     run, limit = tmp_path / "run", round(seconds + 8)
@@ -183,6 +186,7 @@ def test_a_run_ends_before_its_limit_and_goes_on_bit_for_bit(started, tmp_path):
     assert_equal(actual, expected)
 
 
+@pytest.mark.slow
 def test_a_compilation_that_is_longer_than_the_limit(started, tmp_path):
     _, environment, seconds = started
     items = ["data.batch_size=64", "data.lr_patch_size=24", "model.n_resgroups=10"]

@@ -23,8 +23,7 @@ from tests.support.runs import (
     write_config,
 )
 
-KILLS = 20
-STEPS = 400
+SLOW = pytest.mark.slow
 
 # Imports once and forks for each start, which saves the seconds that importing JAX takes.
 NURSERY = """
@@ -83,8 +82,11 @@ def being_saved(checkpoints):
     return [int(path.name.split(".")[0]) for path in checkpoints.glob("[0-9]*.*tmp*")]
 
 
-def test_killed_twenty_times_a_run_ends_bit_for_bit_where_another_does(tmp_path, environment):
-    items = [f"steps={STEPS}", "log_every=5", "checkpoint_every=10", "keep_checkpoints=2"]
+@pytest.mark.parametrize(("kills", "steps"), [(3, 200), pytest.param(20, 400, marks=SLOW)])
+def test_killed_many_times_a_run_ends_bit_for_bit_where_another_does(
+    tmp_path, environment, kills, steps
+):
+    items = [f"steps={steps}", "log_every=5", "checkpoint_every=10", "keep_checkpoints=2"]
     config = write_config(tmp_path, override(CONFIG, items))
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     status, _, err = Training(config, undisturbed, environment).end()
@@ -95,7 +97,7 @@ def test_killed_twenty_times_a_run_ends_bit_for_bit_where_another_does(tmp_path,
     command = ["train", config, "--output", disturbed]
     rng = random.Random(0)
     reached, while_saving = [], 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         before = max(saved_steps(disturbed / "checkpoints"), default=0)
         pid = nursery.start(command)
         # Every other one is killed while it saves, the others at any moment of their first seconds.
@@ -112,10 +114,10 @@ def test_killed_twenty_times_a_run_ends_bit_for_bit_where_another_does(tmp_path,
     nursery.start(command)
     assert nursery.status() == 0, log.read_text()
     nursery.close()
-    assert while_saving == KILLS // 2
-    assert 0 < sum(reached) < STEPS
+    assert while_saving == kills // 2
+    assert 0 < sum(reached) < steps
 
-    assert_equal(restore_everything(disturbed, STEPS), restore_everything(undisturbed, STEPS))
+    assert_equal(restore_everything(disturbed, steps), restore_everything(undisturbed, steps))
     courses = [
         [{k: v for k, v in row.items() if k not in VARIABLE} for row in read_metrics(run)]
         for run in (disturbed, undisturbed)
@@ -123,6 +125,7 @@ def test_killed_twenty_times_a_run_ends_bit_for_bit_where_another_does(tmp_path,
     assert courses[0] == courses[1]
 
 
+@pytest.mark.slow
 def test_the_second_run_in_a_folder_is_refused(tmp_path, environment):
     items = ["steps=1000000", "log_every=1", "validate_every=1000000"]
     config = write_config(tmp_path, override(CONFIG, items))
@@ -141,6 +144,7 @@ def limit_files(training, size):
     resource.prlimit(training._process.pid, resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 def test_metrics_that_cannot_be_written_end_the_run(tmp_path, environment):
     items = ["steps=1000000", "log_every=1", "checkpoint_every=1000000", "validate_every=1000000"]
     config, run = write_config(tmp_path, override(CONFIG, items)), tmp_path / "run"
@@ -153,6 +157,7 @@ def test_metrics_that_cannot_be_written_end_the_run(tmp_path, environment):
     assert all(line.startswith("step ") for line in steps), err
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environment):
     items = ["log_every=5", "checkpoint_every=5", "keep_checkpoints=100", "validate_every=1000000"]
     config, run = (
@@ -204,6 +209,7 @@ def disk(tmp_path):
     disk.close()
 
 
+@pytest.mark.slow
 def test_full_and_read_only_disks(tmp_path, disk, environment):
     items = ["log_every=1", "checkpoint_every=5", "keep_checkpoints=100", "validate_every=1000000"]
     config = write_config(tmp_path, override(CONFIG, [*items, "steps=10000"]))

@@ -142,6 +142,7 @@ def test_an_average_begins(run, handed, tmp_path, capsys):
     jax.tree.map(assert_between, averaged["ema"], old, new)
 
 
+@pytest.mark.slow
 def test_the_state_is_cut_as_the_layout_wants(large, tmp_path):
     """Eight devices; a process of its own, since devices are made before JAX starts."""
     convert_state(large, tmp_path / "out.safetensors", split=1)

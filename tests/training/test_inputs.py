@@ -212,6 +212,7 @@ def test_host_and_device_train_alike(data_sets, tmp_path):
     np.testing.assert_allclose(courses[0], courses[1], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("items", "others"),
     [
@@ -239,6 +240,7 @@ def test_a_killed_run_on_a_data_set_ends_where_another_does(
     assert_equal(restore_everything(disturbed, 96), restore_everything(undisturbed, 96))
 
 
+@pytest.mark.slow
 def test_ctrl_c_reaches_worker_processes_and_they_say_nothing(data_sets, tmp_path, compiled):
     items = ["data.placement=host", "data.num_workers=2", "steps=100000", "log_every=4"]
     config = write_config(tmp_path, configure(data_sets, *items))

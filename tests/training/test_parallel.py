@@ -106,6 +106,7 @@ def reports(tmp_path_factory):
 LIMIT = 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -120,6 +121,7 @@ def test_ten_steps_are_the_same(reports, name):
     assert max(report.values()) <= LIMIT
 
 
+@pytest.mark.slow
 def test_statistics_of_parts_are_another_training(reports):
     """What `batch_norm="local"` and `accumulate` change, which the docs say."""
     print(reports["parts"])
@@ -127,6 +129,7 @@ def test_statistics_of_parts_are_another_training(reports):
     assert reports["parts"]["batch_stats"] > 1000 * LIMIT
 
 
+@pytest.mark.slow
 def test_fsdp_divides_what_is_large(reports):
     assert reports["auto 8"]["held"] == 1
     assert reports["fsdp 8"]["held"] < 0.85  # of this network; most arrays are small
@@ -203,6 +206,7 @@ show("edsr fsdp", "edsr", {"n_resblocks": 2, "n_feats": 32}, parallel="fsdp")
 """
 
 
+@pytest.mark.slow
 def test_what_a_step_communicates(tmp_path):
     programs = {
         name: (params, [tuple(each) for each in sent])
