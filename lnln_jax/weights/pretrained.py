@@ -25,17 +25,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lnln_jax.runtime.files import write_file
 from lnln_jax.weights.base import Weights
 from lnln_jax.weights.safetensors_files import load_safetensors
 
 FOLDER = Path(__file__).parents[1] / "pretrained_weights"
 BENCHMARKS = ("Set5", "Set14", "B100")
 WORTH = 0.1  # dB on the validation images: for less, no larger network is the better choice
-_NEEDED = {
-    *("config", "command", "data", "hardware", "date", "versions", "hours", "pace", "scores"),
-    *("bicubic", "curve", "validation", "licence"),
-}
 
 
 class Pretrained(NamedTuple):
@@ -71,7 +66,7 @@ class Pretrained(NamedTuple):
 
 def names() -> list[str]:
     """Returns what `load_model` knows by name, besides bicubic."""
-    return sorted(_index())
+    return sorted(index())
 
 
 def path_of(name: str) -> Path:
@@ -80,14 +75,14 @@ def path_of(name: str) -> Path:
     Raises:
       ValueError: there is no such network, or its file is missing or damaged.
     """
-    index = _index()
-    if name not in index:
+    listed = index()
+    if name not in listed:
         raise ValueError(f"there is no trained network {name!r}; there are {', '.join(names())}")
     path = FOLDER / f"{name}.safetensors"
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
-    if found != index[name]["sha256"]:
+    if found != listed[name]["sha256"]:
         raise ValueError(
-            f"{path} is damaged: its SHA-256 is {found}, not {index[name]['sha256']}; install "
+            f"{path} is damaged: its SHA-256 is {found}, not {listed[name]['sha256']}; install "
             "lnln_jax again"
         )
     return path
@@ -100,15 +95,7 @@ def load(name: str) -> Pretrained:
       ValueError: as `path_of`.
     """
     path = path_of(name)
-    return Pretrained(name, path, _index()[name]["sha256"], load_safetensors(path))
-
-
-def format_hours(network: Pretrained) -> str:
-    """Returns the hours of a network's steps, and of the networks that it started from."""
-    hours = f"{network.training['hours']:.1f} h"
-    if network.start not in names():
-        return hours
-    return f"{hours} + {format_hours(load(network.start))} of {network.start}"
+    return Pretrained(name, path, index()[name]["sha256"], load_safetensors(path))
 
 
 def best(scale: int) -> str:
@@ -120,10 +107,10 @@ def best(scale: int) -> str:
     Raises:
       ValueError: none has that scale.
     """
-    index = _index()
-    matching = {name: about for name, about in index.items() if about["scale"] == scale}
+    listed = index()
+    matching = {name: about for name, about in listed.items() if about["scale"] == scale}
     if not matching:
-        scales = ", ".join(map(str, sorted({about["scale"] for about in index.values()})))
+        scales = ", ".join(map(str, sorted({about["scale"] for about in listed.values()})))
         raise ValueError(
             f"scale is {scale}, and the trained networks of this package have {scales or 'none'}; "
             "choose one of those, or give a model of your own (--model; bicubic has any scale)"
@@ -133,29 +120,12 @@ def best(scale: int) -> str:
     return min(good, key=lambda name: good[name]["bytes"])
 
 
-def register(name: str) -> None:
-    """Takes the file `FOLDER/NAME.safetensors` into the index.
+def index() -> dict[str, dict[str, Any]]:
+    """Returns what `index.json` says, by name.
 
     Raises:
-      ValueError: it cannot be loaded, or does not say how it was trained.
+      ValueError: it is damaged.
     """
-    path = FOLDER / f"{name}.safetensors"
-    weights = load_safetensors(path)
-    training = weights.training or {}
-    if missing := _NEEDED - training.keys():
-        raise ValueError(f"{path} does not say {', '.join(sorted(missing))} of its training")
-    about = {
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "bytes": path.stat().st_size,
-        "scale": weights.model.scale,
-        "validation": training["validation"],
-    }
-    text = json.dumps(_index() | {name: about}, indent=2, sort_keys=True) + "\n"
-    write_file(FOLDER / "index.json", text.encode())
-
-
-def _index() -> dict[str, dict[str, Any]]:
-    """Returns what `index.json` says, by name."""
     path = FOLDER / "index.json"
     try:
         return json.loads(path.read_text()) if path.is_file() else {}

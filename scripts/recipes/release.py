@@ -12,6 +12,7 @@ names another. `scripts/recipes/pages.py` then writes the pages about it.
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import statistics
@@ -31,6 +32,7 @@ from lnln_jax.images.files import find_images
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.runtime.compilation_cache import enable_compilation_cache
+from lnln_jax.runtime.files import write_file
 from lnln_jax.training.resuming import with_length_of
 from lnln_jax.weights import pretrained
 from lnln_jax.weights.base import build
@@ -161,8 +163,20 @@ def main() -> None:
     save_safetensors(
         path, config.model, variables, step=step, dtype=config.dtype, training=training
     )
-    pretrained.register(run.name)
+    _register(path, scale, validation.psnr)
     print(f"written to {path}; scripts/recipes/pages.py writes the pages about it")
+
+
+def _register(path: Path, scale: int, validation: float) -> None:
+    """Takes a file of the package's networks into their index."""
+    about = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
+        "scale": scale,
+        "validation": validation,
+    }
+    text = json.dumps(pretrained.index() | {path.stem: about}, indent=2, sort_keys=True) + "\n"
+    write_file(path.with_name("index.json"), text.encode())
 
 
 if __name__ == "__main__":

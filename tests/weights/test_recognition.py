@@ -107,7 +107,7 @@ MISSHAPEN = {
     "drca": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.0.weight"],
     "rcan": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.3.conv_du.0.weight"],
     "edsr": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.weight", "tail.1.weight"],
-    "vdsr": ["residual_layer.1.conv.weight", "output.weight"],
+    "vdsr": ["output.weight"],
 }
 
 
