@@ -44,29 +44,29 @@ def run_python(
 ) -> tuple[int, str]:
     """Runs this Python, which then finds this checkout; for the rest see `lnln`."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    process = subprocess.Popen(
+    said: list[str] = []
+    with subprocess.Popen(
         [sys.executable, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    said: list[str] = []
+    ) as process:
 
-    def relay() -> None:
-        for line in process.stderr or ():
-            said.append(line.rstrip())
-            if echo:
-                print(line, end="", file=sys.stderr, flush=True)
+        def relay() -> None:
+            for line in process.stderr or ():
+                said.append(line.rstrip())
+                if echo:
+                    print(line, end="", file=sys.stderr, flush=True)
 
-    relaying = threading.Thread(target=relay)
-    relaying.start()
-    timer = threading.Timer(max(timeout, 1), process.kill)
-    timer.start()
-    printed = (process.stdout.read() if process.stdout else "").splitlines()
-    status = process.wait()
-    timer.cancel()
-    relaying.join()
+        relaying = threading.Thread(target=relay)
+        relaying.start()
+        timer = threading.Timer(max(timeout, 1), process.kill)
+        timer.start()
+        printed = (process.stdout.read() if process.stdout else "").splitlines()
+        status = process.wait()
+        timer.cancel()
+        relaying.join()
     if status not in (0, 75):
         raise RuntimeError((said or printed or [""])[-1] or f"status {status}")
     return status, (printed or said or [""])[-1]
