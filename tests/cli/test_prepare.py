@@ -30,6 +30,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_a_folder_with_bad_images_then_training_on_it(data_dir, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(data_dir / "Set5" / "HR", images)
@@ -38,11 +39,11 @@ def test_a_folder_with_bad_images_then_training_on_it(data_dir, tmp_path):
     folder = ["folder", images, "--name", "mine", *SMALL]
     done = run("prepare", *folder, "--validation-every", "3", TFDS_DATA_DIR=str(tmp_path / "tfds"))
     assert done.returncode == 0, done.stderr
-    data_set = tmp_path / "tfds" / "mine" / "x2_120_60" / "1.0.0"
+    dataset = tmp_path / "tfds" / "mine" / "x2_120_60" / "1.0.0"
     head, advice = done.stdout.splitlines()
-    assert head.startswith(f"{data_set}: ")
+    assert head.startswith(f"{dataset}: ")
     assert head.partition(" for validation; ")[2].endswith(" s")
-    assert advice == f"train on it: lnln train lnln_x2 data.train={data_set.parent}"
+    assert advice == f"train on it: lnln train lnln_x2 data.train={dataset.parent}"
     head, broken, narrow = done.stderr.splitlines()
     assert head == "2 images could not be used and were left out:"
     assert broken.startswith("  broken.png: cannot be read: ")
@@ -100,6 +101,7 @@ def test_wrong_settings(tmp_path, data_dir, capsys, options, message):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_its_workers(data_dir, tmp_path, number):
     images = tmp_path / "images"
@@ -133,6 +135,7 @@ def test_a_signal_ends_it_with_its_workers(data_dir, tmp_path, number):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_workers_end_when_the_build_is_killed(data_dir, tmp_path):
     images = tmp_path / "images"
     images.mkdir()
@@ -157,11 +160,14 @@ def test_a_disk_that_cannot_be_written_to(data_dir, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("lnln: error: ")
 
 
-def test_evaluation_of_a_degradation_and_of_a_data_set(data_dir, tmp_path, capsys):
+@pytest.mark.slow
+def test_evaluation_of_a_degradation_and_of_a_dataset(data_dir, tmp_path, capsys):
     folder = str(data_dir / "Set5" / "HR")
     data = ["--data-dir", str(tmp_path), "--validation-every", "5", "--scales", "3", *SMALL]
     assert main(["prepare", "folder", folder, "--name", "mine", "--degradation", "bd", *data]) == 0
-    capsys.readouterr()
+    built = tmp_path / "mine" / "x3_120_60_bd1.6"
+    advice = f"train on it: lnln train lnln_x2 model.scale=3 data.train={built}\n"
+    assert capsys.readouterr().out.endswith(advice)
     means = []
     for source in (tmp_path / "mine", folder):
         degraded = ["--degradation", "bd", "--scale", "3"]
@@ -172,6 +178,6 @@ def test_evaluation_of_a_degradation_and_of_a_data_set(data_dir, tmp_path, capsy
         means.append(rows["butterfly"])
     assert means[0] == means[1]
     assert "made from HR by bd1.6" in out
-    builder = tfds.builder_from_directory(tmp_path / "mine" / "x3_120_60_bd1.6" / "1.0.0")
+    builder = tfds.builder_from_directory(built / "1.0.0")
     (record,) = builder.as_data_source(split="validation")
     assert np.ptp(record["lr_x3"]) > 100
