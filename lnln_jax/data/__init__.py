@@ -5,7 +5,7 @@ from lnln_jax.data.dead_leaves import dead_leaves
 from lnln_jax.data.degradations import Degradation, degrade
 from lnln_jax.data.folders import load_folder
 from lnln_jax.data.pairs import PairSource, dead_leaves_pairs
-from lnln_jax.data.records import RecordSource, find_data_set
+from lnln_jax.data.records import RecordSource, find_dataset
 
 __all__ = [
     "Degradation",
@@ -16,7 +16,7 @@ __all__ = [
     "dead_leaves",
     "dead_leaves_pairs",
     "degrade",
-    "find_data_set",
+    "find_dataset",
     "load_folder",
     "make_train_iterator",
 ]

@@ -1,4 +1,4 @@
-"""The training pipeline on the host: an endless stream of batches of patches.
+"""Batches of patches on the host, as an endless stream.
 
 Grain makes them ahead, in threads or processes; without these it is not needed.
 
@@ -20,40 +20,40 @@ from lnln_jax.runtime.extras import require
 from lnln_jax.runtime.processes import end_with_parent
 
 Batch = dict[str, np.ndarray]
-_ENDLESS = 2**48  # steps of a training
+_ENDLESS = 2**48  # steps of a training run
 _PIXEL = np.dtype("V3")  # NumPy mirrors these faster than rows of three numbers
 
 
 class Source(Protocol):
-    """Where pairs come from: `PairSource` or `RecordSource`."""
+    """Origin of pairs: `PairSource` or `RecordSource`."""
 
     name: str
     scale: int
 
     @property
     def smallest(self) -> int:
-        """The shortest LR side."""
+        """Shortest LR side."""
 
     @property
     def largest(self) -> tuple[int, int]:
-        """The longest LR height and width."""
+        """Longest LR height and width."""
 
     @property
     def identity(self) -> str:
-        """Changes with any of the images."""
+        """Text that changes with any of the images."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Pair: ...
 
     def read(self, index: int, /) -> Pair:
-        """The same, of a pair that is read but once."""
+        """Reads a pair that is read but once."""
 
 
 class Stream:
     """An endless iterator over what a function returns for steps 0, 1, 2, ...
 
-    `get_state` gives its position as JSON can hold it, and `set_state` restores it, also in a
+    `get_state` returns its position as JSON can hold it, and `set_state` restores it, also in a
     stream with another number of threads or workers. `close` ends those.
     """
 
@@ -112,11 +112,11 @@ class Stream:
         return item
 
     def get_state(self) -> dict[str, int]:
-        """The number of the next step."""
+        """Returns the number of the next step."""
         return {"next_step": self._next}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Goes to the step that `get_state` gave."""
+        """Goes to the step that `get_state` returned."""
         self.close()
         self._next = state["next_step"]
 
@@ -145,18 +145,18 @@ def make_train_iterator(
     `Sampler` says what is in a batch.
 
     Args:
-      sources: the training images; one scale for all.
+      sources: training images, of one scale.
       lr_patch_size: side p of the square LR patches, in pixels; no LR image may be smaller.
-      batch_size: B, the pairs of patches in a batch, of all processes together.
-      seed: at least 0; the same seed gives the same batches.
+      batch_size: number B of pairs of patches in a batch, of all processes together.
+      seed: seed, at least 0; the same seed gives the same batches.
       weights: how often to visit each source, positive, one each; their sum does not matter. Ratios
-        are kept to about 0.1 %. None: each image as often as any other.
+        are kept to about 0.1 %. None visits each image as often as any other.
       num_threads: batches made at the same time; 0 makes each one when it is asked for. Has no
         effect on what they hold.
-      num_workers: processes that make batches in place of the threads; 0: none.
+      num_workers: processes that make batches in place of the threads; 0 for none.
       prefetch: batches made ahead, at least 1; unused without threads and workers.
-      process_index: of this process among those that train together.
-      process_count: how many train together; each takes B / process_count rows of the batch.
+      process_index: index of this process among those that train together.
+      process_count: number of these; each takes B / process_count rows of the batch.
 
     Returns:
       A stream of dictionaries of NumPy arrays: "lr", uint8 `b p p 3`, and "hr", uint8
@@ -195,14 +195,14 @@ def make_sampler(
     seed: int,
     weights: Sequence[float] | None = None,
 ) -> Sampler:
-    """The sampler for sources; arguments and errors are those of `make_train_iterator`."""
+    """Makes the sampler for sources; arguments and errors as for `make_train_iterator`."""
     _check_arguments(sources, lr_patch_size, batch_size, seed, weights)
     lengths = [len(source) for source in sources]
     return Sampler(lengths, batch_size=batch_size, seed=seed, weights=weights)
 
 
 class _Cutter:
-    """Makes the batch of a step."""
+    """A function that makes the batch of a step."""
 
     def __init__(
         self, sources: Sequence[Source], sampler: Sampler, rows: slice, lr_patch_size: int

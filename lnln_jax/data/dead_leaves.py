@@ -40,8 +40,8 @@ def dead_leaves(rng: np.random.Generator, size: int | tuple[int, int]) -> np.nda
     """Draws one image of the dead leaves model.
 
     Args:
-      rng: where every random number comes from; the same state gives the same image.
-      size: the side of a square image, or (height, width); at least 1.
+      rng: source of every random number; the same state gives the same image.
+      size: side of a square image, or (height, width); at least 1.
 
     Returns:
       uint8 `H W 3`, RGB.
@@ -139,9 +139,9 @@ def _shade(rng: np.random.Generator, labels: np.ndarray, count: int) -> np.ndarr
     """Colours every leaf: one colour plus a gradient, stripes and noise, each of random strength.
 
     Args:
-      rng: the source of the colours and textures.
-      labels: the leaf seen at each pixel, int32 `H W`.
-      count: the number of leaves.
+      rng: source of the colours and textures.
+      labels: leaf seen at each pixel, int32 `H W`.
+      count: number of leaves.
 
     Returns:
       float32 `H W 3`, nominally in [0, 1].
@@ -181,7 +181,7 @@ def _shade(rng: np.random.Generator, labels: np.ndarray, count: int) -> np.ndarr
 
 
 def _strength(rng: np.random.Generator, count: int, *, share: float, median: float) -> np.ndarray:
-    """Strengths of a texture, `count`: zero but for a `share` of the leaves, there log-normal."""
+    """Draws strengths of a texture, `count`: zero but for a `share` of the leaves."""
     strength = median * np.exp(rng.normal(0.0, 0.7, count))
     return np.where(rng.random(count) < share, strength, 0.0)
 

@@ -33,9 +33,9 @@ class Degradation:
     Attributes:
       kind: "bicubic"; "bd", Gaussian blur and direct downsampling; "dn", bicubic and Gaussian
         noise; "jpeg", bicubic and JPEG compression.
-      blur_sigma: of "bd": standard deviation of the blur in HR pixels, 0.1..20.
-      noise_level: of "dn": standard deviation of the noise in units of 0..255, above 0, up to 255.
-      jpeg_quality: of "jpeg": Pillow's, 1..100; above 95 files grow and hardly improve.
+      blur_sigma: standard deviation of the blur of "bd" in HR pixels, 0.1..20.
+      noise_level: standard deviation of the noise of "dn" in units of 0..255, above 0, up to 255.
+      jpeg_quality: Pillow's quality of "jpeg", 1..100; above 95 files grow and hardly improve.
 
     A strength that the kind has no use for goes back to its default.
 
@@ -73,7 +73,7 @@ class Degradation:
 
     @property
     def label(self) -> str:
-        """A short name for data sets and tables: "bicubic", "bd1.6", "dn30", "jpeg40".
+        """Short name for datasets and tables: "bicubic", "bd1.6", "dn30", "jpeg40".
 
         Degradations that differ in what they do differ in their labels.
         """
@@ -107,9 +107,10 @@ def degrade(hr: np.ndarray, scale: int, degradation: Degradation = BICUBIC) -> n
       is Pillow's default.
 
     Args:
-      hr: uint8 `H W 3`, RGB; H and W are multiples of `scale`. Its memory layout has no effect.
+      hr: RGB image, uint8 `H W 3`; H and W are multiples of `scale`. Its memory layout has no
+        effect.
       scale: HR size / LR size, at least 1.
-      degradation: what to do.
+      degradation: how the LR image is made.
 
     Returns:
       uint8 `H/scale W/scale 3`.

@@ -32,21 +32,21 @@ def load_folder(
     """Reads a folder of HR images, sub-folders included, or a .zip file of them, into memory.
 
     HR images are cropped to a multiple of `scale` from the bottom and the right; `degrade` makes
-    the LR images of them. With `lr_root` they are read from there instead: the
-    file for HR image `a/0001.png` is `a/0001` or, as in DIV2K, `a/0001x<scale>`, with the suffix
-    of any image format. Pairs come in the sorted order of the HR paths. A .zip file, which is not
-    unpacked, gives the pairs that its folder would give.
+    the LR images of them. With `lr_root` they are read from there instead: the file for HR image
+    `a/0001.png` is `a/0001` or, as in DIV2K, `a/0001x<scale>`, with the suffix of any image format.
+    Pairs come in the sorted order of the HR paths. A .zip file, which is not unpacked, gives the
+    pairs that its folder would give.
 
     Args:
       root: folder or .zip file of PNG, JPEG, BMP, WebP or TIFF files.
-      scale: the factor, at least 1.
-      min_lr_size: an image with a shorter LR side is bad; the side of the training patches.
+      scale: HR size / LR size, at least 1.
+      min_lr_size: side of the training patches; an image with a shorter LR side is bad.
       lr_root: folder or .zip file of LR images.
       degradation: how LR images are made, where there is no `lr_root`.
       on_bad_image: what to do about files that cannot be used because they are damaged or too
         small, or have no LR image of exactly their size / scale. "stop" raises, with a list of
         them; "skip" leaves them out, keeps them in `skipped` and logs one warning.
-      progress: called with (files done, files in all) after each file.
+      progress: function called with (files done, files in all) after each file.
 
     Returns:
       The source, with `root` as its name.
@@ -73,16 +73,7 @@ def load_folder(
         if isinstance(reason, str)
     ]
     if bad:
-        listing = _list_bad(bad)
-        if not pairs:
-            raise ValueError(f"none of the {len(loaded)} images in {root} can be used:\n{listing}")
-        problem = f"{len(bad)} of the {len(loaded)} images in {root} cannot be used"
-        if on_bad_image == "stop":
-            raise ValueError(
-                f"{problem}:\n{listing}\n"
-                'Mend or remove them, or set data.on_bad_image="skip" to train without them.'
-            )
-        _logger.warning("%s and were left out:\n%s", problem, listing)
+        _report_bad(bad, len(loaded), root, stop=on_bad_image == "stop")
     skipped = [(root / name, reason) for name, reason in bad]
     return PairSource(pairs, name=str(root), scale=scale, skipped=skipped)
 
@@ -145,8 +136,18 @@ def _matching_lr(path: PurePosixPath, by_stem: dict[PurePosixPath, list[str]], s
     return found[0]
 
 
-def _list_bad(bad: Sequence[tuple[str, str]]) -> str:
+def _report_bad(bad: Sequence[tuple[str, str]], count: int, root: Path, *, stop: bool) -> None:
+    """Warns of bad images among `count`; raises ValueError for them, or if there are no others."""
     lines = [f"  {name}: {reason}" for name, reason in bad[:_MAX_LISTED]]
     if len(bad) > _MAX_LISTED:
         lines.append(f"  ... and {len(bad) - _MAX_LISTED} more")
-    return "\n".join(lines)
+    listing = "\n".join(lines)
+    if len(bad) == count:
+        raise ValueError(f"none of the {count} images in {root} can be used:\n{listing}")
+    problem = f"{len(bad)} of the {count} images in {root} cannot be used"
+    if stop:
+        raise ValueError(
+            f"{problem}:\n{listing}\n"
+            'Mend or remove them, or set data.on_bad_image="skip" to train without them.'
+        )
+    _logger.warning("%s and were left out:\n%s", problem, listing)

@@ -27,7 +27,7 @@ class ImageSet(AbstractContextManager):
     """The image files of a folder and its sub-folders; several threads may read them.
 
     Attributes:
-      root: the folder.
+      root: folder of the files.
     """
 
     def __init__(self, root: Path) -> None:
@@ -36,7 +36,7 @@ class ImageSet(AbstractContextManager):
 
     @functools.cached_property
     def names(self) -> list[str]:
-        """Of the files, as paths in the folder with slashes, sorted by path.
+        """Names of the files, as paths in the folder with slashes, sorted by path.
 
         Raises:
           ImageFileError: `root` is not a folder, or cannot be listed.
@@ -58,7 +58,7 @@ class Archive(ImageSet):
     macOS puts into `__MACOSX`.
 
     Attributes:
-      root: the .zip file.
+      root: .zip file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -79,7 +79,7 @@ class Archive(ImageSet):
 
     @functools.cached_property
     def members(self) -> list[ZipInfo]:
-        """What the archive says of each image, in the order of `names`.
+        """Entries of the images in the archive, in the order of `names`.
 
         Raises:
           ValueError: an image has a password, or a name that leads out of the archive.
@@ -92,7 +92,7 @@ class Archive(ImageSet):
 
     @functools.cached_property
     def names(self) -> list[str]:
-        """As in an `ImageSet`; listing them takes longer than reading one."""
+        """Names as in an `ImageSet`; listing them takes longer than reading one."""
         return [member.filename for member in self.members]
 
     def read(self, name: str) -> np.ndarray:

@@ -34,9 +34,9 @@ class PairSource:
     """The (lr, hr) pairs of one origin, in memory: `len`, an index, iteration.
 
     Attributes:
-      name: what to call the source in logs and errors.
+      name: name of the source in logs and errors.
       scale: HR size / LR size.
-      skipped: the image files left out, with the reason for each.
+      skipped: image files left out, with the reason for each.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class PairSource:
 
         Args:
           pairs: LR images, uint8 `H W 3`, and HR images, uint8 `H*scale W*scale 3`.
-          name: see the class.
-          scale: see the class.
-          skipped: see the class.
+          name: as in the class.
+          scale: as in the class.
+          skipped: as in the class.
 
         Raises:
           ValueError: a pair does not have these shapes and dtypes.
@@ -74,18 +74,18 @@ class PairSource:
 
     @property
     def smallest(self) -> int:
-        """The shortest LR side of a pair; 0 where there is none."""
+        """Shortest LR side of a pair; 0 where there is none."""
         return min((min(lr.shape[:2]) for lr, _ in self._pairs), default=0)
 
     @property
     def largest(self) -> tuple[int, int]:
-        """The longest LR height and width."""
+        """Longest LR height and width."""
         shapes = [lr.shape for lr, _ in self._pairs]
         return max(height for height, _, _ in shapes), max(width for _, width, _ in shapes)
 
     @property
     def identity(self) -> str:
-        """Changes with any pixel, or the order, of the images: their CRC-32."""
+        """CRC-32 of the images, which changes with any pixel, or their order."""
         crc = 0
         for image in itertools.chain.from_iterable(self._pairs):
             crc = zlib.crc32(repr(image.shape).encode(), crc)
@@ -93,7 +93,7 @@ class PairSource:
         return f"{crc:08x}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """For worker processes: the pixels move to memory that they share."""
+        """Moves the pixels, for worker processes, to memory that they share."""
         with _sharing:  # Grain starts several workers at the same time
             if self._shared is None:
                 self._share()
@@ -129,7 +129,7 @@ class PairSource:
         return self._pairs[index]
 
     def read(self, index: int) -> Pair:
-        """The same; a source on disk would keep nothing of it."""
+        """Returns the same pair; a source on disk would keep nothing of it."""
         return self._pairs[index]
 
     def __iter__(self) -> Iterator[Pair]:
@@ -153,13 +153,13 @@ def dead_leaves_pairs(
     Args:
       count: number of images, at least 1. The first ones stay the same when it grows.
       size: side of the HR images, or (height, width); cropped to a multiple of `scale`.
-      scale: the factor, at least 1 and at most the shorter side.
-      seed: at least 0.
+      scale: HR size / LR size, at least 1 and at most the shorter side.
+      seed: seed, at least 0.
       degradation: how LR images are made.
-      progress: called with (images done, `count`) after each image.
+      progress: function called with (images done, `count`) after each image.
 
     Returns:
-      The source, "dead leaves" by name.
+      The source, named "dead leaves".
 
     Raises:
       ValueError: an argument is out of its range.

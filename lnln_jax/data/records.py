@@ -1,4 +1,4 @@
-"""Training pairs out of data sets that `lnln prepare` built, by random access.
+"""Training pairs from datasets that `lnln prepare` built, by random access.
 
 A visit to a sub-image decodes two PNG files. The decoded pixels are kept in memory that all worker
 processes share, as long as there is room, so that later visits cost as little as a slice.
@@ -16,10 +16,10 @@ from PIL import Image
 
 from lnln_jax.data.degradations import Degradation
 from lnln_jax.data.pairs import Pair
-from lnln_jax.data.prepare.sub_images import FORMAT
 from lnln_jax.data.shared_memory import SharedMemory
 from lnln_jax.runtime.extras import installed, require
 
+FORMAT = 1  # of the records
 _CACHE_BYTES = 2**30  # that decoded images may take, unless told otherwise
 
 
@@ -27,7 +27,7 @@ class RecordSource:
     """The (lr, hr) pairs of one split: `len`, an index, iteration.
 
     Attributes:
-      name: of the data set.
+      name: name of the dataset.
       scale: HR size / LR size.
       degradation: how the LR images were made.
     """
@@ -40,16 +40,16 @@ class RecordSource:
         split: str = "train",
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
-        """Opens a data set.
+        """Opens a dataset.
 
         Args:
-          folder: of its version, with `dataset_info.json`.
-          scale: of the LR images.
+          folder: folder of its version, with `dataset_info.json`.
+          scale: scale of the LR images.
           split: "train" or "validation".
-          cache_bytes: that decoded images may take in memory.
+          cache_bytes: memory that decoded images may take.
 
         Raises:
-          ValueError: it is none of ours, is damaged, or has no such scale or split.
+          ValueError: it is not one of ours, is damaged, or has no such scale or split.
           MissingExtraError: TensorFlow Datasets is not installed.
         """
         self._folder = folder
@@ -58,7 +58,7 @@ class RecordSource:
         if scale not in metadata["scales"]:
             made = ", ".join(map(str, metadata["scales"]))
             raise ValueError(
-                f"{folder} has LR images of scale {made}, not {scale}; build a data set with "
+                f"{folder} has LR images of scale {made}, not {scale}; build a dataset with "
                 f"--scales {scale}"
             )
         if split not in lengths:
@@ -82,22 +82,22 @@ class RecordSource:
 
     @property
     def cache_bytes(self) -> int:
-        """Memory that decoded images can come to take."""
+        """Bytes of memory that decoded images can come to take."""
         return self._slots * self._slot
 
     @property
     def smallest(self) -> int:
-        """The shortest LR side of a pair."""
+        """Shortest LR side of a pair."""
         return self._smallest
 
     @property
     def largest(self) -> tuple[int, int]:
-        """The longest LR height and width."""
+        """Longest LR height and width."""
         return self._largest
 
     @property
     def identity(self) -> str:
-        """Changes with any of the images."""
+        """Text that changes with any of the images."""
         return self._identity
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ class RecordSource:
         return self._kept(index, height, width)
 
     def image_name(self, index: int) -> str:
-        """What the file was called that a pair is of."""
+        """Returns the name of the file that a pair is of."""
         return self._records[index]["image"].decode()
 
     def _kept(self, index: int, height: int, width: int) -> Pair:
@@ -133,14 +133,14 @@ class RecordSource:
         return lr, self._cache.array(start + lr.size, (factor * height, factor * width, 3))
 
     def read(self, index: int) -> Pair:
-        """Reads a pair and keeps nothing."""
+        """Reads a pair without keeping it."""
         try:
             record = self._records[index]
             lr, hr = (_decode_png(record[key]) for key in (f"lr_x{self.scale}", "hr"))
         except Exception as error:  # damaged files make readers raise almost anything
             raise ValueError(
                 f"record {index} of {self._folder} is damaged ({str(error)[:200]}); remove the "
-                "folder and build the data set again"
+                "folder and build the dataset again"
             ) from error
         height, width = lr.shape[:2]
         return lr, hr[: self.scale * height, : self.scale * width]
@@ -164,14 +164,14 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
-def find_data_set(name: str, scale: int, data_dir: Path) -> Path | None:
-    """The folder of the data set with LR images of a scale that a name or path stands for, or None.
+def find_dataset(name: str, scale: int, data_dir: Path) -> Path | None:
+    """Returns the folder of the dataset of a scale that a name or path stands for, or None.
 
     Args:
-      name: a path to a data set, to one of its configurations or versions; or, where there is no
+      name: path to a dataset, to one of its configurations or versions; or, where there is no
         such path, the same below `data_dir`: "bsds400" or "bsds400/x2_480_384".
       scale: HR size / LR size.
-      data_dir: where TFDS data sets lie.
+      data_dir: folder of TFDS datasets.
 
     Raises:
       ValueError: several, or one that isn't finished or has other scales.
@@ -190,7 +190,7 @@ def find_data_set(name: str, scale: int, data_dir: Path) -> Path | None:
         return fitting[0]
     if fitting:
         raise ValueError(
-            f"{name} is several data sets of scale {scale}: "
+            f"{name} is several datasets of scale {scale}: "
             f"{', '.join(str(folder.parent) for folder in fitting)}; give one of these"
         )
     if versions:
@@ -204,7 +204,7 @@ def find_data_set(name: str, scale: int, data_dir: Path) -> Path | None:
 
 
 def _describe(folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """Metadata of a data set, and the number of records in each split."""
+    """Reads the metadata of a dataset, and the number of records in each split."""
     try:
         info = json.loads((folder / "dataset_info.json").read_text())
         metadata = json.loads((folder / "metadata.json").read_text())
@@ -215,7 +215,7 @@ def _describe(folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
         return {"name": info["name"]} | {key: metadata[key] for key in keys}, lengths
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{folder} is no data set of `lnln prepare`, or is damaged ({error}); build it again"
+            f"{folder} is not a dataset of `lnln prepare`, or is damaged ({error}); build it again"
         ) from error
 
 
@@ -229,8 +229,8 @@ def _decode_png(data: bytes) -> np.ndarray:
 
 
 def _open(folder: Path, split: str) -> Any:
-    """Random access to records, images as the PNG files that they are."""
-    require("tensorflow_datasets", "prepare", f"the data set {folder}")
+    """Opens records for random access, images as the PNG files that they are."""
+    require("tensorflow_datasets", "prepare", f"the dataset {folder}")
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(folder)

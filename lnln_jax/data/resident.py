@@ -29,13 +29,13 @@ Plan = np.ndarray  # uint32 `B 4`: image, top, left (in LR pixels), symmetry
 
 
 class ResidentImages(struct.PyTreeNode):
-    """All images of a training, padded to one shape.
+    """All images of a training run, padded to one shape.
 
     Attributes:
-      lr: uint8 `N H W 3`.
-      hr: uint8 `N H*scale W*scale 3`.
-      mesh: of the devices that train; None: one.
-      shared: whether each of them has a share of the images, along N, and not all.
+      lr: LR images, uint8 `N H W 3`.
+      hr: HR images, uint8 `N H*scale W*scale 3`.
+      mesh: mesh of the devices that train; None for one device.
+      shared: whether each device has a share of the images, along N, and not all.
     """
 
     lr: jax.Array
@@ -45,7 +45,7 @@ class ResidentImages(struct.PyTreeNode):
 
 
 class Planner:
-    """Says where on the device the patches of a step are; its answers are what a `Stream` makes."""
+    """Places of the patches of a step on the device, as items of a `Stream`."""
 
     def __init__(self, sampler: Sampler, shapes: np.ndarray, lr_patch_size: int) -> None:
         """Takes the sampler and the LR shapes of all images, `N 2`."""
@@ -54,14 +54,14 @@ class Planner:
         self._size = lr_patch_size
 
     def __call__(self, step: int) -> Plan:
-        """The plan of a step, counted from 0."""
+        """Returns the plan of a step, counted from 0."""
         samples = self._sampler(step)
         corners = offsets(samples, self._shapes[samples.image], self._size)
         return np.stack([samples.image, *corners.T, samples.symmetry], axis=1)
 
 
 def resident_bytes(sources: Sequence[Source]) -> int:
-    """What `put_images` takes for one copy of all images."""
+    """Returns the bytes that `put_images` takes for one copy of all images."""
     height, width = _largest(sources)
     return sum(map(len, sources)) * 3 * height * width * (1 + sources[0].scale ** 2)
 
@@ -76,37 +76,32 @@ def put_images(
     """Sends all images to each device, or an equal share of them.
 
     Args:
-      sources: of one scale.
-      mesh: of the devices of all processes, along one axis; a process sends to its own.
-      progress: called with (images sent, images in all).
+      sources: sources of one scale.
+      mesh: mesh of the devices of all processes, along one axis; a process sends to its own.
+      progress: function called with (images sent, images in all).
       shared: whether to send shares.
 
     Returns:
       The images, and the shapes of the LR images, int `N 2`.
     """
     devices = list(mesh.devices.flat)
-    count, (height, width) = sum(map(len, sources)), _largest(sources)
+    count, (height, width), scale = sum(map(len, sources)), _largest(sources), sources[0].scale
+    sizes = [(factor * height, factor * width, 3) for factor in (1, scale)]  # of LR, of HR
     share = math.ceil(count / len(devices)) if shared else count
     local = [device for device in devices if device.process_index == jax.process_index()]
     stacks = {
-        device: tuple(
-            jnp.zeros((share, factor * height, factor * width, 3), jnp.uint8, device=device)
-            for factor in (1, sources[0].scale)
-        )
+        device: tuple(jnp.zeros((share, *size), jnp.uint8, device=device) for size in sizes)
         for device in local
     }
     shapes = np.zeros((count, 2), np.int64)
     pairs = _pairs(sources)
-    chunk = max(1, _CHUNK // (3 * height * width * sources[0].scale ** 2))
+    chunk = max(1, _CHUNK // (3 * height * width * scale**2))
     for first in range(0, count, share):
         owners = [devices[first // share]] if shared else local
         last = min(count, first + share)
         for start in range(first, last, chunk):
             sent = min(chunk, last - start)
-            buffers = [
-                np.zeros((sent, factor * height, factor * width, 3), np.uint8)
-                for factor in (1, sources[0].scale)
-            ]
+            buffers = [np.zeros((sent, *size), np.uint8) for size in sizes]
             for i in range(sent):
                 pair = next(pairs)
                 shapes[start + i] = pair[0].shape[:2]
@@ -135,8 +130,8 @@ def cut_patches(images: ResidentImages, plan: jax.Array, lr_patch_size: int) -> 
     """Cuts a batch out of images; for use under `jax.jit`.
 
     Args:
-      images: as `put_images` made them.
-      plan: integers `B 4`, of a `Planner`; B is a multiple of the number of devices.
+      images: images, as `put_images` made them.
+      plan: plan of a `Planner`, integers `B 4`; B is a multiple of the number of devices.
       lr_patch_size: side p of the LR patches.
 
     Returns:
@@ -187,7 +182,7 @@ def _crops(
 
 
 def _symmetries(patches: jax.Array, index: jax.Array) -> jax.Array:
-    """`lnln_jax.images.arrays.dihedral` with an index for each patch, `B p p 3`."""
+    """Applies `images.arrays.dihedral` with an index for each patch, `B p p 3`."""
 
     def where(bit: int, changed: jax.Array, patches: jax.Array) -> jax.Array:
         return jnp.where((index & bit).astype(bool)[:, None, None, None], changed, patches)
@@ -203,7 +198,7 @@ def _largest(sources: Sequence[Source]) -> tuple[int, int]:
 
 
 def _pairs(sources: Sequence[Source]) -> Iterator[Pair]:
-    """All pairs in order, decoded by several threads."""
+    """Yields all pairs in order, decoded by several threads."""
     threads = os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         for source in sources:

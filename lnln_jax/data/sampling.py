@@ -1,7 +1,7 @@
 """Which patches make up which batch: a function of the seed and the step alone.
 
-So neither threads, processes, hosts nor the place where patches are cut change a training, and the
-position of a training is one number.
+So neither threads, processes, hosts nor the place where patches are cut change a training run, and
+its position is one number.
 """
 
 import functools
@@ -14,13 +14,13 @@ _PATTERN = 1000  # slots in which sources with weights take turns
 
 
 class Samples(NamedTuple):
-    """The patches of a batch of B; where in its image one lies is a share of the room there is.
+    """The patches of a batch of B; a place in an image is a share of the room there is.
 
     Attributes:
-      image: uint32 `B`, its number among the images of all sources.
-      top: uint32 `B`, in units of 2**-32.
-      left: uint32 `B`, likewise.
-      symmetry: uint32 `B`, one of the eight, for `lnln_jax.images.arrays.dihedral`.
+      image: number among the images of all sources, uint32 `B`.
+      top: first row in units of 2**-32 of the room, uint32 `B`.
+      left: first column, likewise.
+      symmetry: one of the eight, for `lnln_jax.images.arrays.dihedral`, uint32 `B`.
     """
 
     image: np.ndarray
@@ -30,7 +30,7 @@ class Samples(NamedTuple):
 
 
 class Sampler:
-    """Draws the patches of any batch; `sampler(step)`.
+    """A function that draws the patches of any batch: `sampler(step)`.
 
     Each visit to an image takes one random patch, as EDSR does (Lim et al., CVPRW 2017). An epoch
     visits every image once, in random order, whatever its size. Batches run on across the end of an
@@ -50,9 +50,9 @@ class Sampler:
 
         Args:
           lengths: number of images of each source, positive.
-          batch_size: B.
-          seed: at least 0.
-          weights: how often to visit each source, positive, one each; None: by their lengths.
+          batch_size: number B of patches.
+          seed: seed, at least 0.
+          weights: how often to visit each source, positive, one each; None for their lengths.
         """
         self._batch_size = batch_size
         self._seed = seed
@@ -67,7 +67,7 @@ class Sampler:
         self._per_pattern = visits.sum(axis=0)
 
     def __call__(self, step: int, rows: slice = slice(None)) -> Samples:
-        """The batch of a step, counted from 0, or some rows of it."""
+        """Draws the batch of a step, counted from 0, or some rows of it."""
         position = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
         pattern, slot = np.divmod(position, len(self._turns))
         source = self._turns[slot]
@@ -85,11 +85,11 @@ class Sampler:
 
 
 def offsets(samples: Samples, shapes: np.ndarray, lr_patch_size: int) -> np.ndarray:
-    """The first rows and columns of patches, in LR pixels.
+    """Returns the first rows and columns of patches, in LR pixels.
 
     Args:
-      samples: of B patches.
-      shapes: `B 2`, heights and widths of their LR images.
+      samples: samples of B patches.
+      shapes: heights and widths of their LR images, `B 2`.
       lr_patch_size: side of the LR patches.
 
     Returns:
@@ -102,12 +102,12 @@ def offsets(samples: Samples, shapes: np.ndarray, lr_patch_size: int) -> np.ndar
 
 @functools.lru_cache(maxsize=16)  # the batches being made can lie in neighbouring epochs
 def _order(seed: int, source: int, epoch: int, length: int) -> np.ndarray:
-    """In which order an epoch visits the images of a source."""
+    """Returns the order in which an epoch visits the images of a source."""
     return np.random.default_rng([seed, 1, source, epoch]).permutation(length)
 
 
 def _turns(weights: np.ndarray) -> np.ndarray:
-    """The source of each slot of the pattern; those of each source lie evenly in it."""
+    """Returns the source of each slot of the pattern; those of each source lie evenly in it."""
     if len(weights) == 1:
         return np.zeros(1, np.int64)
     exact = weights / weights.sum() * _PATTERN

@@ -41,7 +41,7 @@ class SharedMemory:
         self.bytes = np.frombuffer(memory, np.uint8)
 
     def array(self, start: int, shape: tuple[int, ...]) -> np.ndarray:
-        """A uint8 array in it, from byte `start` on."""
+        """Returns a uint8 array in it, from byte `start` on."""
         size = math.prod(shape)
         return self.bytes[start : start + size].reshape(shape)
 

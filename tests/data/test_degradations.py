@@ -190,7 +190,7 @@ def test_dn_noise_of_another_image_is_another(other):
 
 
 def test_dn_noise_is_the_same_everywhere():
-    # Written down once: data sets made on two machines must agree.
+    # Written down once: datasets made on two machines must agree.
     hr = np.full((4, 4, 3), 128, np.uint8)
     assert degrade(hr, 2, DN).ravel().tolist() == [
         *(123, 74, 125, 136, 147, 95),

@@ -1,4 +1,4 @@
-"""Tests of reading data sets by random access."""
+"""Tests of reading datasets by random access."""
 
 import json
 import pickle
@@ -13,7 +13,7 @@ from lnln_jax.data.batches import make_train_iterator
 from lnln_jax.data.degradations import Degradation
 from lnln_jax.data.prepare.recipes import prepare_folder
 from lnln_jax.data.prepare.sub_images import Cut, sub_images
-from lnln_jax.data.records import RecordSource, find_data_set
+from lnln_jax.data.records import RecordSource, find_dataset
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.files import read_rgb
 from lnln_jax.images.resize import imresize
@@ -23,7 +23,7 @@ CUT = Cut((2, 3), size=120, step=60, min_side=96)
 
 
 @pytest.fixture(scope="module")
-def data_sets(data_dir, tmp_path_factory):
+def datasets(data_dir, tmp_path_factory):
     """A folder of TFDS with "set5", whose validation images are bird and woman."""
     root = tmp_path_factory.mktemp("tfds")
     folder = data_dir / "Set5" / "HR"
@@ -32,8 +32,8 @@ def data_sets(data_dir, tmp_path_factory):
 
 
 @pytest.fixture
-def folder(data_sets):
-    return data_sets / "set5" / CUT.label / "1.0.0"
+def folder(datasets):
+    return datasets / "set5" / CUT.label / "1.0.0"
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -107,7 +107,7 @@ def test_batches_from_records_in_any_number_of_processes(folder):
                 np.testing.assert_array_equal(batch[key], same[key], strict=True)
 
 
-def test_identities(folder, data_sets, data_dir, tmp_path):
+def test_identities(folder, datasets, data_dir, tmp_path):
     source = RecordSource(folder, scale=2)
     assert source.identity == RecordSource(folder, scale=2, cache_bytes=0).identity
     assert source.identity != RecordSource(folder, scale=3).identity
@@ -120,7 +120,7 @@ def test_identities(folder, data_sets, data_dir, tmp_path):
     assert RecordSource(other.folder, scale=2).identity != source.identity
 
 
-def test_a_damaged_data_set(folder, tmp_path):
+def test_a_damaged_dataset(folder, tmp_path):
     copy = tmp_path / "1.0.0"
     shutil.copytree(folder, copy)
     for path in copy.glob("*train.array_record*"):
@@ -139,7 +139,7 @@ def test_a_damaged_data_set(folder, tmp_path):
             damaged += 1
     assert damaged
     (copy / "metadata.json").write_text("{")
-    with pytest.raises(ValueError, match="is no data set of `lnln prepare`, or is damaged"):
+    with pytest.raises(ValueError, match="is not a dataset of `lnln prepare`, or is damaged"):
         RecordSource(copy, scale=2)
     metadata = json.loads((folder / "metadata.json").read_text())
     (copy / "metadata.json").write_text(json.dumps(metadata | {"format": 0}))
@@ -147,28 +147,28 @@ def test_a_damaged_data_set(folder, tmp_path):
         RecordSource(copy, scale=2)
 
 
-def test_finding_data_sets(folder, data_sets, data_dir, tmp_path, monkeypatch):
+def test_finding_datasets(folder, datasets, data_dir, tmp_path, monkeypatch):
     for name in ("set5", "set5/x2-x3_120_60", "set5/x2-x3_120_60/1.0.0"):
         monkeypatch.chdir(tmp_path)
-        assert find_data_set(name, 2, data_sets) == folder
-        monkeypatch.chdir(data_sets)
-        assert find_data_set(name, 3, tmp_path).resolve() == folder
-        assert find_data_set(str(data_sets / name), 2, tmp_path) == folder
-    assert find_data_set("nothing", 2, data_sets) is None
-    assert find_data_set(str(data_dir / "Set5"), 2, data_sets) is None
+        assert find_dataset(name, 2, datasets) == folder
+        monkeypatch.chdir(datasets)
+        assert find_dataset(name, 3, tmp_path).resolve() == folder
+        assert find_dataset(str(datasets / name), 2, tmp_path) == folder
+    assert find_dataset("nothing", 2, datasets) is None
+    assert find_dataset(str(data_dir / "Set5"), 2, datasets) is None
     with pytest.raises(ValueError, match=r"no LR images of scale 4; build it with --scales 4"):
-        find_data_set("set5", 4, data_sets)
+        find_dataset("set5", 4, datasets)
     with pytest.raises(ValueError, match="scale 2, 3, not 4"):
         RecordSource(folder, scale=4)
     with pytest.raises(ValueError, match="no images for test, only for train, validation"):
         RecordSource(folder, scale=2, split="test")
 
 
-def test_an_image_is_no_unfinished_data_set(tmp_path):
+def test_an_image_is_not_an_unfinished_dataset(tmp_path):
     (tmp_path / "images" / "more").mkdir(parents=True)
     (tmp_path / "images" / "incomplete.png").touch()
     (tmp_path / "images" / "more" / "incomplete.1.0.0").mkdir()
-    assert find_data_set(str(tmp_path / "images"), 2, tmp_path) is None
+    assert find_dataset(str(tmp_path / "images"), 2, tmp_path) is None
 
 
 def test_several_that_fit(data_dir, tmp_path):
@@ -176,13 +176,13 @@ def test_several_that_fit(data_dir, tmp_path):
         cut = Cut((2,), size, size, 96)
         prepare_folder(data_dir / "Set5" / "HR", "set5", cut=cut, data_dir=tmp_path)
     with pytest.raises(ValueError, match=r"several .*x2_120_120, .*x2_96_96; give one of these"):
-        find_data_set("set5", 2, tmp_path)
-    assert find_data_set("set5/x2_96_96", 2, tmp_path) is not None
+        find_dataset("set5", 2, tmp_path)
+    assert find_dataset("set5/x2_96_96", 2, tmp_path) is not None
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_a_benchmark_of_its_validation_images(folder, data_sets, data_dir, scale):
-    for path in (folder, data_sets / "set5"):
+def test_a_benchmark_of_its_validation_images(folder, datasets, data_dir, scale):
+    for path in (folder, datasets / "set5"):
         benchmark = open_benchmark(path, scale)
         assert (benchmark.name, benchmark.names) == ("set5", ["bird", "woman"])
         original = open_benchmark(data_dir / "Set5", scale)

@@ -1,1 +1,1 @@
-"""Building the data sets that training reads as records."""
+"""Building the datasets that training reads as records."""

@@ -1,4 +1,4 @@
-"""From shards and their reports to a data set as TFDS reads it."""
+"""A dataset as TFDS reads it, from shards and their reports."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from tensorflow_datasets.core import naming, splits
 
 from lnln_jax.data.prepare.shard_plan import Shard
 from lnln_jax.data.prepare.shards import ShardReport
-from lnln_jax.data.prepare.sub_images import FORMAT
+from lnln_jax.data.records import FORMAT
 
 SPLITS = ("train", "validation")
 
@@ -31,12 +31,12 @@ def assemble(
     """Makes a folder with the shards, under TFDS's names, and what TFDS wants beside them.
 
     Args:
-      data: the folder; one that is there is replaced.
-      parts: where the shards are.
-      written: the shards in order, with their reports.
-      info: of the data set; it gets splits and metadata.
-      settings: for the metadata, as the next two.
-      plan: what identifies images and settings.
+      data: folder to make; one that is there is replaced.
+      parts: folder with the shards.
+      written: shards in order, with their reports.
+      info: description of the dataset; it gets splits and metadata.
+      settings: settings of the cut, for the metadata, as the next two.
+      plan: hash that identifies images and settings.
       left_out: images that could not be used, and why.
 
     Raises:
@@ -44,28 +44,15 @@ def assemble(
     """
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir()
-    split_infos = []
     by_split: dict[str, list[ShardReport]] = {}
+    split_infos = []
     for split in SPLITS:
-        template = naming.ShardedFileTemplate(
-            data_dir=data, dataset_name=info.name, split=split, filetype_suffix="array_record"
-        )
         filled = [
-            (shard, report) for shard, report in written if shard.split == split and report.examples
+            (shard, each) for shard, each in written if shard.split == split and each.examples
         ]
-        for i, (shard, _) in enumerate(filled):
-            name = template.sharded_filepath(shard_index=i, num_shards=len(filled)).name
-            _link(parts / shard.name, data / name)
         if filled:
             by_split[split] = [report for _, report in filled]
-            split_infos.append(
-                splits.SplitInfo(
-                    name=split,
-                    shard_lengths=[report.examples for _, report in filled],
-                    num_bytes=sum(report.size for _, report in filled),
-                    filename_template=template,
-                )
-            )
+            split_infos.append(_place(data, parts, filled, info.name, split))
     records = [(shard.split, report.checksum, report.size) for shard, report in written]
     info.metadata.update(
         settings,
@@ -89,8 +76,26 @@ def assemble(
             os.fsync(file.fileno())
 
 
+def _place(
+    data: Path, parts: Path, filled: Sequence[tuple[Shard, ShardReport]], name: str, split: str
+) -> splits.SplitInfo:
+    """Puts the shards of a split into the folder, under TFDS's names."""
+    template = naming.ShardedFileTemplate(
+        data_dir=data, dataset_name=name, split=split, filetype_suffix="array_record"
+    )
+    for i, (shard, _) in enumerate(filled):
+        path = template.sharded_filepath(shard_index=i, num_shards=len(filled))
+        _link(parts / shard.name, data / path.name)
+    return splits.SplitInfo(
+        name=split,
+        shard_lengths=[report.examples for _, report in filled],
+        num_bytes=sum(report.size for _, report in filled),
+        filename_template=template,
+    )
+
+
 def _link(source: Path, target: Path) -> None:
-    """A second name, or a copy where the file system has no such thing."""
+    """Gives a file a second name, or copies it where the file system has no such thing."""
     try:
         target.hardlink_to(source)
     except OSError:

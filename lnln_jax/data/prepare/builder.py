@@ -1,4 +1,4 @@
-"""TFDS data sets of HR images with their LR images, built without TensorFlow.
+"""TFDS datasets of HR images with their LR images, built without TensorFlow.
 
     <data_dir>/<name>/<cut.label>/1.0.0/
         <name>-train.array_record-00000-of-00058 ...   sub-images
@@ -41,7 +41,7 @@ _RESERVE = 2**26  # bytes that are to stay free
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What a data set says of itself."""
+    """Description of a dataset."""
 
     text: str
     homepage: str = ""
@@ -50,7 +50,7 @@ class Description:
 
 
 class _Info(tfds.core.DatasetInfo):
-    """Of a data set that Google's servers know nothing of."""
+    """Information on a dataset that Google's servers know nothing of."""
 
     def initialize_from_bucket(self) -> None:
         """Asks nobody; TFDS would, and leave an empty folder behind."""
@@ -59,11 +59,11 @@ class _Info(tfds.core.DatasetInfo):
 class SubImages(  # type: ignore[call-arg]  # TFDS has no types, so mypy knows no keyword
     tfds.core.DatasetBuilder, skip_registration=True
 ):
-    """Builds one data set; `download_and_prepare` is restartable, unlike that of TFDS.
+    """Builds one dataset; `download_and_prepare` is restartable, unlike that of TFDS.
 
     Attributes:
       cut: how images are cut.
-      left_out: after the build, the images that could not be used, and why.
+      left_out: images that could not be used, and why; known after the build.
     """
 
     VERSION = tfds.core.Version(_VERSION)
@@ -82,19 +82,19 @@ class SubImages(  # type: ignore[call-arg]  # TFDS has no types, so mypy knows n
         workers: int = 1,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Describes the data set; nothing is read yet.
+        """Describes the dataset; nothing is read yet.
 
         Args:
-          name: lower-case letters, digits and underscores, a letter first.
-          find: returns the images of each of `SPLITS`, after downloading them where that is needed.
+          name: name of lower-case letters, digits and underscores, a letter first.
+          find: function that returns the images of each of `SPLITS`, downloaded where needed.
           fixed: whether these are always the same, so that they need not be found to know that a
-            data set is there.
+            dataset is there.
           cut: how images are cut.
-          description: what the data set says of itself.
-          data_dir: where TFDS data sets lie.
+          description: description of the dataset.
+          data_dir: folder of TFDS datasets.
           on_bad_image: "skip" leaves images out that can't be used; "stop" ends the build.
-          workers: processes that build.
-          progress: called with (images done, images in all).
+          workers: number of processes that build.
+          progress: function called with (images done, images in all).
 
         Raises:
           ValueError: a name that TFDS can't use.
@@ -144,9 +144,9 @@ class SubImages(  # type: ignore[call-arg]  # TFDS has no types, so mypy knows n
         )
 
     def download_and_prepare(self, **_: Any) -> None:
-        """Builds the data set, or goes on with a build that was interrupted.
+        """Builds the dataset, or goes on with a build that was interrupted.
 
-        The data set appears in its place when it is complete. If it is there already and was built
+        The dataset appears in its place when it is complete. If it is there already and was built
         from the same images with the same settings, nothing happens.
 
         Raises:
@@ -212,27 +212,27 @@ class SubImages(  # type: ignore[call-arg]  # TFDS has no types, so mypy knows n
         self.info.update_data_dir(str(target))
 
     def _folders(self) -> tuple[Path, Path]:
-        """Of the data set, and of what there is of it while it is built."""
+        """Returns the folder of the dataset, and that of what there is of it while it is built."""
         target = Path(self.data_dir)
         return target, target.with_name(f"incomplete.{target.name}")
 
     def _as_dataset(self, *_: Any, **__: Any) -> Any:
-        """TFDS wants to be told: `tf.data` can't read ArrayRecord files."""
+        """Refuses, as TFDS requires of it: `tf.data` can't read ArrayRecord files."""
         raise NotImplementedError("use as_data_source")
 
     def _check_same(self, target: Path, plan: str | None) -> None:
-        """Refuses to take another data set for this one; without a plan, one of other settings."""
+        """Refuses to take another dataset for this one; without a plan, one of other settings."""
         try:
             metadata = json.loads((target / "metadata.json").read_text())
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"{target} is no data set of `lnln prepare`, or is damaged ({error}); remove it, "
+                f"{target} is not a dataset of `lnln prepare`, or is damaged ({error}); remove it, "
                 "or choose another name"
             ) from error
         expected = {"plan": plan} if plan else self.cut.settings()
         if expected != {key: metadata.get(key) for key in expected}:
             raise ValueError(
-                f"{target} is a data set of other images or settings; choose another name, or "
+                f"{target} is a dataset of other images or settings; choose another name, or "
                 "remove that folder"
             )
         self.left_out = metadata["left_out"]
@@ -242,7 +242,7 @@ class SubImages(  # type: ignore[call-arg]  # TFDS has no types, so mypy knows n
         done = {path.stem for path in parts.glob("*.json")}
         if done and not done & {shard.name for shard in planned}:
             raise ValueError(
-                f"{parts.parent} is an unfinished data set of other images or settings; choose "
+                f"{parts.parent} is an unfinished dataset of other images or settings; choose "
                 "another name, or remove that folder"
             )
 

@@ -1,4 +1,4 @@
-"""Where the images of a data set come from: a folder, or an archive that is never unpacked."""
+"""Where the images of a dataset come from: a folder, or an archive that is never unpacked."""
 
 import warnings
 import zipfile
@@ -17,9 +17,9 @@ class Origin(NamedTuple):
     """One image file.
 
     Attributes:
-      name: how reports and records call it: the path in its folder or archive.
-      stamp: changes with the file: its size and time, or the archive's checksum of it.
-      container: the folder or the .zip file.
+      name: path in its folder or archive, as reports and records call it.
+      stamp: text that changes with the file: size and time, or the archive's checksum of it.
+      container: folder or .zip file.
       archived: whether the container is a .zip file.
     """
 
@@ -29,7 +29,7 @@ class Origin(NamedTuple):
     archived: bool = False
 
     def read(self) -> np.ndarray:
-        """The image, uint8 `H W 3`.
+        """Reads the image, uint8 `H W 3`.
 
         Raises:
           ImageFileError: as `lnln_jax.images.files.read_rgb` raises it.
@@ -40,7 +40,7 @@ class Origin(NamedTuple):
             return archive.read(self.name)
 
     def shape(self) -> tuple[int, int]:
-        """Height and width as the file's header has them; (0, 0) where that can't be read."""
+        """Reads height and width from the file's header; (0, 0) where that can't be read."""
         try:
             if not self.archived:
                 return _shape(Path(self.container, self.name))
@@ -51,7 +51,7 @@ class Origin(NamedTuple):
 
 
 def in_folder(folder: Path, root: Path | None = None) -> list[Origin]:
-    """The images of a folder and its sub-folders, sorted; their names are paths in `root`.
+    """Lists the images of a folder and its sub-folders, sorted; names are paths in `root`.
 
     Raises:
       ValueError: no such folder, or no images in it.
@@ -72,7 +72,7 @@ def in_folder(folder: Path, root: Path | None = None) -> list[Origin]:
 
 
 def in_archive(path: Path) -> list[Origin]:
-    """The images of a .zip file, sorted.
+    """Lists the images of a .zip file, sorted.
 
     Raises:
       ValueError: as `Archive` raises it; or there are no images.
@@ -88,7 +88,7 @@ def in_archive(path: Path) -> list[Origin]:
 
 
 def every_nth(origins: Sequence[Origin], n: int) -> tuple[list[Origin], list[Origin]]:
-    """All but every n-th image, and every n-th, from the middle of the first n on; 0: none."""
+    """Splits off every n-th image, from the middle of the first n on; none where n is 0."""
     if not n:
         return list(origins), []
     rest = [origin for i, origin in enumerate(origins) if i % n != n // 2]

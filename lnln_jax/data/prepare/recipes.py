@@ -1,4 +1,4 @@
-"""Building data sets from folders and from DIV2K: what `lnln prepare` does."""
+"""Datasets from folders and from DIV2K, for `lnln prepare`."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +30,10 @@ DIV2K_ARCHIVES = {
         "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
     ),
 }
+_DIV2K_TEXT = (
+    "DIV2K: 1000 diverse images of 2K resolution; the 800 for training and the 100 for validation."
+)
+_DIV2K_HOMEPAGE = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 _DIV2K_CITATION = """\
 @InProceedings{Agustsson_2017_CVPR_Workshops,
   author = {Agustsson, Eirikur and Timofte, Radu},
@@ -39,20 +43,19 @@ _DIV2K_CITATION = """\
   year = {2017}
 }"""
 _DIV2K_LICENSE = (
-    "For academic research only; the copyright of the images is their owners' "
-    "(https://data.vision.ee.ethz.ch/cvl/DIV2K/)."
+    f"For academic research only; the copyright of the images is their owners' ({_DIV2K_HOMEPAGE})."
 )
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set that has been built.
+    """A dataset that has been built.
 
     Attributes:
-      folder: of its files.
-      examples: records of each split.
+      folder: folder of its files.
+      examples: number of records of each split.
       size: bytes on the disk.
-      seconds: that it took; little if it was there already.
+      seconds: time that it took; little if it was there already.
       left_out: images that could not be used, and why.
     """
 
@@ -76,24 +79,24 @@ def prepare_folder(
     license: str = "",
     citation: str = "",
 ) -> Prepared:
-    """Builds a data set from a folder of HR images, sub-folders included.
+    """Builds a dataset from a folder of HR images, sub-folders included.
 
     Args:
-      folder: of HR images. With sub-folders `train` and `validation`, these are the splits.
-      name: of the data set.
+      folder: folder of HR images. Sub-folders `train` and `validation` are taken as the splits.
+      name: name of the dataset.
       cut: how images are cut.
-      validation_every: otherwise every n-th image is for validation; 0: none.
-      data_dir: where TFDS data sets lie; None: `default_data_dir`.
+      validation_every: otherwise every n-th image is for validation; 0 for none.
+      data_dir: folder of TFDS datasets; None for `default_data_dir`.
       on_bad_image: "skip" leaves images out that can't be used; "stop" ends the build.
-      workers: processes that build.
-      progress_of: makes a progress bar for what is being done.
-      license: of the images, for the data set's description.
+      workers: number of processes that build.
+      progress_of: function that makes a progress bar for what is being done.
+      license: license of the images, for the dataset's description.
       citation: BibTeX, likewise.
 
     Raises:
       ValueError: no such folder or no images; or as `SubImages` raises it.
-      MissingExtraError: the packages that build data sets are not installed.
-      OSError: not enough space, or the data set can't be written.
+      MissingExtraError: the packages that build datasets are not installed.
+      OSError: not enough space, or the dataset can't be written.
     """
     _check_packages()
     from lnln_jax.data.prepare.builder import Description
@@ -103,6 +106,26 @@ def prepare_folder(
             f"validation_every is {validation_every}; 0 holds no image out, 20 one of 20"
         )
     folder = folder.expanduser()
+    found = _splits(folder, validation_every)
+    description = Description(
+        text=f"The images of {folder.resolve().name}, for super-resolution.",
+        license=license,
+        citation=citation,
+    )
+    return _build(
+        name,
+        lambda: found,
+        fixed=False,
+        cut=cut,
+        description=description,
+        data_dir=data_dir or default_data_dir(),
+        on_bad_image=on_bad_image,
+        workers=workers,
+        progress_of=progress_of,
+    )
+
+
+def _splits(folder: Path, validation_every: int) -> dict[str, list[Origin]]:
     images = in_folder(folder)
     parts = [folder / split for split in ("train", "validation")]
     if all(part.is_dir() for part in parts):
@@ -114,26 +137,7 @@ def prepare_folder(
             )
     else:
         train, validation = every_nth(images, validation_every)
-
-    def find() -> dict[str, list[Origin]]:
-        return {"train": train, "validation": validation}
-
-    description = Description(
-        text=f"The images of {folder.resolve().name}, for super-resolution.",
-        license=license,
-        citation=citation,
-    )
-    return _build(
-        name,
-        find,
-        fixed=False,
-        cut=cut,
-        description=description,
-        data_dir=data_dir or default_data_dir(),
-        on_bad_image=on_bad_image,
-        workers=workers,
-        progress_of=progress_of,
-    )
+    return {"train": train, "validation": validation}
 
 
 def prepare_div2k(
@@ -154,18 +158,19 @@ def prepare_div2k(
 
     Args:
       cut: how images are cut.
-      data_dir: where TFDS data sets lie; None: `default_data_dir`.
-      download_dir: None: `downloads/manual` in `data_dir`, where TFDS looks for them.
-      url: of the folder with the archives, such as a mirror's.
-      archives: for training and validation, in this order: their names, sizes and SHA-256.
+      data_dir: folder of TFDS datasets; None for `default_data_dir`.
+      download_dir: folder of the archives; None for `downloads/manual` in `data_dir`, where TFDS
+        looks for them.
+      url: address of the folder with the archives, such as a mirror's.
+      archives: names, sizes and SHA-256 of those for training and validation, in this order.
       on_bad_image: "stop" ends the build at an image that can't be used; "skip" leaves it out.
-      workers: processes that build.
-      progress_of: makes a progress bar for what is being done.
+      workers: number of processes that build.
+      progress_of: function that makes a progress bar for what is being done.
 
     Raises:
       DownloadError: an archive can't be fetched, or is not what it should be.
       ValueError: as `SubImages` raises it.
-      MissingExtraError: the packages that build data sets are not installed.
+      MissingExtraError: the packages that build datasets are not installed.
       OSError: not enough space, or something can't be written.
     """
     _check_packages()
@@ -177,25 +182,15 @@ def prepare_div2k(
     def find() -> dict[str, list[Origin]]:
         downloads.mkdir(parents=True, exist_ok=True)
         _check_space(cut, archives, downloads, place)
-        paths = _fetch(url, archives, downloads, place, progress_of)
-        return {
-            split: in_archive(path)
-            for split, path in zip(("train", "validation"), paths, strict=True)
-        }
+        train, validation = map(in_archive, _fetch(url, archives, downloads, place, progress_of))
+        return {"train": train, "validation": validation}
 
-    description = Description(
-        text="DIV2K: 1000 diverse images of 2K resolution; the 800 for training and the 100 for "
-        "validation.",
-        homepage="https://data.vision.ee.ethz.ch/cvl/DIV2K/",
-        citation=_DIV2K_CITATION,
-        license=_DIV2K_LICENSE,
-    )
     return _build(
         DIV2K_NAME,
         find,
         fixed=True,
         cut=cut,
-        description=description,
+        description=Description(_DIV2K_TEXT, _DIV2K_HOMEPAGE, _DIV2K_CITATION, _DIV2K_LICENSE),
         data_dir=place,
         on_bad_image=on_bad_image,
         workers=workers,
@@ -205,13 +200,13 @@ def prepare_div2k(
 
 def _check_packages() -> None:
     for module in ("tensorflow_datasets", "array_record", "requests", "urllib3"):
-        require(module, "prepare", "building a data set")
+        require(module, "prepare", "building a dataset")
 
 
 def _check_space(
     cut: Cut, archives: Mapping[str, tuple[int, str]], downloads: Path, data_dir: Path
 ) -> None:
-    """Looks, before gigabytes are fetched, whether the data set has room beside them."""
+    """Checks, before gigabytes are fetched, that the dataset has room beside them."""
     # `download` looks after the archives themselves; on another disk they take no room from it.
     missing = sum(size for name, (size, _) in archives.items() if not (downloads / name).exists())
     if downloads.stat().st_dev != data_dir.stat().st_dev:

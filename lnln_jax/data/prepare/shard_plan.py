@@ -1,4 +1,4 @@
-"""Which images make up which shard of a data set.
+"""Which images make up which shard of a dataset.
 
 A shard is a list of images with settings, and its name is a hash of both. Where one ends and the
 next begins depends on the names of the images around, so an image that is mended, removed or added
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from lnln_jax.data.prepare.origins import Origin
-from lnln_jax.data.prepare.sub_images import FORMAT, Cut
+from lnln_jax.data.prepare.sub_images import Cut
+from lnln_jax.data.records import FORMAT
 
 SHARD_BYTES = 2**26  # about, compressed
 _RATIO = 0.65  # of a photograph's PNG to its pixels, with some reserve
@@ -25,11 +26,11 @@ _LEAST_SHARDS = 16  # where there are images enough, so that a build that is kil
 
 @dataclass(frozen=True)
 class Shard:
-    """What a shard is to hold.
+    """Contents that a shard is to have.
 
     Attributes:
       split: "train", of sub-images, or "validation", of whole images.
-      origins: its images.
+      origins: images of the shard.
       cut: how they are cut.
       estimate: bytes that it will take, about.
     """
@@ -41,7 +42,7 @@ class Shard:
 
     @functools.cached_property
     def name(self) -> str:
-        """Of its file, without suffix."""
+        """Name of its file, without suffix."""
         images = [(origin.name, origin.stamp) for origin in self.origins]
         content = [FORMAT, self.split, self.cut.settings(), images]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -68,7 +69,7 @@ def plan_shards(split: str, origins: Sequence[Origin], cut: Cut) -> list[Shard]:
 
 
 def _estimate(split: str, shape: tuple[int, int], cut: Cut) -> int:
-    """Bytes that the records of an image take, about."""
+    """Estimates the bytes that the records of an image take."""
     height, width = shape
     limit = Image.MAX_IMAGE_PIXELS
     if min(shape) < cut.min_side or (limit is not None and height * width > limit):

@@ -1,4 +1,4 @@
-"""Cutting images into overlapping sub-images, with the LR images that belong to them.
+"""Overlapping sub-images of images, with the LR images that belong to them.
 
 LR images are made from the whole image and cut afterwards, so that a sub-image's LR pixels know
 what lies beyond its borders, exactly as patches of the whole image would. Sub-images begin at
@@ -15,7 +15,6 @@ import numpy as np
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
 from lnln_jax.images.arrays import modcrop
 
-FORMAT = 1  # of the records of data sets
 PATCH = 48  # the LR patch that the defaults are made for
 
 
@@ -23,10 +22,10 @@ class SubImage(NamedTuple):
     """A part of an image, or all of it.
 
     Attributes:
-      top: its first row in the image, in HR pixels.
-      left: its first column.
-      hr: uint8 `H W 3`.
-      lr: for each scale, uint8 `H/scale W/scale 3`.
+      top: first row in the image, in HR pixels.
+      left: first column in the image.
+      hr: HR pixels, uint8 `H W 3`.
+      lr: LR pixels for each scale, uint8 `H/scale W/scale 3`.
     """
 
     top: int
@@ -40,7 +39,7 @@ class Cut:
     """How images are cut.
 
     Attributes:
-      scales: of the LR images that are made.
+      scales: scales of the LR images that are made.
       size: side of the sub-images in HR pixels; a shorter side of an image is taken whole.
       step: from one sub-image to the next; 0 stands for `size` - 48 * the largest scale, with which
         every HR patch of 48 LR pixels lies whole in one of them.
@@ -48,7 +47,7 @@ class Cut:
       degradation: how LR images are made.
 
     Raises:
-      ValueError: an argument is out of its range, or `size` or `step` no multiple of the scales.
+      ValueError: an argument is out of its range, or `size` or `step` not a multiple of the scales.
     """
 
     scales: tuple[int, ...] = (2,)
@@ -87,18 +86,18 @@ class Cut:
 
     @property
     def unit(self) -> int:
-        """What positions are multiples of: the least common multiple of the scales."""
+        """Least common multiple of the scales, of which positions are multiples."""
         return math.lcm(*self.scales)
 
     @property
     def label(self) -> str:
-        """A name such as x2_480_384 or x2-x3-x4_480_288_bd1.6."""
+        """Name such as x2_480_384 or x2-x3-x4_480_288_bd1.6."""
         scales = "-".join(f"x{scale}" for scale in self.scales)
         label = f"{scales}_{self.size}_{self.step}"
         return label if self.degradation == BICUBIC else f"{label}_{self.degradation.label}"
 
     def settings(self) -> dict[str, Any]:
-        """What a data set's metadata say of it."""
+        """Returns the settings for a dataset's metadata."""
         return {
             "scales": list(self.scales),
             "size": self.size,
@@ -108,12 +107,12 @@ class Cut:
         }
 
     def positions(self, side: int) -> list[int]:
-        """Where sub-images begin along a side of the image: every `step`, and one at its end."""
+        """Returns where sub-images begin along a side: every `step`, and one at its end."""
         last = (side - side % self.unit) - self.size
         return [*range(0, last, self.step), last] if last > 0 else [0]
 
     def area(self, height: int, width: int) -> int:
-        """HR pixels of all the sub-images of an image."""
+        """Counts the HR pixels of all the sub-images of an image."""
         sides = [
             len(self.positions(side)) * min(self.size, side - side % self.unit)
             for side in (height, width)
@@ -122,7 +121,7 @@ class Cut:
 
 
 def whole(hr: np.ndarray, cut: Cut) -> SubImage:
-    """The image itself, uncropped, with LR images of what `modcrop` leaves of it."""
+    """Returns the image itself, uncropped, with LR images of what `modcrop` leaves of it."""
     return SubImage(0, 0, hr, _lr_images(hr, cut))
 
 

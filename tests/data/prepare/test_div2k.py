@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from lnln_jax.data.prepare.download import DownloadError
 from lnln_jax.data.prepare.recipes import DIV2K_ARCHIVES, DIV2K_URL, prepare_div2k
 from lnln_jax.data.prepare.sub_images import Cut
-from lnln_jax.data.records import RecordSource, find_data_set
+from lnln_jax.data.records import RecordSource, find_dataset
 from lnln_jax.images.files import read_rgb
 from tests.support.http_server import serving
 
@@ -70,7 +70,7 @@ def test_the_published_archives():
 def test_div2k(server, archives, data_dir, tmp_path):
     prepared = build(server, archives, tmp_path)
     assert prepared.folder == tmp_path / "div2k_sub" / "x2_120_60" / "1.0.0"
-    assert find_data_set("div2k_sub", 2, tmp_path) == prepared.folder
+    assert find_dataset("div2k_sub", 2, tmp_path) == prepared.folder
     builder = tfds.builder_from_directory(prepared.folder)
     assert "Agustsson" in builder.info.citation
     assert "academic research only" in builder.info.redistribution_info.license
@@ -81,12 +81,12 @@ def test_div2k(server, archives, data_dir, tmp_path):
     np.testing.assert_array_equal(validation[1], read_rgb(paths[4])[: validation[1].shape[0]])
     names = {record["image"].decode() for record in builder.as_data_source(split="train")}
     assert names == {f"DIV2K_train_HR/{i:04d}.png" for i in range(1, 5)}
-    assert len(server.log) == 2
+    assert len(server.asked) == 2
     for path in (tmp_path / "downloads" / "manual").iterdir():
         path.unlink()
     again = build(server, archives, tmp_path)  # it is there, and the archives aren't needed
     assert again.examples == prepared.examples
-    assert len(server.log) == 2
+    assert len(server.asked) == 2
 
 
 def test_space_is_looked_at_before_anything_is_fetched(server, archives, tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_space_is_looked_at_before_anything_is_fetched(server, archives, tmp_pat
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
     with pytest.raises(OSError, match=r"not enough space .* of them for archives"):
         build(server, archives, tmp_path)
-    assert server.log == []
+    assert server.asked == []
 
 
 def test_archives_that_are_there_are_used(server, archives, tmp_path):
@@ -104,7 +104,7 @@ def test_archives_that_are_there_are_used(server, archives, tmp_path):
         (downloads / name).write_bytes(data)
     prepared = build(server, archives, tmp_path / "tfds", download_dir=downloads)
     assert prepared.examples["validation"] == 2
-    assert server.log == []
+    assert server.asked == []
 
 
 def test_a_damaged_archive_is_refused_and_kept(server, archives, tmp_path):
@@ -142,6 +142,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_the_download_it_goes_on(server, archives, tmp_path):
     server.pace = 20_000, 0.01
     script = tmp_path / "build.py"

@@ -1,4 +1,4 @@
-"""Builds of data sets that are killed, collide, or can't write: real processes."""
+"""Builds of datasets that are killed, collide, or can't write: real processes."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.prepare.test_recipes import (
+from tests.support.prepared import (
     build,
     contents,
     copy_images,
-    find_data_set_or_error,
+    find_dataset_or_error,
     find_unfinished,
 )
 
@@ -54,6 +54,7 @@ def start(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_build_goes_on_and_loses_and_doubles_nothing(data_dir, tmp_path, workers):
     images = copy_images(data_dir, tmp_path / "images", 48)
@@ -72,13 +73,14 @@ def test_a_killed_build_goes_on_and_loses_and_doubles_nothing(data_dir, tmp_path
         assert complete >= shards  # nothing was thrown away
         shards = complete
     assert shards
-    assert find_data_set_or_error(data_dir) == "error"
+    assert find_dataset_or_error(data_dir) == "error"
     again = build(images, data_dir, workers=workers)
     assert contents(again.folder) == contents(whole.folder)
     assert not list(data_dir.rglob("*.tmp"))
     assert find_unfinished(data_dir) == []
 
 
+@pytest.mark.slow
 def test_two_builds_at_once(data_dir, tmp_path):
     images = copy_images(data_dir, tmp_path / "images", 48)
     first = start(images, tmp_path / "tfds", 1, tmp_path)
@@ -93,6 +95,7 @@ def test_two_builds_at_once(data_dir, tmp_path):
     assert before == {path: path.stat().st_ino for path in again.folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_write_that_fails_ends_the_build_and_complete_shards_stay(data_dir, tmp_path, workers):
     images = copy_images(data_dir, tmp_path / "images", 24)
@@ -106,7 +109,7 @@ def test_a_write_that_fails_ends_the_build_and_complete_shards_stay(data_dir, tm
     assert "OSError: a shard cannot be written: write() failed: File too large" in error
     assert "run the same command again, which goes on from here" in error
     assert not list((tmp_path / "tfds").rglob("*.tmp"))
-    assert find_data_set_or_error(tmp_path / "tfds") == "error"
+    assert find_dataset_or_error(tmp_path / "tfds") == "error"
     kept = {path.stat().st_ino for path in (tmp_path / "tfds").rglob("train-*") if not path.suffix}
     assert workers == 2 or kept
     again = build(images, tmp_path / "tfds")

@@ -1,11 +1,10 @@
-"""Tests of building data sets: from real images and damaged ones, through interruptions."""
+"""Tests of building datasets: from real images and damaged ones, through interruptions."""
 
 import io
 import json
 import os
 import shutil
 import sys
-import zipfile
 import zlib
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,35 +15,19 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lnln_jax.data.degradations import Degradation
-from lnln_jax.data.prepare.origins import every_nth, in_archive, in_folder
-from lnln_jax.data.prepare.recipes import prepare_folder
-from lnln_jax.data.prepare.shard_plan import plan_shards
 from lnln_jax.data.prepare.shards import BadImageError
 from lnln_jax.data.prepare.sub_images import Cut, sub_images
-from lnln_jax.data.records import RecordSource, find_data_set
+from lnln_jax.data.records import RecordSource, find_dataset
 from lnln_jax.images.arrays import modcrop
 from lnln_jax.images.files import read_rgb
 from lnln_jax.images.resize import imresize
-
-CUT = Cut((2, 3), size=120, step=60, min_side=96)
-
-
-def copy_images(data_dir: Path, folder: Path, count: int) -> Path:
-    """The first images of BSDS400, some of them in a sub-folder."""
-    for i, path in enumerate(sorted((data_dir / "BSDS400").iterdir())[:count]):
-        target = folder / ("more" if i % 3 == 2 else "") / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    return folder
-
-
-def build(folder: Path, data_dir: Path, name: str = "photos", **options):
-    options = {"cut": CUT, "validation_every": 4} | options
-    return prepare_folder(folder, name, data_dir=data_dir, **options)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from tests.support.prepared import (
+    CUT,
+    build,
+    contents,
+    copy_images,
+    find_unfinished,
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +114,14 @@ def test_degraded_lr_images(images, tmp_path):
     assert RecordSource(first.folder, scale=2).degradation == degradation
 
 
-def test_a_data_set_that_is_there_is_left_alone(prepared, images):
+def test_a_dataset_that_is_there_is_left_alone(prepared, images):
     before = contents(prepared.folder)
     again = build(images, prepared.folder.parents[2], license="for tests")
     assert again.examples == prepared.examples
     assert contents(prepared.folder) == before
 
 
-def test_another_data_set_of_the_same_name_is_refused(prepared, data_dir, tmp_path):
+def test_another_dataset_of_the_same_name_is_refused(prepared, data_dir, tmp_path):
     other = copy_images(data_dir, tmp_path / "images", 2)
     before = contents(prepared.folder)
     with pytest.raises(ValueError, match=r"of other images or settings; choose another name"):
@@ -225,7 +208,7 @@ def test_the_build_stops_at_a_bad_image_and_goes_on_when_it_is_mended(data_dir, 
         build(folder, tmp_path / "tfds", on_bad_image="stop", workers=workers)
     assert find_unfinished(tmp_path / "tfds") == [True]
     with pytest.raises(ValueError, match="is not complete; run the `lnln prepare` that began"):
-        find_data_set("photos", 2, tmp_path / "tfds")
+        find_dataset("photos", 2, tmp_path / "tfds")
     made = {path: path.stat().st_ino for path in (tmp_path / "tfds").rglob("train-*")}
     bad.write_bytes(whole)
     prepared = build(folder, tmp_path / "tfds", on_bad_image="stop")
@@ -237,16 +220,12 @@ def test_the_build_stops_at_a_bad_image_and_goes_on_when_it_is_mended(data_dir, 
     assert len(kept.intersection(files)) >= len(files) - 1  # all but the last, if it was there
 
 
-def find_unfinished(data_dir: Path) -> list[bool]:
-    return [path.is_dir() for path in data_dir.glob("*/*/incomplete.*")]
-
-
 def test_images_none_of_which_can_be_used(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"none of the images for training .* a.png: .*zero byte"):
         build(tmp_path / "images", tmp_path / "tfds")
-    assert find_data_set("photos", 2, tmp_path / "tfds") is None
+    assert find_dataset("photos", 2, tmp_path / "tfds") is None
     assert find_unfinished(tmp_path / "tfds") == []
 
 
@@ -259,16 +238,16 @@ def test_images_beside_those_of_the_splits(images, tmp_path):
         build(tmp_path, tmp_path / "tfds")
 
 
-def test_a_damaged_data_set_in_its_place(prepared, images, tmp_path):
+def test_a_damaged_dataset_in_its_place(prepared, images, tmp_path):
     copy = tmp_path / "photos" / CUT.label / "1.0.0"
     shutil.copytree(prepared.folder, copy)
     for damage in (lambda path: path.write_text("{"), Path.unlink):
         damage(copy / "metadata.json")
-        with pytest.raises(ValueError, match=r"is no data set of `lnln prepare`, or is damaged"):
+        with pytest.raises(ValueError, match=r"is not a dataset of `lnln prepare`, or is damaged"):
             build(images, tmp_path)
 
 
-def test_an_unfinished_data_set_of_other_images_is_kept(data_dir, tmp_path):
+def test_an_unfinished_dataset_of_other_images_is_kept(data_dir, tmp_path):
     images = copy_images(data_dir, tmp_path / "images", 20)
     (images / "zz.png").write_bytes(b"")
     with pytest.raises(BadImageError):
@@ -278,29 +257,9 @@ def test_an_unfinished_data_set_of_other_images_is_kept(data_dir, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(data_dir / "Set5" / "HR" / "bird.png", other)
-    with pytest.raises(ValueError, match="is an unfinished data set of other images or settings"):
+    with pytest.raises(ValueError, match="is an unfinished dataset of other images or settings"):
         build(other, tmp_path / "tfds")
     assert sorted((tmp_path / "tfds").rglob("*.json")) == done
-
-
-def test_few_shards_depend_on_one_image(data_dir):
-    origins = in_folder(data_dir / "BSDS400")
-    shards = {shard.name for shard in plan_shards("train", origins, CUT)}
-    assert len(shards) > 16
-    for changed in (
-        origins[:100] + origins[101:],
-        [*origins[:100], origins[100]._replace(stamp="mended"), *origins[101:]],
-        [*origins[:100], origins[100]._replace(name="00.jpg"), *origins[100:]],
-    ):
-        others = {shard.name for shard in plan_shards("train", changed, CUT)}
-        assert len(shards - others) <= 2
-
-
-def find_data_set_or_error(data_dir: Path) -> object:
-    try:
-        return find_data_set("photos", 2, data_dir)
-    except ValueError:
-        return "error"
 
 
 @pytest.mark.parametrize("name", ["Photos", "my-photos", "2photos", "", "a/b"])
@@ -328,46 +287,3 @@ def test_free_space_is_looked_at_first(images, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"not enough space in .*GB are needed and 0\.07 GB are free"):
         build(images, tmp_path)
     assert find_unfinished(tmp_path) == []
-
-
-def test_the_estimate_of_space_is_near_what_is_taken(images, prepared):
-    parts = every_nth(in_folder(images), 4)
-    planned = [
-        shard
-        for split, origins in zip(("train", "validation"), parts, strict=True)
-        for shard in plan_shards(split, origins, CUT)
-    ]
-    assert 0.9 * prepared.size < sum(shard.estimate for shard in planned) < 1.8 * prepared.size
-
-
-def test_images_in_an_archive(images, tmp_path):
-    path = tmp_path / "images.zip"
-    files = sorted(images.rglob("*.jpg"))
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("set/readme.txt", "text")
-        archive.writestr("__MACOSX/set/._a.jpg", b"junk")
-        for file in files:
-            archive.write(file, f"set/{file.name}")
-    origins = in_archive(path)
-    assert [origin.name for origin in origins] == sorted(f"set/{file.name}" for file in files)
-    by_name = {file.name: file for file in files}
-    for origin in origins:
-        expected = read_rgb(by_name[Path(origin.name).name])
-        np.testing.assert_array_equal(origin.read(), expected)
-        assert origin.shape() == expected.shape[:2]
-    data = bytearray(path.read_bytes())
-    data[len(data) // 3] ^= 0xFF
-    path.write_bytes(data)
-    offset = len(data) // 3
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    damaged = max((m for m in members if m.header_offset < offset), key=lambda m: m.header_offset)
-    for origin in in_archive(path):
-        if origin.name == damaged.filename:
-            with pytest.raises(ValueError, match=rf"{origin.name}: cannot be read: .*CRC"):
-                origin.read()
-        else:
-            origin.read()
-    path.write_bytes(data[:1000])
-    with pytest.raises(ValueError, match=r"cannot be read as a .zip file"):
-        in_archive(path)
