@@ -94,7 +94,7 @@ def _show(
     sources: Mapping[str, str],
     output: Path,
 ) -> None:
-    """Scores on the photos, as a table, in a file, as a picture and on a page."""
+    """Shows scores on the photos: as a table, in a file, as a picture and on a page."""
     print(format_table(results))
     report = to_json(results, sources=sources, environment=environment())
     (output / "scores.json").write_text(json.dumps(report, indent=2) + "\n")

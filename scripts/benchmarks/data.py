@@ -98,7 +98,7 @@ Steps run in a loop inside one jitted call. The host makes plans while the devic
 
 
 def measure_host(job: Job, workers: int, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each mode, with lists of what each round gave."""
+    """Returns a row for each mode, with lists of what each round gave."""
     print(f"cutting on the host with {workers} workers", flush=True)
     pools = {mode: ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) for mode in MODES}
     for opened in [pools[mode].submit(open_mode, job, mode, workers) for mode in MODES]:
@@ -120,7 +120,7 @@ def measure_host(job: Job, workers: int, args: argparse.Namespace) -> list[dict[
 
 
 def measure_device(job: Job, config: TrainConfig, args: argparse.Namespace) -> dict[str, Any]:
-    """Steps of a network on patches that the device cuts, and on one batch again and again."""
+    """Measures a network's steps on patches that the device cuts, and on one batch."""
     batch_size = args.train_batch or config.data.batch_size
     size = args.train_patch or config.data.lr_patch_size
     source = load_folder(job.hr, scale=job.scale, min_lr_size=size)

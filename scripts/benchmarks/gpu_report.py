@@ -1,4 +1,4 @@
-"""The tables that the parts of gpu.py write, on disk as soon as a row of them is known."""
+"""Tables that the parts of gpu.py write, on disk as soon as a row of them is known."""
 
 import json
 import threading
