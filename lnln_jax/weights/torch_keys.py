@@ -133,7 +133,7 @@ _ENDS = (
 
 
 def _size(keys: str, axis: int = 0) -> Measure:
-    """Reads the size of the first array whose key matches."""
+    """Reads the length of an axis of the first array whose key matches."""
     regex = re.compile(keys)
 
     def size(shapes: Shapes) -> int:
@@ -144,7 +144,7 @@ def _size(keys: str, axis: int = 0) -> Measure:
 
 
 def _count(keys: str, more: int = 0) -> Measure:
-    """Counts the indices that a group of the match has from 0 on without a gap; at least one."""
+    """Counts indices from 0 on without a gap, at least one; the group in `keys` is the index."""
     regex = re.compile(keys)
 
     def count(shapes: Shapes) -> int:
@@ -171,7 +171,7 @@ def _grouped_measures(attention: int, layer: str = "") -> dict[str, Measure]:
 
     Args:
       attention: index of the channel attention in a block.
-      layer: what leads from a 3x3 convolution to the arrays that show its outputs.
+      layer: pattern that leads from a 3x3 convolution to the array that shows its outputs.
     """
     n_feats = _size(rf"(head\.0|body\.\d+\.body\.0\.body\.0)\.{layer}bias")
     squeezed = _size(rf"body\.\d+\.body\.\d+\.body\.{attention}\.conv_du\.0\.bias")
