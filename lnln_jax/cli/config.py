@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from lnln_jax.config.listing import list_fields
     from lnln_jax.config.shipped import FOLDER, config_names, description, find_config
 
+    rows: list[tuple[str, ...]]
     if args.config is None:
         about = {name: description(FOLDER / f"{name}.py") for name in config_names()}
         rows = [(name, text.partition("\n")[0]) for name, text in about.items()]
