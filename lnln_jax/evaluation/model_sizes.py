@@ -22,7 +22,8 @@ from lnln_jax.models.complexity import (
 )
 from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.extras import install
-from lnln_jax.weights.pretrained import BENCHMARKS, Pretrained, format_hours
+from lnln_jax.weights import pretrained
+from lnln_jax.weights.pretrained import BENCHMARKS, Pretrained
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.torch_files import write_state_dict
 from lnln_jax.weights.torch_port import to_torch
@@ -141,6 +142,14 @@ def format_trained(networks: Sequence[Pretrained]) -> str:
             ]
         )
     return _markdown(table)
+
+
+def format_hours(network: Pretrained) -> str:
+    """Returns the hours of a network's steps, and of the networks that it started from."""
+    hours = f"{network.training['hours']:.1f} h"
+    if network.start not in pretrained.names():
+        return hours
+    return f"{hours} + {format_hours(pretrained.load(network.start))} of {network.start}"
 
 
 def _markdown(table: Sequence[Sequence[str]]) -> str:

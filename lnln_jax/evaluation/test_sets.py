@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
-from lnln_jax.data.records import RecordSource, find_data_set
+from lnln_jax.data.records import RecordSource, find_dataset
 from lnln_jax.images.arrays import modcrop
 from lnln_jax.images.files import find_images, read_photo, read_rgb, to_rgb
 from lnln_jax.images.resize import Border, imresize
@@ -176,7 +176,7 @@ def open_benchmark(
     folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; give one that holds HR images")
-    if dataset := find_data_set(str(folder), scale, folder):
+    if dataset := find_dataset(str(folder), scale, folder):
         return _from_records(dataset, scale, degradation, first)
     folder = _top(folder, scale)
     lr_folder: tuple[str, Path] | None

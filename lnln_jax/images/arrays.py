@@ -82,7 +82,7 @@ def modcrop(image: ImageT, scale: int) -> ImageT:
 
     Args:
       image: image, `... H W C`.
-      scale: the factor, at least 1.
+      scale: HR size / LR size, at least 1.
 
     Returns:
       The top left `... H' W' C` with H' = H - H mod scale, W' = W - W mod scale.
@@ -98,29 +98,6 @@ def modcrop(image: ImageT, scale: int) -> ImageT:
             f"{height}x{width}; use a smaller scale or a larger image"
         )
     return image[..., : height - height % scale, : width - width % scale, :]
-
-
-def shave(image: ImageT, border: int) -> ImageT:
-    """Removes `border` pixels from each of the four sides.
-
-    Args:
-      image: image, `... H W C`.
-      border: pixels to remove from each side, at least 0.
-
-    Returns:
-      The inner `... H-2*border W-2*border C`.
-
-    Raises:
-      ValueError: border is negative or leaves no pixels, or the image has under three axes.
-    """
-    _check_image(image)
-    height, width = image.shape[-3:-1]
-    if border < 0 or 2 * border >= min(height, width):
-        raise ValueError(
-            f"border must be at least 0 and leave some pixels, got border {border} for "
-            f"{height}x{width}; use a smaller border or a larger image"
-        )
-    return image[..., border : height - border, border : width - border, :]
 
 
 def dihedral(image: ImageT, index: int) -> ImageT:

@@ -1,4 +1,4 @@
-"""Image formats from bytes: what Pillow does, and 16 bits, which it does not.
+"""Image formats from bytes: those of Pillow, and 16 bits, which it lacks.
 
 `decode` takes no path and knows no policy; `lnln_jax.images.files` is the way in. Pillow cuts
 colours of 16 bits to 8, so `imagecodecs` (libpng, libtiff) handles those.
@@ -55,10 +55,10 @@ class Photo(NamedTuple):
     """A picture as its file stores it, but upright.
 
     Attributes:
-      samples: `H W C`, uint8 or uint16, perhaps read-only; C is 1 for gray, 2 for gray and alpha, 3
-        for RGB, 4 for RGB and alpha. Alpha is not premultiplied.
-      icc_profile: of the colour space of the samples; None means sRGB, or unknown.
-      exif: block from the bytes "Exif" on, without orientation, sizes and thumbnail; or None.
+      samples: samples `H W C`, uint8 or uint16, perhaps read-only; C is 1 for gray, 2 for gray and
+        alpha, 3 for RGB, 4 for RGB and alpha. Alpha is not premultiplied.
+      icc_profile: profile of the colour space of the samples; None means sRGB, or unknown.
+      exif: EXIF block from the bytes "Exif" on, without orientation, sizes and thumbnail; or None.
     """
 
     samples: np.ndarray
@@ -72,12 +72,12 @@ class Photo(NamedTuple):
 
     @property
     def colours(self) -> np.ndarray:
-        """The samples without alpha, `H W 1` or `H W 3`; a view."""
+        """Samples without alpha, `H W 1` or `H W 3`; a view."""
         return self.samples[..., : 1 if self.gray else 3]
 
     @property
     def alpha(self) -> np.ndarray | None:
-        """`H W 1`, a view; None for an opaque picture."""
+        """Alpha, `H W 1`, a view; None for an opaque picture."""
         return None if self.samples.shape[2] % 2 else self.samples[..., -1:]
 
 
@@ -89,9 +89,9 @@ def decode(data: bytes, max_pixels: int | None = None) -> Photo:
     Of EXIF the camera, author and place stay; orientation, sizes and thumbnail are dropped.
 
     Args:
-      data: of the whole file.
-      max_pixels: larger images are refused before they take memory, as decompression bombs may be.
-        `PIL.Image.MAX_IMAGE_PIXELS` counts where it is larger, or where this is None.
+      data: bytes of the whole file.
+      max_pixels: most pixels; larger images are refused before they take memory, as decompression
+        bombs may be. `PIL.Image.MAX_IMAGE_PIXELS` counts where it is larger, or this is None.
 
     Raises:
       ValueError: there is no image, more than one, a damaged one or one that is not supported;
@@ -158,7 +158,7 @@ def _guarded(max_pixels: int | None) -> Iterator[int | None]:
 
 
 def _samples(image: Image.Image) -> np.ndarray:
-    """`np.asarray` in bands, where that would hold a large picture three times."""
+    """Does what `np.asarray` does, in bands, where that would hold a large picture three times."""
     rows = _BAND_PIXELS // image.width
     if image.height <= rows:
         return np.asarray(image)

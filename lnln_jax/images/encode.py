@@ -1,4 +1,4 @@
-"""Image formats to files, from bands of rows: a large picture need never be held whole.
+"""Image formats to files, from bands of rows, so that a large picture is never held whole.
 
 `encode` takes no path and knows no policy; `lnln_jax.images.files` is the way in. PNG and TIFF are
 written as the rows come, with 16 bits, colour profile and EXIF, all of which Pillow has for neither
@@ -29,13 +29,13 @@ _CLASSIC_TIFF_BYTES = 4_000_000_000  # of samples; its offsets have 32 bits
 
 
 class Header(NamedTuple):
-    """What a file says of its samples.
+    """Form of the samples in a file, and its metadata.
 
     Attributes:
-      shape: `(H, W, C)`, with the channels of `Photo.samples`.
+      shape: shape `(H, W, C)`, with the channels of `Photo.samples`.
       dtype: uint8 or uint16.
-      icc_profile: see `Photo`; one that does not fit the channels is left out.
-      exif: see `Photo`.
+      icc_profile: profile as in `Photo`; one that does not fit the channels is left out.
+      exif: EXIF block as in `Photo`.
     """
 
     shape: tuple[int, int, int]
@@ -48,9 +48,9 @@ def encode(file: BinaryIO, bands: Iterable[np.ndarray], header: Header, suffix: 
     """Writes a picture, row by row as it comes for PNG and TIFF.
 
     Args:
-      file: empty, and open for writing in any place.
-      bands: `h W C`, one below the other, as the header says.
-      header: uint16 for PNG and TIFF only, alpha for PNG, TIFF and WebP only.
+      file: empty file, open for writing in any place.
+      bands: bands `h W C`, one below the other, as the header says.
+      header: form of the samples; uint16 for PNG and TIFF only, alpha for those and WebP only.
       suffix: ".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg" or ".bmp".
 
     Raises:
@@ -119,7 +119,7 @@ def _write_png(file: BinaryIO, strips: Iterable[np.ndarray], header: Header) -> 
 
 
 def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> bytes:
-    """PNG's filter 3: bytes minus the mean of those `step` to the left and above."""
+    """Applies PNG's filter 3: bytes minus the mean of those `step` to the left and above."""
     neighbours = np.vstack([above[None], rows[:-1]]).astype(np.uint16)
     neighbours[:, step:] += rows[:, :-step]
     filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
@@ -191,7 +191,7 @@ def _write_tiff(file: BinaryIO, strips: Iterable[np.ndarray], header: Header) ->
 
 
 def _directory(tags: Image.Exif, entries: list[bytes], start: int, head: int) -> bytes:
-    """Pillow's directory of the tags with more entries, as it must be from byte `start` on."""
+    """Makes Pillow's directory of the tags, with more entries, for byte `start` on."""
     added = sum(map(len, entries))
     entry_size = added // len(entries)
     # What entries point at comes behind them, so Pillow is told to begin later.

@@ -1,6 +1,6 @@
 """Image files in and out: PNG, JPEG, BMP, WebP and TIFF.
 
-Two ways in. `read_rgb` is for training and evaluation: every file becomes uint8 `H W 3`.
+There are two ways in. `read_rgb` is for training and evaluation: every file becomes uint8 `H W 3`.
 `read_photo` keeps what a larger version of the same picture needs (`write_photo`, `write_bands`):
 alpha, gray, 16 bits, colour profile and EXIF. In both, the EXIF orientation has been applied.
 """
@@ -61,8 +61,8 @@ def read_rgb(path: Path) -> np.ndarray:
       uint8 `H W 3`, contiguous and writable.
 
     Raises:
-      ImageFileError: the file is missing, empty, truncated or damaged, is no image of a known
-        format, is animated, has other than 8 or 16 bits per channel, or has more pixels than
+      ImageFileError: the file is missing, empty, truncated or damaged, is not an image of a
+        known format, is animated, has other than 8 or 16 bits per channel, or has more pixels than
         `PIL.Image.MAX_IMAGE_PIXELS`.
     """
     return to_rgb(_read(Path(path)))
@@ -125,9 +125,9 @@ def write_bands(bands: Iterable[np.ndarray], header: Header, path: Path) -> None
     resolution. All keep the colour profile and EXIF except BMP, which holds pixels only.
 
     Args:
-      bands: `h W C` of any heights, one below the other.
-      header: what they are; its height is the sum of theirs.
-      path: the file; its suffix is one of `IMAGE_SUFFIXES`.
+      bands: bands `h W C` of any heights, one below the other.
+      header: form of the picture; its height is the sum of theirs.
+      path: file to write; its suffix is one of `IMAGE_SUFFIXES`.
 
     Raises:
       ValueError: the samples are of other than 1 to 4 channels of 8 or 16 unsigned bits.
@@ -178,7 +178,7 @@ def _decode(data: bytes, name: str, max_pixels: int | None = None) -> Photo:
 
 
 def to_rgb(photo: Photo) -> np.ndarray:
-    """The colours of a picture as `read_rgb` gives them: uint8 `H W 3`, contiguous, writable."""
+    """Returns the colours of a picture as `read_rgb` does: uint8 `H W 3`, contiguous, writable."""
     colours = _eight_bits(photo.colours)
     return np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)), order="C")
 

@@ -36,9 +36,9 @@ def psnr(sr: ImageLike, hr: ImageLike, *, shave: int = 0, y_channel: bool = True
     Args:
       sr: image or batch to judge, `H W`, `H W C` or `B H W C` with C 1 or 3, uint8 or floating in
         0..255. A floating image is neither rounded nor clipped.
-      hr: the truth, of the same shape; the dtype may differ.
+      hr: original, of the same shape; the dtype may differ.
       shave: pixels to leave out at each of the four borders, usually the scale factor.
-      y_channel: whether to measure RGB images on their luma (see `image.rgb_to_y`), which is not
+      y_channel: whether to measure RGB images on their luma (see `arrays.rgb_to_y`), which is not
         rounded. Otherwise the error is averaged over all channels.
 
     Returns:
@@ -61,9 +61,9 @@ def ssim(sr: ImageLike, hr: ImageLike, *, shave: int = 0, y_channel: bool = True
     Args:
       sr: image or batch to judge, `H W`, `H W C` or `B H W C` with C 1 or 3, uint8 or floating in
         0..255. A floating image is neither rounded nor clipped.
-      hr: the truth, of the same shape; the dtype may differ.
+      hr: original, of the same shape; the dtype may differ.
       shave: pixels to leave out at each of the four borders, usually the scale factor.
-      y_channel: whether to measure RGB images on their luma (see `image.rgb_to_y`), which is not
+      y_channel: whether to measure RGB images on their luma (see `arrays.rgb_to_y`), which is not
         rounded. Otherwise the result is the mean over the channels, each measured alone.
 
     Returns:

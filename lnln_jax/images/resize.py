@@ -42,7 +42,7 @@ def imresize(
     rounded nor clipped, so it can leave the range of its input a little.
 
     Args:
-      image: `H W` or `H W C`, uint8, float32 or float64. Any number of channels.
+      image: image `H W` or `H W C`, uint8, float32 or float64, with any number of channels.
       scale: factor for both axes, above 0; below 1 it shrinks. Exactly one of `scale` and
         `output_shape` is given.
       output_shape: output height and width; the factor of an axis is output size / input size.
@@ -84,15 +84,15 @@ def imresize_rows(
     *,
     convert: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Some rows of `imresize(image, scale)`, bit for bit, at the cost of these rows.
+    """Computes some rows of `imresize(image, scale)`, bit for bit, at the cost of these rows.
 
     Args:
-      image: as for `imresize`, or anything that `convert` makes such an image of.
+      image: image as for `imresize`, or anything that `convert` makes such an image of.
       scale: factor for both axes.
-      start: the first row of the result.
-      stop: the row of the result after the last.
-      convert: applied to the rows of the image that the result depends on, and to no others; the
-        result is then that of `imresize(convert(image), scale)`.
+      start: first row of the result.
+      stop: row of the result after the last.
+      convert: function applied to the rows of the image that the result depends on, and to no
+        others; the result is then that of `imresize(convert(image), scale)`.
 
     Returns:
       `imresize(image, scale)[start:stop]`.
@@ -162,7 +162,7 @@ def _resize_axis(image: np.ndarray, axis: int, matrix: scipy.sparse.csr_array) -
 
 
 def _round(image: np.ndarray) -> np.ndarray:
-    """To uint8, halves away from zero."""
+    """Rounds to uint8, halves away from zero."""
     return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)
 
 
@@ -239,11 +239,11 @@ def _cubic(x: np.typing.ArrayLike) -> np.ndarray:
 
 
 def bicubic_upsample(x: jax.Array, factor: int) -> jax.Array:
-    """MATLAB's bicubic interpolation by a whole factor, as `imresize` of a float image.
+    """Upsamples by a whole factor with MATLAB's bicubic, as `imresize` of a float image.
 
     Args:
-      x: `B H W C`, floating.
-      factor: at least 1.
+      x: images `B H W C`, floating.
+      factor: whole factor, at least 1.
 
     Returns:
       `B H*factor W*factor C` in the dtype of `x`.
@@ -252,7 +252,7 @@ def bicubic_upsample(x: jax.Array, factor: int) -> jax.Array:
 
 
 def _upsample_axis(x: jax.Array, axis: int, factor: int) -> jax.Array:
-    """Every output pixel is a sum of four inputs; which weights depends on its phase alone."""
+    """Sums four inputs for each output pixel, with weights that depend on its phase alone."""
     size, reach = x.shape[axis], 2
     padding = [(reach, reach) if i == axis else (0, 0) for i in range(x.ndim)]
     padded = jnp.pad(x, padding, mode="symmetric")

@@ -12,10 +12,10 @@ class Blocks(NamedTuple):
     """A resize matrix cut in blocks of some outputs and the inputs that they need.
 
     Attributes:
-      out_size: outputs in all.
-      outputs: the first output of each block.
-      inputs: its first input.
-      weights: `block out in`, float32.
+      out_size: number of outputs in all.
+      outputs: first output of each block.
+      inputs: first input of each block.
+      weights: weights `block out in`, float32.
     """
 
     out_size: int
@@ -56,10 +56,10 @@ def dense_blocks(
       because 81 is odd; the errors of float32 are below 1/1000.
 
     Args:
-      weights: `out_size taps`, float64.
-      columns: which input each is for, as `weights`.
-      in_size: of the axis.
-      channels: that are interleaved along it.
+      weights: weights `out_size taps`, float64.
+      columns: input that each is for, as `weights`.
+      in_size: size of the axis.
+      channels: number of channels that are interleaved along it.
     """
     out_size = len(weights)
     exact = np.array_equal(weights * 2**14, np.rint(weights * 2**14))

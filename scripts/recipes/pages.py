@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import matplotlib
 
+from lnln_jax.evaluation.model_sizes import format_hours
 from lnln_jax.evaluation.paper import TABLE_1, published_scores
 from lnln_jax.evaluation.report import format_scores
 from lnln_jax.weights import pretrained
@@ -111,7 +112,7 @@ def costs(networks: Sequence[Pretrained]) -> str:
                 f"[{network.name}](models/{network.name}.md)",
                 describe(network.weights.model),
                 f"{_trained(network)}, {_start(network)}",
-                _hours(network),
+                format_hours(network),
                 f"{training['pace']:.2g} patches/s",
                 training["hardware"],
                 training["date"],
@@ -131,7 +132,7 @@ def overview(networks: Sequence[Pretrained]) -> str:
                 [
                     f"[`{network.name}`](docs/models/{network.name}.md)",
                     f"{_parameters(network) / 1e6:.2f} M",
-                    f"{_trained(network)}, {_start(network)}; {_hours(network)} on "
+                    f"{_trained(network)}, {_start(network)}; {format_hours(network)} on "
                     f"{network.training['hardware']}",
                     *_cells(network.training["scores"]),
                 ]
@@ -158,7 +159,7 @@ def card(network: Pretrained) -> str:
         **{key: training[key] for key in ("command", "data", "date", "hardware")},
         **{key: training[key] for key in ("pace", "validation", "licence")},
         name=network.name,
-        hours=_hours(network),
+        hours=format_hours(network),
         what=describe(network.weights.model),
         parameters=_parameters(network),
         megabytes=network.path.stat().st_size / 1e6,
@@ -204,14 +205,6 @@ def _published(method: str, scale: int) -> list[str]:
 
 def _parameters(network: Pretrained) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(network.weights.variables["params"]))
-
-
-def _hours(network: Pretrained) -> str:
-    """Returns the hours of a network's steps, and of the networks that it started from."""
-    hours = f"{network.training['hours']:.1f} h"
-    if network.start not in pretrained.names():
-        return hours
-    return f"{hours} + {_hours(pretrained.load(network.start))} of {network.start}"
 
 
 def _trained(network: Pretrained) -> str:

@@ -103,7 +103,7 @@ def test_ycbcr_rejects(function):
         function(np.zeros((2, 2, 1), np.float32))
 
 
-# ---------------------------------------------------------------- modcrop, shave
+# ---------------------------------------------------------------- modcrop
 
 
 @BOTH_KINDS
@@ -120,20 +120,7 @@ def test_modcrop_rejects_a_scale_that_leaves_nothing(scale):
         image_lib.modcrop(_random((7, 10, 3)), scale)
 
 
-@BOTH_KINDS
-def test_shave_removes_each_border(as_array):
-    image = _random((2, 7, 10, 1))
-    _assert_same(image_lib.shave(as_array(image), 0), image, as_array)
-    _assert_same(image_lib.shave(as_array(image), 3), image[:, 3:4, 3:7], as_array)
-
-
-@pytest.mark.parametrize("border", [-1, 4])
-def test_shave_rejects_a_border_that_leaves_nothing(border):
-    with pytest.raises(ValueError, match=f"border {border} for 8x10; use"):
-        image_lib.shave(_random((8, 10, 3)), border)
-
-
-@pytest.mark.parametrize("function", [image_lib.modcrop, image_lib.shave, image_lib.dihedral])
+@pytest.mark.parametrize("function", [image_lib.modcrop, image_lib.dihedral])
 def test_an_image_needs_a_channel_axis(function):
     with pytest.raises(ValueError, match=r"got shape \(8, 8\); give a grayscale image a channel"):
         function(np.zeros((8, 8), np.uint8), 2)

@@ -25,7 +25,7 @@ def _planes(image, shave, y_channel):
     if image.ndim == 2:
         image = image[..., None]
     if shave:
-        image = image_lib.shave(image, shave)
+        image = image[shave:-shave, shave:-shave]
     image = image.astype(np.float64)
     if y_channel and image.shape[-1] == 3:
         image = image_lib.rgb_to_y(image)[..., None]
