@@ -20,10 +20,10 @@ class Device(NamedTuple):
     """A device that JAX computes on.
 
     Attributes:
-      name: as JAX prints it.
-      kind: its model.
-      memory_bytes: that JAX may use, or None where the device has none of its own.
-      free_bytes: of them, or None.
+      name: name as JAX prints it.
+      kind: model of the device.
+      memory_bytes: memory that JAX may use, or None where the device has none of its own.
+      free_bytes: free part of it, or None.
     """
 
     name: str
@@ -33,18 +33,18 @@ class Device(NamedTuple):
 
 
 class Backend(NamedTuple):
-    """What JAX came to, and what it could have known.
+    """The backend that JAX chose, and what it could have known.
 
     Attributes:
-      name: "cpu", "gpu", "tpu"; or empty: JAX could not start.
-      runtime: what its runtime says of its version.
-      devices: of this process.
-      nvidia: what the driver says.
+      name: "cpu", "gpu" or "tpu"; empty where JAX could not start.
+      runtime: version of its runtime, in the runtime's words.
+      devices: devices of this process.
+      nvidia: state of NVIDIA's driver.
       tpu: whether there is a TPU.
-      plugins: which of "cuda12", "cuda13" and "tpu" are installed.
+      plugins: those of "cuda12", "cuda13" and "tpu" that are installed.
       platforms: the environment's `JAX_PLATFORMS`.
       visible: the environment's `CUDA_VISIBLE_DEVICES`, or None.
-      messages: what JAX said where something failed.
+      messages: messages of JAX where something failed.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Finding(NamedTuple):
     """Something that keeps JAX from an accelerator.
 
     Attributes:
-      what: is wrong, in one line.
-      remedy: what to do, in one line.
+      what: fault, in one line.
+      remedy: remedy, in one line.
       broken: whether what is installed fails, and nobody chose it to be so.
     """
 
@@ -73,7 +73,7 @@ class Finding(NamedTuple):
 
 
 def start(nvidia: Nvidia) -> Backend:
-    """Starts JAX, which never fails here, and returns what it came to."""
+    """Starts JAX, which never fails here, and returns its backend."""
     plugins = tuple(name for name in DRIVERS if _installed(f"jax-{name}-plugin"))
     seen = Backend(
         name="",
@@ -106,7 +106,7 @@ def start(nvidia: Nvidia) -> Backend:
 
 
 def diagnose(seen: Backend) -> Finding | None:
-    """Returns what keeps JAX from an accelerator that this machine has; None: nothing does."""
+    """Returns what keeps JAX from an accelerator that this machine has, or None."""
     said = "; ".join(seen.messages)
     if not seen.name:
         return _no_start(seen, said)
@@ -182,7 +182,7 @@ def _unused_tpu(seen: Backend, said: str) -> Finding:
 
 
 def _fitting(nvidia: Nvidia) -> str:
-    """The extra whose CUDA runs on a driver; the newest where it is unknown."""
+    """Returns the extra whose CUDA runs on a driver; the newest where it is unknown."""
     driver = _major(nvidia.driver)
     return "cuda12" if driver and driver < DRIVERS["cuda13"] else "cuda13"
 
@@ -207,7 +207,7 @@ def _why_not(platform: str) -> list[str]:
 
 
 class _Listener(logging.Handler):
-    """Keeps what JAX logs, and the last line of the exceptions in it."""
+    """A handler that keeps what JAX logs, and the last line of the exceptions in it."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -21,17 +21,17 @@ _WITHOUT = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What advice depends on; what is empty or None was not measured.
+    """Facts that advice depends on; what is empty or None was not measured.
 
     Attributes:
       backend: "cpu", "gpu" or "tpu".
-      system: such as "Linux".
+      system: operating system, such as "Linux".
       python: major and minor version.
       jax: major and minor version.
-      cores: that this process may use.
-      load: processes that wanted a core before anything was measured.
-      free_bytes: of memory that JAX computes in.
-      used_bytes: of the GPU by other processes.
+      cores: number of cores that this process may use.
+      load: number of processes that wanted a core before anything was measured.
+      free_bytes: free bytes of the memory that JAX computes in.
+      used_bytes: bytes of the GPU that other processes use.
       products: operations in a second by precision.
       steps: seconds of a training step by precision.
       patch: side of the LR patches in it.
@@ -59,7 +59,7 @@ class Facts:
 
 
 class Advice(NamedTuple):
-    """What to do, and why; a few words and one line."""
+    """Advice in a few words, and its reason in one line."""
 
     what: str
     why: str
@@ -80,7 +80,7 @@ def advise(facts: Facts) -> list[Advice]:
 
 
 def _others(facts: Facts) -> Advice | None:
-    """What keeps the speeds of this report from being those of the machine."""
+    """Names what keeps the speeds of this report from being those of the machine."""
     if facts.used_bytes > _USED:
         gib = facts.used_bytes / 2**30
         return Advice(
@@ -137,7 +137,7 @@ def _batch(facts: Facts) -> Advice | None:
 
 
 def _placement(facts: Facts) -> Advice | None:
-    """Half of the memory is what data.placement=auto takes for images."""
+    """Advises on images in memory, of which data.placement=auto takes half."""
     if facts.free_bytes is None:
         return None
     count, side = _DIV2K

@@ -1,4 +1,4 @@
-"""How far kernels and networks are from float64, against bounds.
+"""Deviations of kernels and networks from float64, against bounds.
 
 The truth is the plain definition of a kernel (`lnln_jax.kernels.reference`), or the network in its
 plain form, in float64 on this machine's CPU. A deviation is ||out - truth|| / ||truth|| of one
@@ -47,15 +47,15 @@ _DTYPES = {"float32": jnp.float32, "tf32": jnp.float32, "bfloat16": jnp.bfloat16
 
 
 class Deviation(NamedTuple):
-    """How far one array is from the truth.
+    """The deviation of one array from the truth.
 
     Attributes:
-      kernel: its name, or that of a network.
-      implementation: such as "plain", "tuned" or "chunked".
-      what: "value", "gradient of x" and so on.
+      kernel: name of the kernel or the network.
+      implementation: implementation, such as "plain", "tuned" or "chunked".
+      what: array, such as "value" or "gradient of x".
       precision: "float32", "tf32" or "bfloat16".
-      deviation: a share of the norm of the truth; NaN where there is no result.
-      bound: that a sound machine stays within.
+      deviation: deviation as a share of the norm of the truth; NaN where there is no result.
+      bound: bound that a sound machine stays within.
       error: why there is no result, or empty.
     """
 
@@ -69,7 +69,7 @@ class Deviation(NamedTuple):
 
     @property
     def sound(self) -> bool:
-        """Whether it is within its bound, which NaN is not."""
+        """Whether the deviation is within its bound, which NaN is not."""
         return self.deviation <= self.bound
 
 
@@ -79,8 +79,8 @@ def kernel_deviations(
     """Compares the values and gradients of all kernels, in all their implementations.
 
     Args:
-      precisions: to compute in; "tf32" is left out where the device is not a GPU.
-      seed: of the arguments.
+      precisions: precisions to compute in; "tf32" is left out where the device is not a GPU.
+      seed: seed of the arguments.
 
     Yields:
       A row for each kernel, implementation, precision and array, as soon as it is known.
@@ -107,10 +107,10 @@ def network_deviations(
 
     Args:
       precisions: as for `kernel_deviations`.
-      name: of the network.
-      options: its hyper-parameters; None: a small LNLN with each of its layers.
-      forms: of the kernels.
-      seed: of the weights and the image.
+      name: name of the network.
+      options: hyper-parameters; None for a small LNLN with each of its layers.
+      forms: forms of the kernels.
+      seed: seed of the weights and the image.
 
     Returns:
       Two rows for each form and precision: "output" and "gradients".
@@ -182,7 +182,7 @@ def _bound(kernel: str, precision: Precision) -> float:
 
 
 def _rounded(kernel: Kernel, precision: Precision) -> tuple[np.ndarray, ...]:
-    """The arguments, which the truth takes as rounded as the kernel does."""
+    """Rounds the arguments, for the truth too, as the kernel has them."""
     if precision != "bfloat16":
         return tuple(kernel.arrays.values())
     return tuple(
@@ -193,7 +193,7 @@ def _rounded(kernel: Kernel, precision: Precision) -> tuple[np.ndarray, ...]:
 def _value_and_gradients(
     function: Function, arrays: tuple[jax.Array, ...], directions: list[jax.Array]
 ) -> list[jax.Array]:
-    """The results, and the gradients of all arguments for random directions of the results."""
+    """Computes the results, and the gradients of all arguments for random directions of them."""
     out, pull = jax.vjp(function, *arrays)
     leaves, tree = jax.tree.flatten(out)
     pairs = zip(directions, leaves, strict=True)
@@ -204,7 +204,7 @@ def _value_and_gradients(
 def _passes(
     module: Any, variables: dict[str, Any], lr: jax.Array, weights: jax.Array
 ) -> dict[str, Any]:
-    """The output of a training pass, and the gradients of a weighted sum of it."""
+    """Computes the output of a training pass, and the gradients of a weighted sum of it."""
 
     def train(params: Any) -> tuple[jax.Array, jax.Array]:
         sr, _ = module.apply(
@@ -231,12 +231,12 @@ def _network_rows(
 
 
 def _exact(function: Function) -> Any:
-    """A function to compute the truth with: compiled quickly, and nothing is rearranged."""
+    """Makes a function to compute the truth with: compiled quickly, and not rearranged."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _in_float64(jitted: Any, inputs: dict[str, Any]) -> Any:
-    """Results on the CPU, whose x64 mode ends with this function and is of this thread alone."""
+    """Computes on the CPU, in an x64 mode that ends with this function, of this thread alone."""
     try:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
@@ -252,7 +252,7 @@ def _in_float64(jitted: Any, inputs: dict[str, Any]) -> Any:
 def _attempt(
     form: kernels.Form, precision: Precision, function: Function, inputs: dict[str, Any]
 ) -> tuple[Any, str]:
-    """Results on the default device and an empty text; or none, and why."""
+    """Computes on the default device; returns the results and an empty text, or none and why."""
     try:
         with kernels.using(form), jax.default_matmul_precision(_MATMUL[precision]):
             return jax.device_get(jax.jit(function)(**inputs)), ""
@@ -261,7 +261,7 @@ def _attempt(
 
 
 def _threads() -> ThreadPoolExecutor:
-    """Threads that compile at the same time; all that is switched for a comparison is of one."""
+    """Opens threads that compile at the same time; what a comparison switches is of one thread."""
     return ThreadPoolExecutor(cores())
 
 

@@ -1,4 +1,4 @@
-"""The parts of an examination, one after the other: what fails is said, and the next one begins."""
+"""The parts of an examination, one after the other; a failure is noted, and the next one begins."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,18 +15,18 @@ PARTS = ("deviations", "speed")
 
 @dataclass
 class Report:
-    """What was seen.
+    """The results of an examination.
 
     Attributes:
       machine: software and hardware.
-      backend: what JAX came to.
+      backend: backend that JAX chose.
       finding: what keeps it from an accelerator, or None.
       kernels: deviations of the kernels.
       networks: deviations of a network.
-      rates: of a product by precision, in operations, and of a copy, in bytes, in a second.
-      size: of the network whose speed was measured.
-      speeds: of that network.
-      advice: what to do.
+      rates: operations in a second of a product, by precision, and bytes in a second of a copy.
+      size: size of the network whose speed was measured.
+      speeds: speeds of that network.
+      advice: advice.
       failures: why a part has no result.
     """
 
@@ -55,11 +55,11 @@ def examine(
     """Examines this machine.
 
     Args:
-      parts: which of `PARTS`; the machine itself and the advice are always among them.
-      say: called with the name of each part that is done, and the report so far.
+      parts: some of `PARTS`; the machine itself and the advice are always among them.
+      say: function called with the name of each part that is done, and the report so far.
 
     Returns:
-      The report, which has as much as there was no failure on the way to.
+      The report, without what failed.
     """
     seen = machine.look()
     backend = accelerator.start(machine.ask_driver())

@@ -20,9 +20,9 @@ class Kernel(NamedTuple):
     """A kernel to compare.
 
     Attributes:
-      definition: the plain one.
-      implementations: by name, each with the form of the kernels to trace it in.
-      arrays: the arguments by name, float32.
+      definition: plain definition.
+      implementations: implementations by name, each with the form of the kernels to trace it in.
+      arrays: arguments by name, float32.
       wide: names of arguments that stay float32 where others are bfloat16.
       results: names of the results.
     """
@@ -94,7 +94,7 @@ def all_kernels(rng: np.random.Generator) -> dict[str, Kernel]:
 
 
 def _attentions() -> dict[str, tuple[kernels.Form, Function]]:
-    """Those that run on this device, whatever `auto` would choose; several chunks of each kind."""
+    """Returns those that run on this device, whatever `auto` would choose, with several chunks."""
     found: dict[str, tuple[kernels.Form, Function]] = {
         "dense": ("auto", attention.attend_dense),
         "chunked": ("auto", partial(attend_chunked, chunks=Chunks(1, 80, 64))),

@@ -1,4 +1,4 @@
-"""What a machine consists of. Everything here asks and changes nothing; JAX is not started."""
+"""Hardware and software of a machine. Everything here only asks; JAX is not started."""
 
 import os
 import platform
@@ -29,9 +29,9 @@ class Gpu(NamedTuple):
     """A graphics card as its driver sees it.
 
     Attributes:
-      name: of the model.
-      memory_bytes: all of it.
-      used_bytes: by all processes, before JAX has taken any.
+      name: name of the model.
+      memory_bytes: memory in all.
+      used_bytes: memory that all processes use, before JAX has taken any.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Gpu(NamedTuple):
 
 
 class Nvidia(NamedTuple):
-    """What NVIDIA's driver says.
+    """State of NVIDIA's driver, in its own words.
 
     Attributes:
       present: whether anything tells of a GPU: the driver, or its device files.
-      gpus: of this machine; none where the driver does not answer.
-      driver: its version; empty where unknown.
-      cuda: the newest version of CUDA that the driver runs; empty where unknown.
+      gpus: GPUs of this machine; none where the driver does not answer.
+      driver: version of the driver; empty where unknown.
+      cuda: newest version of CUDA that the driver runs; empty where unknown.
       error: why the driver does not answer, or empty.
     """
 
@@ -61,16 +61,17 @@ class Machine(NamedTuple):
     """Software and hardware.
 
     Attributes:
-      versions: of this package, Python and the packages that it computes with; "" if missing.
+      versions: versions of this package, Python and the packages that it computes with; "" if
+        missing.
       system: operating system and its release.
-      processor: the name of its model.
-      cores: that this process may use.
+      processor: name of its model.
+      cores: number of cores that this process may use.
       load: processes that wanted a core in the last minute, on average; None where nothing tells.
-      memory_bytes: of the host, or None where nothing tells.
-      free_bytes: of them, or None.
-      missing: for each extra of an installation the packages that it lacks; empty: it has all.
+      memory_bytes: memory of the host, or None where nothing tells.
+      free_bytes: free part of it, or None.
+      missing: packages that each extra of an installation lacks; empty where it has all.
       huge_pages: the kernel's setting for transparent huge pages, such as "madvise", or "".
-      tunables: of glibc, `GLIBC_TUNABLES`.
+      tunables: settings of glibc, `GLIBC_TUNABLES`.
     """
 
     versions: dict[str, str]
@@ -86,7 +87,7 @@ class Machine(NamedTuple):
 
 
 def look() -> Machine:
-    """Returns what this machine consists of."""
+    """Returns the hardware and software of this machine."""
     versions = {"lnln_jax": __version__, "python": platform.python_version()}
     versions |= {package: _version(package) for package in PACKAGES}
     missing = {
@@ -160,7 +161,7 @@ def _run(*command: str) -> str:
 
 
 def _mebibytes(text: str) -> int:
-    """Bytes; 0 for what a driver does not tell, such as the memory that it shares with the host."""
+    """Returns bytes; 0 for what a driver does not tell, such as memory shared with the host."""
     return int(text) << 20 if text.isdecimal() else 0
 
 

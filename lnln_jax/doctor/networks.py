@@ -14,8 +14,8 @@ def random_variables(module: nn.Module, rng: np.random.Generator) -> dict[str, A
     """Returns float32 variables as those of a trained network might be: none is zero.
 
     Args:
-      module: a network.
-      rng: that they are drawn with.
+      module: network.
+      rng: source of the random numbers.
     """
 
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:

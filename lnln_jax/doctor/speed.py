@@ -1,4 +1,4 @@
-"""How fast a device is, and which share of that LNLN reaches.
+"""Speed of a device, and the share of it that LNLN reaches.
 
 The ceilings are the rates of a large matrix product and of a large copy. The operations and bytes
 of a network are those that `models.complexity` counts, as if every convolution read and wrote its
@@ -21,13 +21,13 @@ from lnln_jax.runtime.processes import available_memory
 
 
 class Ceilings(NamedTuple):
-    """Rates in a second, medians.
+    """Medians of rates in a second.
 
     Attributes:
       float32: operations in a product at the highest precision.
       tf32: operations in a product whose inputs are rounded to TF32; None where no GPU does that.
       bfloat16: operations in a product of bfloat16.
-      bytes_per_s: read and written in a copy.
+      bytes_per_s: bytes read and written in a copy.
     """
 
     float32: float
@@ -41,7 +41,7 @@ class Size(NamedTuple):
 
     Attributes:
       options: hyper-parameters that are not the published ones.
-      batch: patches.
+      batch: number of patches.
       patch: side of the LR patches.
     """
 
@@ -60,13 +60,13 @@ class NetworkSpeed(NamedTuple):
     Attributes:
       what: "forward pass" or "training step".
       precision: "float32", "tf32" or "bfloat16".
-      seconds: of a call.
-      ready_seconds: that tracing and compiling took, or reading from the compilation cache.
+      seconds: time of a call.
+      ready_seconds: time of tracing and compiling, or of reading from the compilation cache.
       flop: operations of a call.
-      bytes: read and written in a call, at least.
-      flop_share: of the product's rate in this precision.
-      bytes_share: of the copy's rate.
-      temporary_bytes: that the compiler has planned, arguments and results left out.
+      bytes: bytes read and written in a call, at least.
+      flop_share: share of the product's rate in this precision.
+      bytes_share: share of the copy's rate.
+      temporary_bytes: bytes that the compiler has planned, arguments and results left out.
     """
 
     what: str
@@ -146,7 +146,7 @@ def training_precisions() -> tuple[str, ...]:
 
 
 def default_size() -> Size:
-    """Returns what is measured: the light network on a CPU, else the published one."""
+    """Returns the size to measure: the light network on a CPU, else the published one."""
     return LIGHT if jax.default_backend() == "cpu" else PUBLISHED
 
 
@@ -155,8 +155,8 @@ def network_speeds(precision: str, limits: Ceilings, size: Size) -> list[Network
 
     Args:
       precision: "float32" or, on a GPU, "tf32", which differ by the device alone; or "bfloat16".
-      limits: of this device.
-      size: of network and batch.
+      limits: ceilings of this device.
+      size: size of network and batch.
 
     Returns:
       The forward pass and the training step.

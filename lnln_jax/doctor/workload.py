@@ -1,4 +1,4 @@
-"""What speeds are measured with: programs of a network on random patches, and a clock."""
+"""Programs of a network on random patches, and a clock, to measure speeds with."""
 
 import statistics
 import time
@@ -31,12 +31,12 @@ class Spread(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """A network's forward pass and training step, to be compiled, with what they take.
+    """A network's forward pass and training step, to be compiled, with their arguments.
 
     Attributes:
-      forward: jitted, of variables and LR patches.
-      step: jitted, of a state, which it takes over, and a batch.
-      state: before the first step.
+      forward: jitted function of variables and LR patches.
+      step: jitted function of a state, which it takes over, and a batch.
+      state: state before the first step.
       batch: "lr" and "hr", uint8 `B H W 3`.
     """
 
@@ -47,12 +47,12 @@ class Workload(NamedTuple):
 
     @property
     def forward_arguments(self) -> tuple[Any, jax.Array]:
-        """What `forward` takes."""
+        """Arguments of `forward`."""
         return self.state.variables, self.batch["lr"].astype(jnp.float32)
 
     @property
     def step_arguments(self) -> tuple[TrainState, dict[str, jax.Array]]:
-        """What `step` takes."""
+        """Arguments of `step`."""
         return self.state, self.batch
 
     def seconds_of_forward(self, compiled: Any) -> Spread:
@@ -73,11 +73,11 @@ class Workload(NamedTuple):
 
 
 def workload(module: nn.Module, batch: int, patch: int) -> Workload:
-    """Makes what the speed of an x2 network is measured with: random weights and patches.
+    """Makes the workload of an x2 network, of random weights and patches.
 
     Args:
-      module: the network.
-      batch: how many patches.
+      module: network.
+      batch: number of patches.
       patch: side of the LR patches.
     """
     rng = np.random.default_rng(0)

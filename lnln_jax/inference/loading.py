@@ -29,13 +29,13 @@ def load_model(
           `weights.torch_files.read_state_dict` says what else such a file may hold. PyTorch must be
           installed, and runs no code of the file. The same state dict in a `.safetensors` file
           needs no PyTorch.
-      scale: for "bicubic", the factor (2 unless given); for a VDSR from PyTorch, whose weights fit
-        any, 2, 3 or 4; otherwise it may be left out and is checked.
-      res_scale: of an EDSR from PyTorch, whose weights do not show it; if left out, the authors':
-        0.1 for 256 features, else 1. Otherwise it may be left out and is checked.
+      scale: factor of "bicubic" (2 unless given); 2, 3 or 4 for a VDSR from PyTorch, whose weights
+        fit any; otherwise it may be left out and is checked.
+      res_scale: factor of an EDSR from PyTorch, whose weights do not show it; if left out, the
+        authors': 0.1 for 256 features, else 1. Otherwise it may be left out and is checked.
 
     Returns:
-      An object with `.name`, `.scale`, `.module`, `.variables` and `.upscale(lr)`.
+      An `Upscaler`, with `.name`, `.scale`, `.module`, `.variables` and `.upscale(lr)`.
 
     Raises:
       ValueError: nothing there that can be loaded, or another network than the arguments say.
@@ -53,7 +53,7 @@ def load_model(
 
 
 def _name(path: Path) -> str:
-    """A file's without suffix, or a run folder's, with the step if one was chosen: lnln_x2@1000."""
+    """Returns a file's name without suffix, or a run's, with the step if any: lnln_x2@1000."""
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return stem_of(path)
     path = path.resolve()

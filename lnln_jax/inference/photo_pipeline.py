@@ -1,4 +1,4 @@
-"""Reads, enlarges and writes photos, three of them at a time.
+"""Reading, enlarging and writing photos, three of them at a time.
 
 While the device computes one photo, a thread reads the next and another writes the last: decoders
 and encoders leave Python's lock alone. A photo is read whole, in 8 or 16 bits, and its result
@@ -35,11 +35,11 @@ _EXPECTED = (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError)
 
 @dataclasses.dataclass(frozen=True)
 class UpscaledFile:
-    """What became of one input.
+    """The fate of one input.
 
     Attributes:
-      source: the file; or the folder, where that could not be listed or holds no images.
-      target: the file that was to be written; None for a folder.
+      source: file; or folder, where that could not be listed or holds no images.
+      target: file that was to be written; None for a folder.
       error: why it was not written; None for success.
     """
 
@@ -56,7 +56,7 @@ def upscale_each(
     tile: int | Literal["auto"] | None,
     overwrite: bool,
 ) -> Generator[tuple[UpscaledFile, str], None, None]:
-    """Does the files that have a target and no error, and yields all in order.
+    """Upscales the files that have a target and no error, and yields all in order.
 
     Each comes with what to say about it. Where the iterator is closed or fails, as it does by
     Ctrl-C, files that are not complete do not appear, and older ones are kept.
@@ -154,7 +154,7 @@ class _Job:
         return self.written is None or self.written.done()
 
     def result(self) -> tuple[UpscaledFile, str]:
-        """What became of it, and what to say; waits for the writer."""
+        """Returns what became of the file, and what to say; waits for the writer."""
         error, end = self.entry.error or self.error, self.start
         if error is None and self.written is not None:
             try:
@@ -192,7 +192,7 @@ def _open(entry: UpscaledFile, scale: int, overwrite: bool) -> Photo | None:
 def _enlarged(
     upscaler: Upscaler, photo: Photo, self_ensemble: bool, tile: int | None
 ) -> Iterator[np.ndarray]:
-    """The result in bands, in the dtype and with the channels of the photo."""
+    """Yields the result in bands, in the dtype and with the channels of the photo."""
     overlap = DEFAULT_OVERLAP if tile is None else min(DEFAULT_OVERLAP, tile // 2)
     colours, start = photo.colours, 0
     for band in upscaler.bands(colours, self_ensemble=self_ensemble, tile=tile, overlap=overlap):
@@ -206,7 +206,7 @@ def _enlarged(
 
 
 def _reason(error: Exception, source: Path) -> str:
-    """Returns the message for one file, without its name in front; raises what is no such thing."""
+    """Returns the message for one file, without its name in front; raises any other."""
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return "not enough memory; use tiles, or smaller ones"
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Upscales image files and folders of them: what `lnln upscale` does."""
+"""Upscaling of image files and folders of them, for `lnln upscale`."""
 
 import contextlib
 import dataclasses
@@ -37,19 +37,20 @@ def upscale_files(
       upscaler: network or bicubic. Alpha is always enlarged by bicubic interpolation.
       inputs: image files and folders; folders are searched with `find_images`.
       output: folder to write to; made if missing.
-      self_ensemble: see `Upscaler.upscale`.
+      self_ensemble: as for `Upscaler.upscale`.
       tile: side of the tiles in LR pixels, which are of one shape for photos of all sizes; None
         takes images whole; "auto" chooses.
-      overwrite: replace files that exist; otherwise each is an error, found before computing.
+      overwrite: whether to replace files; otherwise each that exists is an error, found before
+        computing.
       format: "png", "jpg", "webp" or "tiff"; "same" keeps the format of the input.
-      report: called with one line for each file.
+      report: function called with one line for each file.
 
     Returns:
       One entry for each file, in order. The run failed if any has an `error`.
 
     Raises:
       ValueError: `format` or `tile` is out of its range.
-      ImageFileError: `output` is no folder, or nothing can be written there.
+      ImageFileError: `output` is not a folder, or nothing can be written there.
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")

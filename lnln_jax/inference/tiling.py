@@ -1,4 +1,4 @@
-"""Cuts an image in overlapping tiles of one shape, and joins what becomes of them.
+"""Overlapping tiles of one shape: cutting an image into them, and joining their results.
 
 All tiles are squares of one size, taken in batches of one size, so a compiled function needs one
 program for images of any size.
@@ -26,14 +26,14 @@ def tiled_bands(
     of these pixels is left out again.
 
     Args:
-      enlarge: takes `batch tile tile C` in the dtype of the image and returns
+      enlarge: function of `batch tile tile C` in the dtype of the image that returns
         `batch tile*scale tile*scale D` of any dtype.
-      image: `H W C`.
-      scale: the factor by which `enlarge` enlarges.
+      image: image `H W C`.
+      scale: factor by which `enlarge` enlarges.
       tile: side of a tile.
       overlap: pixels that neighbouring tiles share, at most half a tile. Seams run through their
         middle.
-      batch: how many tiles `enlarge` takes at once.
+      batch: number of tiles that `enlarge` takes at once.
 
     Yields:
       The result from top to bottom, in bands `h W*scale D` whose heights may differ.
@@ -82,7 +82,7 @@ Place = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
 def _batched(places: Iterable[Place], size: int) -> Iterator[list[Place]]:
-    """`itertools.batched`, which Python 3.11 lacks."""
+    """Does what `itertools.batched` does, which Python 3.11 lacks."""
     places = iter(places)
     while group := list(itertools.islice(places, size)):
         yield group
