@@ -94,6 +94,7 @@ def test_scores_far_from_zero_neither_overflow_nor_vanish(sign):
     np.testing.assert_allclose(grad_theta, 0, atol=1e-3)  # sums of terms of up to 10
 
 
+@pytest.mark.slow
 def test_chunks_of_the_real_sizes_agree_with_dense(monkeypatch):
     """1100 positions: two chunks of queries, padded; keys in one chunk and in two."""
     args, (grad,) = draw(2, 1100, 32, scale=0.5), draw(2, 1100, 32, count=1, seed=1)
@@ -202,7 +203,10 @@ def test_images_without_quarters_are_refused(height, width):
 
 
 # Megabytes that XLA plans for a float32 map of this side, 32 channels, batch 1.
-@pytest.mark.parametrize(("side", "forward", "gradient"), [(512, 300, 350), (1024, 1000, 1250)])
+@pytest.mark.parametrize(
+    ("side", "forward", "gradient"),
+    [(512, 300, 350), pytest.param(1024, 1000, 1250, marks=pytest.mark.slow)],
+)
 def test_memory_of_large_maps_is_bounded(side, forward, gradient):
     shape = jax.ShapeDtypeStruct((1, side, side, 32), jnp.float32)
 

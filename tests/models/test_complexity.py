@@ -73,6 +73,7 @@ def test_receptive_field_of_edsr(scale, side):
     assert receptive_field(module) == side
 
 
+@pytest.mark.slow
 def test_receptive_field_is_what_gradients_see():
     """One output pixel has a gradient in as many inputs as `receptive_field` says."""
     for module in (
@@ -98,6 +99,7 @@ def test_channel_attention_sees_everything(name):
     assert receptive_field(create_model(name, 2, n_resgroups=1, n_resblocks=1)) is None
 
 
+@pytest.mark.slow
 def test_elements_moved():
     """Each half of LNLN's 360 separable convolutions reads and writes a map of 64 channels."""
     of_blocks = 360 * 2 * 2 * 64 * 48 * 48
