@@ -93,6 +93,7 @@ def test_other_widths_are_refused():
         jax.random.bits(hash_key(0), (2,), jnp.uint16)
 
 
+@pytest.mark.slow
 def test_a_seed_is_a_network():
     module = create_model("lnln", n_resgroups=1, n_resblocks=2, n_feats=16, reduction=4)
     shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
