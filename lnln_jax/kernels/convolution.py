@@ -1,12 +1,12 @@
-"""The arithmetic that the layers are made of: the plain definitions, and tuned forms of them.
+"""Convolutions, products over channels and biases, with gradient rules for CPUs.
 
-`lnln_jax.kernels` chooses between `lnln_jax.kernels.reference` and what stands here. Arrays are
-`B H W C`. The blocks of a residual group run inside `lax.scan`, so their parameters are slices of
-stacked arrays. XLA's CPU compiler fuses such a slice into every loop that reads it and then
+Each function is the one of the same name in `kernels.reference`; `kernels.using` chooses. Arrays
+are `B H W C`. The blocks of a residual group run inside `lax.scan`, so their parameters are slices
+of stacked arrays. XLA's CPU compiler fuses such a slice into every loop that reads it and then
 recomputes its address for each pixel, which makes the loop many times slower; its own gradient of a
 depthwise convolution reads the image once per tap; and inside a scan it computes the gradients of
 ordinary convolutions pixel by pixel. The rules below cure all of this:
-`scripts/benchmarks/kernels.py` measures what they are worth together.
+`python -m scripts.benchmarks.kernels` measures what they are worth together.
 """
 
 from functools import partial
@@ -18,28 +18,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 from lnln_jax import kernels
 from lnln_jax.kernels import reference
+from lnln_jax.kernels.reductions import materialize, sum_of_pixels, sums_over_pixels
 from lnln_jax.kernels.reference import widen
-
-ROWS = 8  # that are added up at once; XLA's CPU compiler unrolls no more
-
-
-def materialize(rows: jax.Array) -> jax.Array:
-    """Returns `rows` unchanged, on CPU as a buffer of its own that no loop can be fused with.
-
-    A product with the identity matrix is the one exact operation that XLA neither removes nor
-    fuses into its consumers (an optimization barrier is dropped before fusion).
-
-    Args:
-      rows: `K C`, per-channel vectors, finite. K is small.
-    """
-
-    def through_identity(rows: jax.Array) -> jax.Array:
-        identity = jnp.eye(rows.shape[0], dtype=rows.dtype)
-        return jnp.dot(identity, rows, precision=lax.Precision.HIGHEST)
-
-    if rows.shape[0] == 1:  # a 1x1 product would be simplified away
-        return materialize(jnp.concatenate([rows, rows]))[:1]
-    return lax.platform_dependent(rows, cpu=through_identity, default=lambda rows: rows)
 
 
 def _shifted(padded: jax.Array) -> list[jax.Array]:
@@ -58,49 +38,6 @@ def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
     for view, tap in zip(_shifted(_pad(x)), widen(taps), strict=True):
         total = total + widen(view) * tap
     return total.astype(x.dtype)
-
-
-def sums_over_rows(groups: list[jax.Array]) -> list[jax.Array]:
-    """Sums over the rows of each group, of several `B G R W C` at once; R at most `ROWS`.
-
-    One reduction with as many results adds up a few rows, which XLA's CPU compiler unrolls and
-    vectorises over the columns; over a whole image it would be a scalar loop for each channel.
-
-    Returns:
-      `B G W C` each, in their dtype, as buffers of their own.
-    """
-    sums = lax.reduce(
-        groups,
-        [jnp.zeros((), groups[0].dtype)] * len(groups),
-        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
-        (2,),
-    )
-    return lax.optimization_barrier(sums)
-
-
-def sums_over_pixels(terms: list[jax.Array], *, by_image: bool = False) -> list[jax.Array]:
-    """Sums over all pixels, of several terms at once, in two stages.
-
-    Args:
-      terms: `B H W C` each, float32 or wider; best not computed in advance, so that one loop does
-        it all.
-      by_image: whether to keep the images apart.
-
-    Returns:
-      For each term `C`, or `B C`.
-    """
-    batch, height, width, channels = terms[0].shape
-    missing = -height % ROWS
-    grouped = (batch, (height + missing) // ROWS, ROWS, width, channels)
-    padding = ((0, 0), (0, missing), (0, 0), (0, 0))
-    sums = sums_over_rows([jnp.pad(term, padding).reshape(grouped) for term in terms])
-    return [part.sum((1, 2) if by_image else (0, 1, 2)) for part in sums]
-
-
-def _sum(x: jax.Array) -> jax.Array:
-    """Sums over all axes but the last: a product with ones, the fastest way there is."""
-    rows = x.reshape(-1, x.shape[-1])
-    return jnp.dot(jnp.ones((1, len(rows)), x.dtype), rows, precision=lax.Precision.HIGHEST)[0]
 
 
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -226,7 +163,7 @@ def _depthwise_backward(
     grad32 = widen(grad)
     products = [widen(view) * grad32 for view in _shifted(padded)]
     grad_kernel = jnp.stack(sums_over_pixels(products)).reshape(kernel.shape)
-    grad_bias = _sum(grad32)
+    grad_bias = sum_of_pixels(grad32)
     return grad_x, grad_kernel.astype(kernel.dtype), grad_bias.astype(kernel.dtype)
 
 
@@ -287,7 +224,7 @@ def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
 
 def _add_bias_backward(saved: None, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
     grad = lax.optimization_barrier(grad)
-    return grad, _sum(widen(grad)).astype(grad.dtype)
+    return grad, sum_of_pixels(widen(grad)).astype(grad.dtype)
 
 
 _add_bias.defvjp(_add_bias_forward, _add_bias_backward)

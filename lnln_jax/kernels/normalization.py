@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from lnln_jax import kernels
 from lnln_jax.kernels import reference
-from lnln_jax.kernels.convolution import ROWS, materialize, sums_over_pixels, sums_over_rows
+from lnln_jax.kernels.reductions import ROWS, materialize, sums_over_pixels, sums_over_rows
 from lnln_jax.kernels.reference import Moments, widen
 
 

@@ -1,12 +1,22 @@
 """DRCA: DenseNet with Deep Residual Channel-Attention Blocks (Jang and Park, CVPRW 2019)."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
-from lnln_jax.models.layers import Conv, Upsampler, add_mean, subtract_mean
+from lnln_jax.models.fused_block import best_block
+from lnln_jax.models.layers import (
+    BatchNorm,
+    ChannelAttention,
+    Conv,
+    Upsampler,
+    add_mean,
+    subtract_mean,
+)
 from lnln_jax.models.residual_groups import DenseResidualGroups
 
 
@@ -19,8 +29,6 @@ class DRCA(nn.Module):
       n_resblocks: residual channel-attention blocks in a group.
       n_feats: width of the network.
       reduction: squeeze factor of the channel attention.
-      unroll: blocks that the compiler lays out side by side; changes no result.
-      normalize: False for a network whose batch normalisation `models.folding` has folded away.
       axis_name: of the devices that share a batch and its statistics (`layers.BatchNorm`).
       dtype: of the computation; parameters are float32.
     """
@@ -30,8 +38,6 @@ class DRCA(nn.Module):
     n_resblocks: int = 36
     n_feats: int = 64
     reduction: int = 16
-    unroll: int = 1
-    normalize: bool = True
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
@@ -47,18 +53,22 @@ class DRCA(nn.Module):
         Returns:
           `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
         """
-        head = Conv(self.n_feats, dtype=self.dtype, name="head")(subtract_mean(lr))
-        body = DenseResidualGroups(
-            self.n_resgroups,
-            self.n_resblocks,
+        conv = partial(Conv, dtype=self.dtype)
+        conv1x1 = partial(Conv, kernel_size=1, dtype=self.dtype)
+        block = partial(
+            best_block(),
             self.n_feats,
-            self.reduction,
-            normalize=self.normalize,
-            unroll=self.unroll,
-            axis_name=self.axis_name,
-            dtype=self.dtype,
-            name="body",
-        )(head, train=train)
-        features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
-        sr = Conv(3, dtype=self.dtype, name="tail")(features)
+            conv=conv,
+            norm=partial(BatchNorm, axis_name=self.axis_name),
+            attend=partial(ChannelAttention, self.reduction, dtype=self.dtype),
+            project=conv1x1,
+        )
+        groups = DenseResidualGroups(
+            self.n_feats, block, conv1x1, self.n_resgroups, self.n_resblocks, name="body"
+        )
+
+        head = conv(self.n_feats, name="head")(subtract_mean(lr))
+        features = groups(head, train=train) + head
+        features = Upsampler(self.scale, conv, name="upsampler")(features)
+        sr = conv(3, name="tail")(features)
         return add_mean(widen(sr))

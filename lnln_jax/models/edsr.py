@@ -1,5 +1,7 @@
 """EDSR: Enhanced Deep Residual Networks for Single Image Super-Resolution (Lim et al., 2017)."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,8 +20,9 @@ class EDSRBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`B H W features` to the same."""
-        y = nn.relu(Conv(self.features, dtype=self.dtype, name="conv_1")(x))
+        """Maps `B H W features` to the same shape."""
+        y = Conv(self.features, dtype=self.dtype, name="conv_1")(x)
+        y = nn.relu(y)
         y = Conv(self.features, dtype=self.dtype, name="conv_2")(y)
         return x + self.res_scale * y
 
@@ -34,7 +37,6 @@ class EDSR(nn.Module):
       n_resblocks: residual blocks.
       n_feats: width of the network.
       res_scale: factor of a block's output before its input is added.
-      unroll: blocks that the compiler lays out side by side; changes no result.
       dtype: of the computation; parameters are float32.
     """
 
@@ -42,7 +44,6 @@ class EDSR(nn.Module):
     n_resblocks: int = 32
     n_feats: int = 256
     res_scale: float = 0.1
-    unroll: int = 1
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -56,10 +57,12 @@ class EDSR(nn.Module):
         Returns:
           `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
         """
-        head = Conv(self.n_feats, dtype=self.dtype, name="head")(subtract_mean(lr))
+        conv = partial(Conv, dtype=self.dtype)
         block = EDSRBlock(self.n_feats, self.res_scale, dtype=self.dtype, name="blocks")
-        body = chain(block, head, self.n_resblocks, unroll=self.unroll)
-        body = Conv(self.n_feats, dtype=self.dtype, name="body")(body)
-        features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
-        sr = Conv(3, dtype=self.dtype, name="tail")(features)
+
+        head = conv(self.n_feats, name="head")(subtract_mean(lr))
+        body = chain(block, head, self.n_resblocks)
+        features = conv(self.n_feats, name="body")(body) + head
+        features = Upsampler(self.scale, conv, name="upsampler")(features)
+        sr = conv(3, name="tail")(features)
         return add_mean(widen(sr))

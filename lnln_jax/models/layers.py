@@ -1,4 +1,4 @@
-"""Flax modules that the networks share. Feature maps are `B H W C`.
+"""Flax modules that the networks share: each takes and returns feature maps `B H W C`.
 
 `dtype` is the dtype of the computation, float32 or bfloat16; parameters and batch statistics are
 float32. (In JAX's x64 mode, float64 parameters and dtype give a reference of higher precision.) New
@@ -7,7 +7,7 @@ since the published networks were trained from there.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -29,7 +29,7 @@ DIV2K_MEAN = tuple(float(np.float32(255) * np.float32(mean)) for mean in (0.4488
 
 
 def uniform_fan_in(fan_in: int) -> Initializer:
-    """Uniform in +-1/sqrt(fan_in): PyTorch's default for convolutions."""
+    """Returns PyTorch's initializer of convolutions, uniform in +-1/sqrt(fan_in)."""
     bound = fan_in**-0.5
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
@@ -48,22 +48,20 @@ def add_mean(x: jax.Array) -> jax.Array:
     return x + jnp.asarray(DIV2K_MEAN, x.dtype)
 
 
-def chain(block: nn.Module, x: jax.Array, length: int, *, unroll: int = 1) -> jax.Array:
-    """Runs blocks that are alike one after the other.
+def chain(block: nn.Module, x: jax.Array, length: int) -> jax.Array:
+    """Applies blocks that are alike one after the other.
 
     Args:
       block: the first of them; its parameters become arrays in which all blocks' are stacked along
-        a leading axis.
+        a leading axis, so that one block is compiled instead of all.
       x: what the first block takes, of the shape and dtype of what a block returns.
       length: the number of blocks.
-      unroll: how many of them the compiler lays out side by side; changes no result.
     """
     scan = nn.scan(
         lambda block, x, _: (block(x), None),
         variable_axes={"params": 0},
         split_rngs={"params": True},
         length=length,
-        unroll=unroll,
     )
     return scan(block, x, None)[0]
 
@@ -71,32 +69,31 @@ def chain(block: nn.Module, x: jax.Array, length: int, *, unroll: int = 1) -> ja
 class Conv(nn.Module):
     """Convolution with zero padding that keeps the size (odd kernels).
 
-    `init_with` draws kernel and bias; None stands for PyTorch's default. With `split` the bias is
-    not added but returned beside the result, `(B H W features, features)`, for a `BatchNorm`.
+    `init_with` draws kernel and bias; None stands for PyTorch's default.
     """
 
     features: int
     kernel_size: int = 3
     use_bias: bool = True
     init_with: Initializer | None = None
-    split: bool = False
     dtype: DTypeLike = jnp.float32
 
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Convolves `B H W I` to `B H W features`."""
+        out, bias = self.split(x)
+        return out if bias is None else add_bias(out, bias.astype(self.dtype))
+
     @nn.compact
-    def __call__(self, x: jax.Array) -> Any:
-        """`B H W I` to `B H W features`."""
-        size, in_features = self.kernel_size, x.shape[-1]
-        init = self.init_with or uniform_fan_in(size**2 * in_features)
-        kernel = self.param("kernel", init, (size, size, in_features, self.features), jnp.float32)
+    def split(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """Convolves `B H W I`, and returns the bias `features`, float32, instead of adding it."""
+        size = self.kernel_size
+        init = self.init_with or uniform_fan_in(size**2 * x.shape[-1])
+        kernel = self.param("kernel", init, (size, size, x.shape[-1], self.features), jnp.float32)
+        bias = None
         if self.use_bias:
             bias = self.param("bias", init, (self.features,), jnp.float32)
-        else:
-            bias = jnp.zeros(self.features, jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        out = channel_product(x, kernel[0, 0]) if size == 1 else conv(x, kernel)
-        if self.split:
-            return out, bias
-        return add_bias(out, bias.astype(self.dtype)) if self.use_bias else out
+        return channel_product(x, kernel[0, 0]) if size == 1 else conv(x, kernel), bias
 
 
 class DepthwiseConv(nn.Module):
@@ -106,7 +103,7 @@ class DepthwiseConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`B H W C` to `B H W C`."""
+        """Convolves each channel of `B H W C` by itself."""
         init = uniform_fan_in(9)
         kernel = self.param("kernel", init, (3, 3, x.shape[-1]), jnp.float32)
         bias = self.param("bias", init, (x.shape[-1],), jnp.float32)
@@ -118,42 +115,34 @@ class DepthwiseSeparableConv(nn.Module):
     """DSC: depthwise 3x3, then pointwise 1x1, nothing in between (LNLN paper, section 2.2)."""
 
     features: int
-    split: bool = False  # as in `Conv`
     dtype: DTypeLike = jnp.float32
 
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Convolves `B H W I` to `B H W features`."""
+        out, bias = self.split(x)
+        return add_bias(out, bias.astype(self.dtype))
+
     @nn.compact
-    def __call__(self, x: jax.Array) -> Any:
-        """`B H W I` to `B H W features`."""
+    def split(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Convolves `B H W I`, and returns the last bias, float32, instead of adding it."""
         x = DepthwiseConv(dtype=self.dtype, name="depthwise")(x)
-        pointwise = Conv(self.features, 1, split=self.split, dtype=self.dtype, name="pointwise")
-        return pointwise(x)
+        return Conv(self.features, 1, dtype=self.dtype, name="pointwise").split(x)
 
 
 class Normalization(NamedTuple):
-    """A batch normalisation before it is applied: `normalize(x, centre, scale, shift)`.
+    """A normalisation `(x - centre) * scale + shift`, and what it was computed from.
 
     Attributes:
       centre: `C`, float32.
       scale: `C`, float32.
       shift: `C`, float32.
-      image_means: `B C`, float32, the means of `x` itself over each image.
+      image_means: `B C`, float32, the means of each image before it.
     """
 
     centre: jax.Array
     scale: jax.Array
     shift: jax.Array
     image_means: jax.Array
-
-    def apply(self, x: jax.Array, gate: jax.Array | None = None) -> jax.Array:
-        """Normalises `B H W C`, and multiplies it with a gate `B C` on the way."""
-        if gate is None:
-            return normalize(x, self.centre, self.scale, self.shift)
-        return normalize(x, self.centre, self.scale * gate, self.shift * gate)
-
-    @property
-    def pooled(self) -> jax.Array:
-        """`B C`, float32, the means over each image of the normalised `x`."""
-        return (self.image_means - self.centre) * self.scale + self.shift
 
 
 class BatchNorm(nn.Module):
@@ -169,11 +158,16 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
     axis_name: str | None = None
 
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Normalises `B H W C` with the batch's statistics (`train`) or the running ones."""
+        centre, scale, shift, _ = self.factors(x, train=train)
+        return normalize(x, centre, scale, shift)
+
     @nn.compact
-    def __call__(
-        self, x: jax.Array, offset: jax.Array | None = None, *, train: bool
+    def factors(
+        self, x: jax.Array, offset: jax.Array | float = 0.0, *, train: bool
     ) -> Normalization:
-        """What normalises `B H W C` with the batch's statistics (`train`) or the running ones.
+        """Returns what normalises `B H W C`, and updates the running statistics (`train`).
 
         `offset`, `C`, is what `x` lacks of the map that is meant: the bias of the convolution that
         made it. The batch's mean takes it away again, so in training it only moves the running
@@ -181,14 +175,13 @@ class BatchNorm(nn.Module):
         """
         shape = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        shift = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
-        offset = jnp.zeros(shape, jnp.float32) if offset is None else offset
         if not train:
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
             image_means = widen(x).mean((1, 2))
-            return Normalization(running_mean.value - offset, factor, bias, image_means)
+            return Normalization(running_mean.value - offset, factor, shift, image_means)
         axis_name = None if self.is_initializing() else self.axis_name
         image_means, mean, var = moments(x, axis_name)
         if not self.is_initializing():
@@ -197,30 +190,29 @@ class BatchNorm(nn.Module):
             for running, new in ((running_mean, mean + offset), (running_var, unbiased)):
                 new = lax.stop_gradient(new)
                 running.value = self.momentum * running.value + (1 - self.momentum) * new
-        return Normalization(mean, scale * lax.rsqrt(var + self.epsilon), bias, image_means)
+        return Normalization(mean, scale * lax.rsqrt(var + self.epsilon), shift, image_means)
 
 
-class ChannelGate(nn.Module):
-    """The factor of each channel, from the means of all (RCAN, Zhang et al., ECCV 2018)."""
+class ChannelAttention(nn.Module):
+    """Channel attention: each channel times a factor, from the means of all (RCAN, ECCV 2018)."""
 
     reduction: int = 16
     dtype: DTypeLike = jnp.float32
 
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Multiplies each channel of `B H W C` by its factor, between 0 and 1."""
+        factors = self.factors(widen(x).mean((1, 2)))
+        zeros = jnp.zeros(x.shape[-1], factors.dtype)
+        return normalize(x, zeros, factors, jnp.zeros_like(factors))
+
     @nn.compact
-    def __call__(self, pooled: jax.Array) -> jax.Array:
-        """Means `B C` to factors `B C`, both float32."""
-        features = pooled.shape[-1]
-        pooled = pooled[:, None, None].astype(self.dtype)
-        hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(pooled)
+    def factors(self, means: jax.Array) -> jax.Array:
+        """Returns the factors `B C` for the means `B C` of each image, both float32."""
+        features = means.shape[-1]
+        means = means[:, None, None].astype(self.dtype)
+        hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(means)
         logits = Conv(features, 1, dtype=self.dtype, name="excite")(nn.relu(hidden))
         return widen(nn.sigmoid(logits)[:, 0, 0])
-
-
-def attend_to_channels(x: jax.Array, gate: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Channel attention of `B H W C`: `gate` takes its means `B C` and returns factors `B C`."""
-    factors = gate(widen(x).mean((1, 2)))
-    zeros = jnp.zeros(x.shape[-1], factors.dtype)
-    return normalize(x, zeros, factors, jnp.zeros_like(factors))
 
 
 class RegionNonLocal(nn.Module):
@@ -236,7 +228,7 @@ class RegionNonLocal(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`B H W C` to `B H W C`; H and W at least 2."""
+        """Adds to each position of `B H W C` what its region says; H and W at least 2."""
         projections = [
             Conv(self.inner_features, 1, dtype=self.dtype, name=name)(x)
             for name in ("theta", "phi", "g")
@@ -257,7 +249,7 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     batch, height, width, channels = x.shape
     if channels % (factor * factor):
         raise ValueError(
-            f"x has {channels} channels, which is no multiple of factor**2 = {factor * factor}; "
+            f"x has {channels} channels, which is not a multiple of factor**2 = {factor * factor}; "
             "let the convolution before it produce C * factor**2 channels"
         )
     x = x.reshape(batch, height, width, -1, factor, factor)
@@ -268,12 +260,11 @@ class Upsampler(nn.Module):
     """Convolution and pixel shuffle: by 2 once (x2) or twice (x4), or by 3 (x3)."""
 
     scale: int
-    separable: bool = False
-    dtype: DTypeLike = jnp.float32
+    conv: Callable[..., nn.Module] = Conv
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`B H W C` to `B H*scale W*scale C`.
+        """Upsamples `B H W C` to `B H*scale W*scale C`.
 
         Raises:
           ValueError: `scale` is not 2, 3 or 4.
@@ -281,9 +272,8 @@ class Upsampler(nn.Module):
         factors = {2: (2,), 3: (3,), 4: (2, 2)}.get(self.scale)
         if factors is None:
             raise ValueError(f"scale is {self.scale}; the published networks have 2, 3 and 4")
-        make_conv = DepthwiseSeparableConv if self.separable else Conv
         features = x.shape[-1]
         for i, factor in enumerate(factors, start=1):
-            x = make_conv(features * factor**2, dtype=self.dtype, name=f"conv_{i}")(x)
+            x = self.conv(features * factor**2, name=f"conv_{i}")(x)
             x = pixel_shuffle(x, factor)
         return x

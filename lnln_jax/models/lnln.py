@@ -1,12 +1,17 @@
 """LNLN: Lightweight Non-Local Network for Image Super-Resolution (Wang et al., ICASSP 2021)."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
+from lnln_jax.models.fused_block import best_block
 from lnln_jax.models.layers import (
+    BatchNorm,
+    ChannelAttention,
     Conv,
     DepthwiseSeparableConv,
     RegionNonLocal,
@@ -26,10 +31,8 @@ class LNLN(nn.Module):
       n_resblocks: residual channel-attention blocks in a group.
       n_feats: width of the network.
       reduction: squeeze factor of the channel attention.
-      unroll: blocks that the compiler lays out side by side; changes no result.
       attention: implementation of the non-local module: "auto", "dense", "chunked" or "cudnn"
         (`lnln_jax.kernels.attention`); changes no result beyond rounding.
-      normalize: False for a network whose batch normalisation `models.folding` has folded away.
       axis_name: of the devices that share a batch and its statistics (`layers.BatchNorm`).
       dtype: of the computation; parameters are float32.
     """
@@ -39,9 +42,7 @@ class LNLN(nn.Module):
     n_resblocks: int = 36
     n_feats: int = 64
     reduction: int = 16
-    unroll: int = 1
     attention: str = "auto"
-    normalize: bool = True
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
@@ -57,27 +58,26 @@ class LNLN(nn.Module):
         Returns:
           `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
         """
+        conv = partial(Conv, dtype=self.dtype)
+        conv1x1 = partial(Conv, kernel_size=1, dtype=self.dtype)
+        dsc = partial(DepthwiseSeparableConv, dtype=self.dtype)
+        block = partial(
+            best_block(),
+            self.n_feats,
+            conv=dsc,
+            norm=partial(BatchNorm, axis_name=self.axis_name),
+            attend=partial(ChannelAttention, self.reduction, dtype=self.dtype),
+            project=conv1x1,
+        )
+        groups = DenseResidualGroups(
+            self.n_feats, block, conv1x1, self.n_resgroups, self.n_resblocks, name="body"
+        )
         non_local = RegionNonLocal(
             self.n_feats // 2, attention=self.attention, dtype=self.dtype, name="non_local"
-        )
-        head = DepthwiseSeparableConv(self.n_feats, dtype=self.dtype, name="head")(
-            subtract_mean(lr)
-        )
-        body = DenseResidualGroups(
-            self.n_resgroups,
-            self.n_resblocks,
-            self.n_feats,
-            self.reduction,
-            separable=True,
-            normalize=self.normalize,
-            unroll=self.unroll,
-            axis_name=self.axis_name,
-            dtype=self.dtype,
-            name="body",
-        )(non_local(head), train=train)
-        features = non_local(body) + head
-        features = Upsampler(self.scale, separable=True, dtype=self.dtype, name="upsampler")(
-            features
-        )
-        sr = Conv(3, dtype=self.dtype, name="tail")(features)
+        )  # one module, used before and after the groups
+
+        head = dsc(self.n_feats, name="head")(subtract_mean(lr))
+        features = non_local(groups(non_local(head), train=train)) + head
+        features = Upsampler(self.scale, dsc, name="upsampler")(features)
+        sr = conv(3, name="tail")(features)
         return add_mean(widen(sr))

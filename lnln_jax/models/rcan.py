@@ -1,5 +1,7 @@
 """RCAN: Very Deep Residual Channel Attention Networks (Zhang et al., ECCV 2018)."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,18 +9,17 @@ from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
 from lnln_jax.models.layers import (
-    ChannelGate,
+    ChannelAttention,
     Conv,
     Upsampler,
     add_mean,
-    attend_to_channels,
     chain,
     subtract_mean,
 )
 
 
 class RCANBlock(nn.Module):
-    """conv - ReLU - conv - channel attention, plus the input."""
+    """conv - ReLU - conv - channel attention, plus the input (the paper's RCAB)."""
 
     features: int
     reduction: int = 16
@@ -26,11 +27,12 @@ class RCANBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`B H W features` to the same."""
-        y = nn.relu(Conv(self.features, dtype=self.dtype, name="conv_1")(x))
+        """Maps `B H W features` to the same shape."""
+        y = Conv(self.features, dtype=self.dtype, name="conv_1")(x)
+        y = nn.relu(y)
         y = Conv(self.features, dtype=self.dtype, name="conv_2")(y)
-        gate = ChannelGate(self.reduction, dtype=self.dtype, name="attention")
-        return x + attend_to_channels(y, gate)
+        y = ChannelAttention(self.reduction, dtype=self.dtype, name="attention")(y)
+        return x + y
 
 
 class RCANGroup(nn.Module):
@@ -39,14 +41,13 @@ class RCANGroup(nn.Module):
     n_resblocks: int
     features: int
     reduction: int = 16
-    unroll: int = 1
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`B H W features` to the same."""
+        """Maps `B H W features` to the same shape."""
         block = RCANBlock(self.features, self.reduction, dtype=self.dtype, name="blocks")
-        y = chain(block, x, self.n_resblocks, unroll=self.unroll)
+        y = chain(block, x, self.n_resblocks)
         return x + Conv(self.features, dtype=self.dtype, name="conv")(y)
 
 
@@ -61,7 +62,6 @@ class RCAN(nn.Module):
       n_resblocks: residual channel-attention blocks in a group.
       n_feats: width of the network.
       reduction: squeeze factor of the channel attention.
-      unroll: blocks that the compiler lays out side by side; changes no result.
       dtype: of the computation; parameters are float32.
     """
 
@@ -70,7 +70,6 @@ class RCAN(nn.Module):
     n_resblocks: int = 20
     n_feats: int = 64
     reduction: int = 16
-    unroll: int = 1
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -84,17 +83,12 @@ class RCAN(nn.Module):
         Returns:
           `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
         """
-        head = Conv(self.n_feats, dtype=self.dtype, name="head")(subtract_mean(lr))
-        group = RCANGroup(
-            self.n_resblocks,
-            self.n_feats,
-            self.reduction,
-            self.unroll,
-            self.dtype,
-            name="groups",
-        )
+        conv = partial(Conv, dtype=self.dtype)
+        group = RCANGroup(self.n_resblocks, self.n_feats, self.reduction, self.dtype, name="groups")
+
+        head = conv(self.n_feats, name="head")(subtract_mean(lr))
         body = chain(group, head, self.n_resgroups)
-        body = Conv(self.n_feats, dtype=self.dtype, name="body")(body)
-        features = Upsampler(self.scale, dtype=self.dtype, name="upsampler")(body + head)
-        sr = Conv(3, dtype=self.dtype, name="tail")(features)
+        features = conv(self.n_feats, name="body")(body) + head
+        features = Upsampler(self.scale, conv, name="upsampler")(features)
+        sr = conv(3, name="tail")(features)
         return add_mean(widen(sr))

@@ -27,7 +27,7 @@ VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
     "vdsr_rgb": ("vdsr", {"n_colors": 3}),
 }
 SCALES = (2, 3, 4)
-_NOT_OPTIONS = ("parent", "name", "scale", "normalize", "axis_name")
+_NOT_OPTIONS = ("parent", "name", "scale", "axis_name")
 
 
 def resolve(

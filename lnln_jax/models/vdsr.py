@@ -18,7 +18,7 @@ class VDSRLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`B H W C` to `B H W features`."""
+        """Maps `B H W C` to `B H W features`."""
         he = nn.initializers.he_normal()
         conv = Conv(self.features, use_bias=False, init_with=he, dtype=self.dtype, name="conv")
         return nn.relu(conv(x))
@@ -32,7 +32,6 @@ class VDSR(nn.Module):
       n_layers: convolutions, the first and the last included.
       n_feats: width of the network.
       n_colors: 1 for luma, as published, or 3 for RGB.
-      unroll: layers that the compiler lays out side by side; changes no result.
       dtype: of the computation; parameters are float32.
     """
 
@@ -40,7 +39,6 @@ class VDSR(nn.Module):
     n_layers: int = 20
     n_feats: int = 64
     n_colors: int = 1
-    unroll: int = 1
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
@@ -54,7 +52,7 @@ class VDSR(nn.Module):
         """Super-resolves a batch; `train` makes no difference.
 
         Args:
-          lr: `B H W n_colors`, float32 in 0..255: luma in studio range (`image.rgb_to_y`), or RGB.
+          lr: `B H W n_colors`, float32 in 0..255: luma in studio range (`images.arrays`), or RGB.
           train: accepted for the interface that all networks share.
 
         Returns:
@@ -63,6 +61,6 @@ class VDSR(nn.Module):
         return 255.0 * self.refine(bicubic_upsample(lr / 255.0, self.scale))
 
     def refine(self, x: jax.Array) -> jax.Array:
-        """The network itself: an interpolated `B H W n_colors` in 0..1 to the corrected one."""
-        features = chain(self.layers, self.first(x), self.n_layers - 2, unroll=self.unroll)
+        """Corrects an interpolated `B H W n_colors` in 0..1: the network itself."""
+        features = chain(self.layers, self.first(x), self.n_layers - 2)
         return x + widen(self.last(features))

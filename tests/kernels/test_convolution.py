@@ -14,9 +14,8 @@ from lnln_jax.kernels.convolution import (
     channel_product,
     conv,
     depthwise_conv3x3,
-    materialize,
-    sums_over_pixels,
 )
+from lnln_jax.kernels.reductions import materialize, sums_over_pixels
 from lnln_jax.models.layers import pixel_shuffle
 
 # Sums of some hundred float32 products: relative to the largest value, a few units of 2**-23.
@@ -152,5 +151,5 @@ def test_pixel_shuffle_orders_channels_as_pytorch():
             for channel in range(2):
                 source = channel * 4 + (row % 2) * 2 + column % 2
                 assert y[0, row, column, channel] == x[0, row // 2, column // 2, source]
-    with pytest.raises(ValueError, match="6 channels, which is no multiple of factor"):
+    with pytest.raises(ValueError, match="6 channels, which is not a multiple of factor"):
         pixel_shuffle(jnp.zeros((1, 2, 2, 6)), 2)

@@ -1,7 +1,6 @@
 """Every layer by itself: output, gradients of its input and parameters, running statistics."""
 
 import copy
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lnln_jax.models import layers
 from lnln_jax.models.edsr import EDSRBlock
+from lnln_jax.models.fused_block import FusedResidualBlock
 from lnln_jax.models.rcan import RCANBlock, RCANGroup
 from lnln_jax.models.residual_groups import ResidualBlock, ResidualGroup
 from lnln_jax.models.vdsr import VDSRLayer
@@ -33,24 +33,8 @@ from tests.support.parity import (
 settings = parity.one_thread_and_full_precision
 
 
-def plainly(apply, x):
-    return apply(x)
-
-
-def normalised(apply, x):
-    norm, changed = apply(x)
-    return norm.apply(x), changed
-
-
-def gated(apply, x):
-    return layers.attend_to_channels(x, lambda pooled: apply(pooled)[0]), {}
-
-
 class Layer(NamedTuple):
-    """A layer, with the weights that it has in a network; `index` is its place in stacked ones.
-
-    `run` gets the module as a function that also returns what it changed, and the input.
-    """
+    """A layer, with the weights that it has in a network; `index` is its place in stacked ones."""
 
     network: str
     module: nn.Module
@@ -59,12 +43,15 @@ class Layer(NamedTuple):
     channels: int
     scale: int = 2
     index: tuple[int, ...] = ()
-    run: Callable = plainly
 
 
 _DSC = layers.DepthwiseSeparableConv
-_BLOCK = ResidualBlock(16, 4, separable=True, project_skip=True)
-_GROUP = ResidualGroup(3, 16, 4, separable=True)
+_MAKE = {
+    "conv": _DSC,
+    "norm": layers.BatchNorm,
+    "attend": partial(layers.ChannelAttention, 4),
+    "project": partial(layers.Conv, kernel_size=1),
+}
 _FIRST = ("body/group_1/first", "body.0.body.0.body")
 LAYERS = {
     "conv 3x3": Layer("drca", layers.Conv(16), "head", "head.0", 3),
@@ -75,19 +62,30 @@ LAYERS = {
     ),
     "separable": Layer("lnln", _DSC(64), "upsampler/conv_1", "tail.0.0", 16),
     "norm": Layer(
-        "lnln", layers.BatchNorm(), f"{_FIRST[0]}/norm_1", f"{_FIRST[1]}.1", 16, run=normalised
+        "lnln",
+        layers.BatchNorm(),
+        f"{_FIRST[0]}/norm_1",
+        f"{_FIRST[1]}.1",
+        16,
     ),
     "attention": Layer(
-        "lnln", layers.ChannelGate(4), f"{_FIRST[0]}/attention", f"{_FIRST[1]}.5", 16, run=gated
+        "lnln",
+        layers.ChannelAttention(4),
+        f"{_FIRST[0]}/attention",
+        f"{_FIRST[1]}.5",
+        16,
     ),
     "non-local": Layer("lnln", layers.RegionNonLocal(8), "non_local", "non_local", 16),
     "upsampler x2": Layer("drca", layers.Upsampler(2), "upsampler", "tail.0", 16),
     "upsampler x3": Layer("drca", layers.Upsampler(3), "upsampler", "tail.0", 16, scale=3),
-    "upsampler x4": Layer(
-        "lnln", layers.Upsampler(4, separable=True), "upsampler", "tail.0", 16, scale=4
+    "upsampler x4": Layer("lnln", layers.Upsampler(4, _DSC), "upsampler", "tail.0", 16, scale=4),
+    "block": Layer("lnln", ResidualBlock(16, **_MAKE), "body/group_2/first", "body.1.body.0", 32),
+    "fused block": Layer(
+        "lnln", FusedResidualBlock(16, **_MAKE), "body/group_2/first", "body.1.body.0", 32
     ),
-    "block": Layer("lnln", _BLOCK, "body/group_2/first", "body.1.body.0", 32),
-    "group": Layer("lnln", _GROUP, "body/group_2", "body.1", 32),
+    "group": Layer(
+        "lnln", ResidualGroup(partial(ResidualBlock, 16, **_MAKE), 3), "body/group_2", "body.1", 32
+    ),
     "EDSR block": Layer("edsr", EDSRBlock(16, 0.1), "blocks", "body.1", 16, index=(1,)),
     "RCAN block": Layer(
         "rcan", RCANBlock(16, 4), "groups/blocks", "body.1.body.2", 16, index=(1, 2)
@@ -113,7 +111,7 @@ def layer_in_flax(layer, variables, x, options):
             collections = {"params": params, "batch_stats": all_stats}
             local = {k: subtree(v, layer.flax_path, layer.index) for k, v in collections.items()}
             apply = partial(layer.module.apply, local, mutable=["batch_stats"], **options)
-            return layer.run(apply, x)
+            return apply(x)
 
         out, pullback, changed = jax.vjp(forward, variables["params"], x, has_aux=True)
         return out, pullback(random_features(2, out.shape)), changed.get("batch_stats", {})
