@@ -10,9 +10,9 @@ from lnln_jax.cli import main
 from tests.support.commands import fails, lnln
 
 
-def test_evaluate_bicubic(data_dir, tmp_path, capsys):
+def test_evaluate_bicubic(published_dir, tmp_path, capsys):
     output = tmp_path / "new" / "out"
-    set5, head = data_dir / "Set5", tmp_path / "Head"
+    set5, head = published_dir / "Set5", tmp_path / "Head"
     head.mkdir()
     (head / "head.png").write_bytes((set5 / "HR" / "head.png").read_bytes())
     arguments = ["evaluate", "bicubic", "--data", set5, head, "--output", output]

@@ -47,18 +47,19 @@ class _Crops:
 
 
 def make_data(folder: Path) -> Path:
-    """Writes Set5 and Set14 with LR images, and pictures in BSDS400, General100 and T91."""
+    """Writes Set5 and Set14 with LR images, and pictures of other sets."""
     crops = _Crops()
     for name, sizes in (("Set5", SET5), ("Set14", SET14)):
         for image, size in sizes.items():
             hr = crops.make(*size)
             _save(hr.convert("L") if image == "bridge" else hr, folder / name, image)
     for name, count, pattern, size in (
+        ("B100/HR", 3, "img_{:03}.png", (240, 160)),
         ("BSDS400", 120, "1{:05}.jpg", (320, 240)),
         ("General100", 30, "im_{:03}.png", (160, 120)),
         ("T91", 13, "t{}.png", (150, 130)),
     ):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         for i in range(1, count + 1):
             crops.make(*size).save(folder / name / pattern.format(i))
     return folder

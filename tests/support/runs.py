@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,9 @@ CONFIG = TrainConfig(
 
 
 def sharing(folder: Path) -> dict[str, str]:
-    """An environment with a compilation cache of its own, for processes that are killed."""
+    """An environment with a copy of the compilation cache, for processes that are killed."""
+    if Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).is_dir():
+        shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], folder, dirs_exist_ok=True)
     return os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder)}
 
 

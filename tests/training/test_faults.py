@@ -82,18 +82,20 @@ def being_saved(checkpoints):
     return [int(path.name.split(".")[0]) for path in checkpoints.glob("[0-9]*.*tmp*")]
 
 
-@pytest.mark.parametrize(("kills", "steps"), [(3, 200), pytest.param(20, 400, marks=SLOW)])
+@pytest.mark.parametrize(
+    ("kills", "steps", "seconds"), [(3, 100, 2), pytest.param(20, 400, 4, marks=SLOW)]
+)
 def test_killed_many_times_a_run_ends_bit_for_bit_where_another_does(
-    tmp_path, environment, kills, steps
+    tmp_path, environment, kills, steps, seconds
 ):
     items = [f"steps={steps}", "log_every=5", "checkpoint_every=10", "keep_checkpoints=2"]
     config = write_config(tmp_path, override(CONFIG, items))
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    status, _, err = Training(config, undisturbed, environment).end()
-    assert status == 0, err
-
     log = tmp_path / "log"
     nursery = Nursery(str(log), environment)
+    nursery.start(["train", config, "--output", undisturbed])
+    assert nursery.status() == 0, log.read_text()
+
     command = ["train", config, "--output", disturbed]
     rng = random.Random(0)
     reached, while_saving = [], 0
@@ -107,7 +109,7 @@ def test_killed_many_times_a_run_ends_bit_for_bit_where_another_does(
                 assert not nursery.ends_within(0.0005), log.read_text()
             while_saving += 1
         else:
-            nursery.ends_within(rng.uniform(0, 4))
+            nursery.ends_within(rng.uniform(0, seconds))
         os.kill(pid, signal.SIGKILL)
         assert nursery.status() == -signal.SIGKILL, log.read_text()
         reached.append(max(saved_steps(disturbed / "checkpoints"), default=0) - before)

@@ -62,6 +62,7 @@ def large(tmp_path_factory):
     return write_large_run(tmp_path_factory.mktemp("large") / "run")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit(run, handed, tmp_path):
     """From files that are gone when the new run is stopped and goes on."""
     items = [f"init_from={handed[0]}", "init_state=true"]

@@ -200,6 +200,7 @@ def test_the_placement_of_a_configuration(data_sets):
 # ---- trainings ----
 
 
+@pytest.mark.slow
 def test_host_and_device_train_alike(data_sets, tmp_path):
     courses = []
     for placement in ("host", "device"):
@@ -256,6 +257,7 @@ def test_ctrl_c_reaches_worker_processes_and_they_say_nothing(data_sets, tmp_pat
     assert not psutil.wait_procs(processes, timeout=30)[1]
 
 
+@pytest.mark.slow
 def test_a_run_stays_where_it_began_unless_it_is_told(data_sets, tmp_path, monkeypatch, capsys):
     config = configure(data_sets, "steps=1")
     train(config, tmp_path / "run")
