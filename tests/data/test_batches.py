@@ -133,7 +133,7 @@ def test_resumes_from_the_middle():
     assert_same([next(iterator) for _ in range(5)], reference)
 
 
-@pytest.mark.parametrize("num_workers", [1, 4])
+@pytest.mark.parametrize("num_workers", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_batches_do_not_depend_on_worker_processes(num_workers):
     sources = [coded_source(5), coded_source(4, first=5)]
     reference = list(itertools.islice(make(sources, weights=[1, 2]), 9))

@@ -89,6 +89,7 @@ def test_the_cache_takes_no_more_than_it_may(folder):
     assert len(source._cache.bytes) == 3 * slot
 
 
+@pytest.mark.slow
 def test_batches_from_records_in_any_number_of_processes(folder):
     def batches(**options):
         source = RecordSource(folder, scale=2, cache_bytes=options.pop("cache_bytes", 2**30))

@@ -106,6 +106,7 @@ def test_how_steps_are_grouped_changes_no_bit(training):
     assert steps._cache_size() == 1  # one program for any number
 
 
+@pytest.mark.slow
 def test_steps_on_the_device_are_those_on_the_host(training):
     update, fresh = training
     source = dead_leaves_pairs(3, size=32, scale=2, seed=0)

@@ -53,6 +53,7 @@ def test_requirements_name_the_core_and_all_extras_of_the_package():
     assert sorted(line for line in lines if line[0] != "#") == sorted(needed)
 
 
+@pytest.mark.slow
 def test_a_photo_is_enlarged_without_what_training_needs(tmp_path):
     Image.fromarray(np.arange(20 * 24 * 3, dtype=np.uint8).reshape(20, 24, 3)).save(
         tmp_path / "photo.png"
