@@ -66,6 +66,11 @@ def chain(block: nn.Module, x: jax.Array, length: int) -> jax.Array:
     return scan(block, x, None)[0]
 
 
+def _joined(out: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """Returns `B H W C` with the bias `C`, if there is one, added in its dtype."""
+    return out if bias is None else add_bias(out, bias.astype(out.dtype))
+
+
 class Conv(nn.Module):
     """Convolution with zero padding that keeps the size (odd kernels).
 
@@ -80,8 +85,7 @@ class Conv(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolves `B H W I` to `B H W features`."""
-        out, bias = self.split(x)
-        return out if bias is None else add_bias(out, bias.astype(self.dtype))
+        return _joined(*self.split(x))
 
     @nn.compact
     def split(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
@@ -119,11 +123,10 @@ class DepthwiseSeparableConv(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolves `B H W I` to `B H W features`."""
-        out, bias = self.split(x)
-        return add_bias(out, bias.astype(self.dtype))
+        return _joined(*self.split(x))
 
     @nn.compact
-    def split(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def split(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """Convolves `B H W I`, and returns the last bias, float32, instead of adding it."""
         x = DepthwiseConv(dtype=self.dtype, name="depthwise")(x)
         return Conv(self.features, 1, dtype=self.dtype, name="pointwise").split(x)

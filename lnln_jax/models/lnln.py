@@ -23,7 +23,7 @@ from lnln_jax.models.residual_groups import DenseResidualGroups
 
 
 class LNLN(nn.Module):
-    """The paper's network: 2.04 M parameters at x2 with the default hyper-parameters.
+    """The paper's network (figure 1): 2.04 M parameters at x2 with the default hyper-parameters.
 
     Attributes:
       scale: 2, 3 or 4.
@@ -74,10 +74,12 @@ class LNLN(nn.Module):
         )
         non_local = RegionNonLocal(
             self.n_feats // 2, attention=self.attention, dtype=self.dtype, name="non_local"
-        )  # one module, used before and after the groups
+        )  # one module, applied before and after the groups
 
-        head = dsc(self.n_feats, name="head")(subtract_mean(lr))
-        features = non_local(groups(non_local(head), train=train)) + head
+        # The four stages of figure 1.
+        shallow = dsc(self.n_feats, name="head")(subtract_mean(lr))
+        deep = groups(non_local(shallow), train=train)
+        features = non_local(deep) + shallow
         features = Upsampler(self.scale, dsc, name="upsampler")(features)
         sr = conv(3, name="tail")(features)
         return add_mean(widen(sr))

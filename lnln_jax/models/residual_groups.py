@@ -1,6 +1,6 @@
 """The densely connected residual groups of DRCA (Jang and Park, CVPRW 2019), which LNLN compresses.
 
-With depthwise-separable convolutions a group is the paper's LRG (figure 2). All blocks of a group
+With depthwise-separable convolutions they are the second stage of LNLN. All blocks of a group
 but the first are alike. Their parameters are stacked along a leading axis and a `lax.scan` runs
 over them, which compiles one block instead of 35.
 """
