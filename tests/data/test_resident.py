@@ -80,6 +80,7 @@ def training():
         yield update, fresh
 
 
+@pytest.mark.slow
 def test_how_steps_are_grouped_changes_no_bit(training):
     update, fresh = training
     source = dead_leaves_pairs(3, size=32, scale=2, seed=0)

@@ -60,7 +60,8 @@ def test_a_photo_is_enlarged_without_what_training_needs(tmp_path):
     )
     code = (
         "import json, sys; from lnln_jax.cli import main; status = main(sys.argv[1:]); "
-        "from lnln_jax import convert, evaluate_command, export, model_table; "
+        "import lnln_jax.weights.convert, lnln_jax.evaluation.run, lnln_jax.inference.export; "
+        "import lnln_jax.evaluation.model_sizes; "
         "print(json.dumps([status, [name.partition('.')[0] for name in sys.modules]]))"
     )
     photo, output = str(tmp_path / "photo.png"), str(tmp_path / "out")

@@ -10,6 +10,7 @@ from lnln_jax.training.profiling import memory_in_use
 from tests.support.runs import CONFIG, read_metrics
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_a_trace_for_perfetto_and_tensorboard(tmp_path, capsys):
     config = replace(CONFIG, steps=8, log_every=4, steps_per_call=1)
@@ -25,6 +26,7 @@ def test_a_trace_for_perfetto_and_tensorboard(tmp_path, capsys):
     assert all(row["train/host_memory_gib"] > 0.1 for row in read_metrics(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_memory_of_a_device_that_tells():
     tells = jax.local_devices()[0].memory_stats() is not None
     assert memory_in_use().keys() == {"host_memory_gib", *(["device_peak_gib"] if tells else [])}

@@ -52,6 +52,7 @@ def test_a_step_again(run, tmp_path, capsys, step, start):
     assert f"step {step}, replayed from step {start}: loss" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_step_that_became_nan(tmp_path, capsys):
     config = override(CONFIG, ["optimizer.learning_rate=1e30", "steps=9", "checkpoint_every=1"])
     with pytest.raises(RuntimeError, match=rf"step 2: .*`lnln replay {tmp_path} --step 2` shows"):
@@ -65,6 +66,7 @@ def test_a_step_that_became_nan(tmp_path, capsys):
     assert not report["not_finite"]["parameters"]  # 1e30, but numbers
 
 
+@pytest.mark.slow
 def test_skipped_steps_leave_everything_as_it_was(tmp_path, capsys):
     """A weight of 1e38 makes infinite gradients from the first step on."""
     items = ["optimizer.skip_nonfinite=3", "optimizer.learning_rate=1e30", "steps=20"]
@@ -76,6 +78,7 @@ def test_skipped_steps_leave_everything_as_it_was(tmp_path, capsys):
     assert [row["train/skipped"] for row in rows] == [0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_step_that_pmap_took(tmp_path):
     config = override(CONFIG, ["parallel=pmap", "steps=3", "log_every=1"])
     train(config, tmp_path / "run")
@@ -85,6 +88,7 @@ def test_a_step_that_pmap_took(tmp_path):
     assert report["loss"] == pytest.approx(row["train/loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_settings_are_those_of_the_step(run, tmp_path, capsys):
     """Not those of today: a run may have been changed on its way."""
     folder = tmp_path / "run"

@@ -19,6 +19,7 @@ from tests.support.small_networks import OPTIONS, make_variables
 DEEPER = {"n_resgroups": 3, "n_resblocks": 5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GROWING)
 def test_the_grown_network_computes_what_the_trained_one_does(name):
     shallow = {"n_resblocks": 1} if name == "drca" else {}  # then there is no scan over blocks
@@ -40,6 +41,7 @@ def test_the_grown_network_computes_what_the_trained_one_does(name):
     assert np.abs(expected).max() > 1
 
 
+@pytest.mark.slow
 def test_all_that_is_new_learns_within_three_steps():
     options = OPTIONS["lnln"]
     deeper = create_model("lnln", 2, **{**options, **DEEPER})
@@ -63,6 +65,7 @@ def test_all_that_is_new_learns_within_three_steps():
             assert np.all(np.any(blocks != 0, axis=tuple(range(1, blocks.ndim)))), path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_a_training_grows_a_network_and_draws_the_tail_of_another_scale(tmp_path):
     shallow = ModelConfig("lnln", 2, OPTIONS["lnln"])

@@ -39,6 +39,7 @@ def test_there_are_some_and_they_are_small():
     assert sum(path.stat().st_size for path in files) <= 10e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_psnr_on_set5_is_that_of_the_card(name, published_dir):
     network = load_model(name)
