@@ -30,6 +30,11 @@ _SGD = OptimizerConfig("sgd", learning_rate=0.1, weight_decay=1e-4, clip_norm=0.
 OPTIMIZERS = dict.fromkeys(NETWORKS, _ADAM) | {"vdsr": _SGD}
 
 
+def long_for(*names):
+    """All networks, to parametrize with; those of the names are slow."""
+    return [pytest.param(n, marks=[pytest.mark.slow] * (n in names)) for n in NETWORKS]
+
+
 def network_input(name, lr):
     return rgb_to_y(lr)[..., None] if name == "vdsr" else lr
 
@@ -99,7 +104,7 @@ def without_cancelled(name, arrays, keys):
     return {key: arrays[key] for key in keys if not is_cancelled(name, key)}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", long_for("drca"))
 def test_training_pass(name):
     _, variables, network = make_networks(name, 2)
     batch = make_batches(name)[0]
@@ -206,7 +211,7 @@ def own_statistics(states):
     return statistics
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", long_for("lnln", "drca"))
 def test_ten_training_steps(name):
     """At a rate that is halved every four steps, with another batch in each step.
 

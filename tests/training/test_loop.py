@@ -180,6 +180,7 @@ def test_another_configuration_is_refused_before_any_work(run):
 # ---- options ----
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty_compiler")
 def test_x4_in_bfloat16_starts_from_x2(run, tmp_path):
     source = tmp_path / "x2"
@@ -230,6 +231,7 @@ def test_vdsr_learns_luma_with_sgd(tmp_path):
     assert_equal(load_run(tmp_path / "x3")[1], load_run(tmp_path / "x2")[1])
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_file_of_weights(run, tmp_path):
     path = tmp_path / "weights.safetensors"
     _, trained, _ = load_run(run[1])
@@ -289,6 +291,7 @@ def test_a_diverging_run_stops_with_advice(tmp_path):
     assert not saved_steps(tmp_path / "validated" / "checkpoints")
 
 
+@pytest.mark.slow
 def test_damaged_images_stop_the_run_before_it_begins(tmp_path, capsys):
     images = save_pictures(tmp_path / "images", 2, 48)
     (images / "broken.png").write_bytes((images / "0.png").read_bytes()[:300])
