@@ -13,6 +13,7 @@ from lnln_jax.training.loop import train
 from tests.support.runs import CONFIG, read_metrics
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,9 @@ def listing(folder):
     return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if "replay" not in p.parts}
 
 
-@pytest.mark.parametrize(("step", "start"), [(3, 0), (6, 5), (9, 5), (12, 10)])
+@pytest.mark.parametrize(
+    ("step", "start"), [(3, 0), (6, 5), *(pytest.param(*p, marks=SLOW) for p in [(9, 5), (12, 10)])]
+)
 def test_a_step_again(run, tmp_path, capsys, step, start):
     before = listing(run)
     assert main(["replay", str(run), "--step", str(step), "--output", str(tmp_path / "o")]) == 0
