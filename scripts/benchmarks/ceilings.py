@@ -34,7 +34,8 @@ from scripts.benchmarks.common import (
     spread,
     write_report,
 )
-from scripts.benchmarks.framework_sides import Job, Worker
+from scripts.benchmarks.framework_sides import Job
+from scripts.benchmarks.framework_worker import Worker
 from scripts.benchmarks.frameworks import VARIANTS, describe_system, make_job, measure_all
 
 ON_CPU = ("jax-float32", "torch-eager", "torch-eager-channels-last")

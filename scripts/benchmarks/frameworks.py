@@ -34,7 +34,8 @@ from scripts.benchmarks.common import (
     parse_options,
     watch_others,
 )
-from scripts.benchmarks.framework_sides import Job, Variant, Worker
+from scripts.benchmarks.framework_sides import Job, Variant
+from scripts.benchmarks.framework_worker import Worker
 
 _CHANNELS_LAST = {"channels_last": True}
 VARIANTS = {
