@@ -62,7 +62,7 @@ def check_implementation(
 
 
 def attend_dense(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
-    """softmax(theta phi^T) g with the whole matrix of scores in memory.
+    """Returns softmax(theta phi^T) g, with the whole matrix of scores in memory.
 
     Args:
       theta: `B N D` queries.
@@ -79,13 +79,13 @@ def attend_dense(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
 
 
 def _even(length: int, limit: int, multiple: int = 1) -> int:
-    """The size of even parts that cover `length`, all of it or multiples, at most `limit`."""
+    """Returns the size, at most `limit`, of even parts of `length`: all of it, or multiples."""
     count = -(-length // limit)
     return length if count == 1 else -(-length // (count * multiple)) * multiple
 
 
 def choose_chunks(batch: int, queries: int, keys: int) -> Chunks:
-    """The chunks for this many elements of a batch and positions on JAX's default device."""
+    """Chooses the chunks for so many elements of a batch and positions on JAX's default device."""
     if jax.default_backend() == "cpu":
         block, longest = CPU_BLOCK_ELEMENTS, (CPU_QUERIES, CPU_KEYS)
     else:
@@ -97,14 +97,14 @@ def choose_chunks(batch: int, queries: int, keys: int) -> Chunks:
 
 
 def _dense_pays(batch: int, queries: int, keys: int) -> bool:
-    """Whether dense attention is the faster one on JAX's default device, and small."""
+    """Returns whether dense attention is the faster one on JAX's default device, and small."""
     if jax.default_backend() != "cpu":
         return queries <= DENSE_POSITIONS
     return queries <= CPU_DENSE_POSITIONS and batch * queries * keys <= CPU_DENSE_ELEMENTS
 
 
 def attend_cudnn(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
-    """`attend_dense` by the fused attention of NVIDIA's cuDNN.
+    """Computes `attend_dense` by the fused attention of NVIDIA's cuDNN.
 
     Args:
       theta: `B N D` queries, bfloat16 or float16; D a multiple of 8.
@@ -132,7 +132,7 @@ def attend_cudnn(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
 def attend(
     theta: jax.Array, phi: jax.Array, g: jax.Array, *, implementation: str = "auto"
 ) -> jax.Array:
-    """softmax(theta phi^T) g.
+    """Returns softmax(theta phi^T) g, equations 1 to 3 of the LNLN paper.
 
     Args:
       theta: `B N D` queries.
@@ -206,13 +206,13 @@ def region_attention(
 
 
 def _stack_quarters(x: jax.Array) -> jax.Array:
-    """`B H W D` to `B*4 H*W/4 D`."""
+    """Rearranges `B H W D` to `B*4 H*W/4 D`."""
     batch, height, width, depth = x.shape
     x = x.reshape(batch, 2, height // 2, 2, width // 2, depth).swapaxes(2, 3)
     return x.reshape(batch * 4, -1, depth)
 
 
 def _unstack_quarters(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The inverse of `_stack_quarters`, to `B H W D`."""
+    """Undoes `_stack_quarters`: returns `B H W D`."""
     batch, height, width, depth = shape
     return x.reshape(batch, 2, 2, height // 2, width // 2, depth).swapaxes(2, 3).reshape(shape)

@@ -31,7 +31,7 @@ class Chunks(NamedTuple):
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def attend_chunked(theta: jax.Array, phi: jax.Array, g: jax.Array, chunks: Chunks) -> jax.Array:
-    """`attention.attend_dense` in memory that does not grow with N x M, for any lengths, exact.
+    """Computes `attention.attend_dense`, exactly, in memory that does not grow with N x M.
 
     The online softmax and the recomputing gradient of flash attention (Dao et al., NeurIPS 2022):
     for a chunk of queries, sums over the keys met so far are kept relative to the largest score met
@@ -73,21 +73,21 @@ attend_chunked.defvjp(_chunked_forward, _chunked_backward)
 
 
 def _over_batch(elements: int, function: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """`function` of each element of the batch, this many at a time, stacked."""
+    """Applies `function` to each element of the batch, so many at a time, and stacks that."""
     if len(arrays[0]) <= elements:
         return jax.vmap(function)(*arrays)
     return lax.map(lambda parts: function(*parts), arrays, batch_size=elements)
 
 
 def _split(x: jax.Array, size: int, mode: str = "constant") -> jax.Array:
-    """`N ...` padded to a multiple of `size` and cut: `C size ...`, float32 or wider."""
+    """Pads `N ...` to a multiple of `size` and cuts it: `C size ...`, float32 or wider."""
     count = -(-len(x) // size)
     widths = [(0, count * size - len(x))] + [(0, 0)] * (x.ndim - 1)
     return jnp.pad(widen(x), widths, mode=mode).reshape(count, size, *x.shape[1:])
 
 
 def _forward(chunks: Chunks, theta: jax.Array, phi: jax.Array, g: jax.Array) -> _Pair:
-    """Output `N D` and logarithms of sums `N` of one element of the batch.
+    """Returns output `N D` and logarithms of sums `N` of one element of the batch.
 
     Blocks are keys by queries, so what belongs to a query lies along the last axis. Padded keys
     repeat the last key, which leaves the maximum as it is; their values are zero, and so is their

@@ -23,7 +23,7 @@ from lnln_jax.kernels.reference import widen
 
 
 def _shifted(padded: jax.Array) -> list[jax.Array]:
-    """The nine views `B H W C` of an image with a border of one, row by row."""
+    """Returns the nine views `B H W C` of an image with a border of one, row by row."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     return [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
 
@@ -33,7 +33,7 @@ def _pad(x: jax.Array) -> jax.Array:
 
 
 def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
-    """`start` plus the sum over nine taps `9 C`, accumulated in float32, in the dtype of `x`."""
+    """Adds to `start` the sum over nine taps `9 C`, in float32; returns the dtype of `x`."""
     total = widen(start)
     for view, tap in zip(_shifted(_pad(x)), widen(taps), strict=True):
         total = total + widen(view) * tap
@@ -41,7 +41,7 @@ def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
 
 
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolution with zero padding that keeps the size.
+    """Convolves with zero padding that keeps the size.
 
     Args:
       x: `B H W I`.
@@ -73,7 +73,7 @@ def _conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax
 def _conv_backward(
     saved: tuple[jax.Array, jax.Array], grad: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """In a loop, XLA's CPU compiler knows a fast way for convolutions in the order NHWC alone."""
+    """Convolves in the order NHWC, the only one that XLA's CPU compiler is fast with in a loop."""
 
     def in_nhwc(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
         radius = kernel.shape[0] // 2
@@ -92,7 +92,7 @@ _conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _grouped(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
-    """What `_correlate` does, as a convolution with as many groups as channels."""
+    """Does what `_correlate` does, as a convolution with as many groups as channels."""
     channels = x.shape[3]
     kernel = taps.reshape(3, 3, 1, channels).astype(x.dtype)
     total = lax.conv_general_dilated(
@@ -113,7 +113,7 @@ DEPTHWISE = {"shifted": _correlate, "grouped": _grouped}
 def depthwise_conv3x3(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, implementation: str = "auto"
 ) -> jax.Array:
-    """Depthwise 3x3 convolution, zero padding 1.
+    """Convolves each channel with its own 3x3 kernel, with zero padding 1, and adds the bias.
 
     Args:
       x: `B H W C`, float32 or bfloat16.
@@ -171,7 +171,7 @@ _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A 1x1 convolution without bias: a matrix product over the channels.
+    """Multiplies the channels of each pixel by a matrix: a 1x1 convolution without bias.
 
     Args:
       x: `B H W I`.
@@ -209,7 +209,7 @@ _product.defvjp(_product_forward, _product_backward)
 
 
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """`x + bias`, of `B H W C` and `C` in one dtype."""
+    """Adds to each pixel of `B H W C` a bias `C` of the same dtype."""
     return _add_bias(x, bias) if kernels.tuned() else reference.add_bias(x, bias)
 
 

@@ -19,7 +19,7 @@ from lnln_jax.kernels.reference import Moments, widen
 
 
 def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
-    """The means of each image, and the mean and variance of the whole batch, for each channel.
+    """Returns the means of each image, and mean and variance of the batch, for each channel.
 
     Args:
       x: `B H W C`, float32 or bfloat16.
@@ -37,7 +37,7 @@ def _moments(x: jax.Array, axis_name: str | None) -> Moments:
 def _moments_forward(
     x: jax.Array, axis_name: str | None
 ) -> tuple[Moments, tuple[jax.Array, jax.Array]]:
-    """By the law of total variance over groups of rows: squares are of small numbers alone.
+    """Computes by the law of total variance over groups of rows: only small numbers are squared.
 
     One pass over the image adds up, for each column of a group, the differences from its first row
     and their squares. What is left to do has the size of one row of each group.
@@ -82,7 +82,7 @@ _moments.defvjp(_moments_forward, _moments_backward)
 
 
 def normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
-    """`(x - centre) * scale + shift`, channel by channel.
+    """Returns `(x - centre) * scale + shift`, channel by channel.
 
     Args:
       x: `B H W C`, float32 or bfloat16.

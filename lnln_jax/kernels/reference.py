@@ -84,9 +84,10 @@ def normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Arra
 
 
 def attend(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
-    """Returns softmax(theta phi^T) g, equation 1 of the LNLN paper, for `B N D` and twice `B M D`.
+    """Returns softmax(theta phi^T) g for `B N D` and twice `B M D` (LNLN paper, section 2.1).
 
     The embedded Gaussian of non-local networks (Wang et al., CVPR 2018), not scaled by 1/sqrt(D).
     """
-    scores = jnp.einsum("bnd,bmd->bnm", widen(theta), widen(phi))
-    return jnp.einsum("bnm,bmd->bnd", jax.nn.softmax(scores, axis=-1).astype(g.dtype), g)
+    scores = jnp.einsum("bnd,bmd->bnm", widen(theta), widen(phi))  # log f, equation 2
+    weights = jax.nn.softmax(scores, axis=-1)  # f / c, equation 3
+    return jnp.einsum("bnm,bmd->bnd", weights.astype(g.dtype), g)  # y, equation 1

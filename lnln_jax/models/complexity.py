@@ -26,12 +26,12 @@ _STRIP = 4096
 
 
 def count_parameters(module: nn.Module) -> int:
-    """The number of trainable parameters."""
+    """Returns the number of trainable parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(abstract_variables(module)["params"]))
 
 
 def count_multiply_adds(module: nn.Module, output_shape: tuple[int, int] = HD) -> dict[str, int]:
-    """The multiplications, each with its addition, of one forward pass.
+    """Counts the multiplications, each with its addition, of one forward pass.
 
     As papers count them: those of convolutions and matrix products. Normalisation, activations,
     skips and interpolation are left out.
@@ -48,7 +48,7 @@ def count_multiply_adds(module: nn.Module, output_shape: tuple[int, int] = HD) -
 
 
 def count_elements_moved(module: nn.Module, output_shape: tuple[int, int] = HD) -> int:
-    """The numbers that the convolutions of one forward pass must read and write.
+    """Counts the numbers that the convolutions of one forward pass must read and write.
 
     Each input, kernel and result counts once, as if all else happened on the way and nothing
     stayed in a cache from one convolution to the next. The scores of attention are left out.
@@ -95,12 +95,12 @@ def _count(jaxpr: Any) -> Counter[str]:
 
 
 def _moved(equation: Any) -> int:
-    """The elements of all that an equation takes and makes."""
+    """Counts the elements of all that an equation takes and makes."""
     return sum(math.prod(v.aval.shape) for v in (*equation.invars, *equation.outvars))
 
 
 def _inner_jaxprs(name: str, params: dict[str, Any]) -> Iterator[Any]:
-    """The jaxprs that an equation runs; of branches for platforms, the one for most of them."""
+    """Returns the jaxprs that an equation runs; of branches for platforms the most common one."""
     if name == "cond":
         yield params["branches"][-1].jaxpr
         return
@@ -110,7 +110,7 @@ def _inner_jaxprs(name: str, params: dict[str, Any]) -> Iterator[Any]:
 
 
 def receptive_field(module: nn.Module) -> int | None:
-    """The side of the square of LR pixels that one output pixel depends on; None: all of them.
+    """Returns the side in LR pixels of the square that an output pixel sees; None: all of them.
 
     One pixel of a long strip becomes NaN. A network of the same depth, narrow and with all weights
     zero, carries the NaN to every output pixel that depends on it, and to no other.

@@ -17,7 +17,7 @@ from jax.extend import random as extend_random
 
 
 def _hash(x: jax.Array) -> jax.Array:
-    """A bijection of uint32 that on average changes half of the output bits for each input bit.
+    """Maps uint32 one to one; each input bit changes half of the output bits on average.
 
     Multipliers and shifts are those that C. Wellons' search found to have the lowest bias
     ("lowbias32", 2018).
@@ -28,7 +28,7 @@ def _hash(x: jax.Array) -> jax.Array:
 
 
 def _child(key: jax.Array, index: Any) -> jax.Array:
-    """Keys `... 2` for uint32 indices `...`."""
+    """Returns keys `... 2` for uint32 indices `...`."""
     salt = _hash(index + np.uint32(0x9E3779B9))
     return jnp.stack([_hash(key[0] ^ salt), _hash(key[1] + salt)], axis=-1)
 
@@ -63,5 +63,5 @@ _IMPLEMENTATION = extend_random.define_prng_impl(
 
 
 def hash_key(seed: int) -> jax.Array:
-    """A key for `jax.random.uniform` and others in float32, and for `module.init`."""
+    """Returns a key for `jax.random.uniform` and others in float32, and for `module.init`."""
     return jax.random.key(seed, impl=_IMPLEMENTATION)

@@ -33,7 +33,7 @@ _NOT_OPTIONS = ("parent", "name", "scale", "axis_name")
 def resolve(
     name: str, options: Mapping[str, Any] | None = None
 ) -> tuple[str, dict[str, int | float]]:
-    """The network in `MODELS`, and its options, that a name and options on top of it stand for.
+    """Returns the network in `MODELS`, and its options, for a name and options on top of it.
 
     Raises:
       ValueError: an unknown name.
@@ -46,7 +46,7 @@ def resolve(
 
 
 def model_options(name: str) -> dict[str, type]:
-    """The hyper-parameters of a network that `create_model` takes, with their types."""
+    """Returns the hyper-parameters of a network that `create_model` takes, with their types."""
     network, _ = resolve(name)
     hints = typing.get_type_hints(MODELS[network])
     fields = [f.name for f in dataclasses.fields(MODELS[network])]
@@ -103,5 +103,5 @@ def _check_sizes(module: Any) -> None:
 
 
 def input_channels(module: nn.Module) -> int:
-    """1 for a network of luma alone, 3 for one of RGB."""
+    """Returns 1 for a network of luma alone, 3 for one of RGB."""
     return getattr(module, "n_colors", 3)
