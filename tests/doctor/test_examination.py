@@ -114,6 +114,7 @@ def test_a_network_shows_the_fault_of_a_kernel(monkeypatch):
     assert not any(row.sound for row in rows)
 
 
+@pytest.mark.slow
 def test_a_fault_that_is_not_a_number(monkeypatch):
     convolve = ops._convolve
     monkeypatch.setattr(ops, "_convolve", lambda *args: math.nan * convolve(*args))
