@@ -84,6 +84,7 @@ def test_bicubic_as_published_and_as_networks_are_measured(published_dir, name, 
 # ---- several models ----
 
 
+@pytest.mark.slow
 def test_a_network_beside_bicubic(two, network):
     benchmark = open_benchmark(two, 2)
     seen, shown = [], []
@@ -149,6 +150,7 @@ def test_self_ensemble(two, network):
         assert not np.array_equal(sr, network.upscale(image.lr))
 
 
+@pytest.mark.slow
 def test_each_shape_is_compiled_once_and_apart(two):
     # A module of its own, so that nothing has compiled it before.
     module = create_model("lnln", n_resgroups=1, n_resblocks=2, n_feats=8, reduction=4)
@@ -199,6 +201,7 @@ def test_the_costs_of_the_first_run_are_not_those_of_an_image(two):
 # ---- protocols ----
 
 
+@pytest.mark.slow
 def test_protocol_switches(two, network):
     benchmark = open_benchmark(two, 2)
     image = benchmark.image("bird")

@@ -30,6 +30,7 @@ def test_a_row_is_measured():
         assert weights < row.state_dict < weights + 20_000
 
 
+@pytest.mark.slow
 def test_the_table():
     lines = format_models(ROWS, 2).splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:4]]
@@ -53,6 +54,7 @@ def test_the_table():
 
 
 @pytest.mark.parametrize("name", ["vdsr", "drca", "lnln", "edsr_baseline"])
+@pytest.mark.slow
 def test_where_the_paper_agrees_or_says_nothing(name):
     assert disagreement(name) is None
 

@@ -68,6 +68,7 @@ def files_below(folder: Path) -> set[str]:
 # ---- all of it ----
 
 
+@pytest.mark.slow
 def test_models_over_sets(sets, tmp_path, capsys):
     sources = [network(tmp_path / f"run {i}" / "net.safetensors", seed=i) for i in (1, 2)]
     output = tmp_path / "new" / "out"
@@ -177,6 +178,7 @@ def test_sets_of_one_name_are_told_apart(sets, tmp_path):
 # ---- scales ----
 
 
+@pytest.mark.slow
 def test_the_first_network_gives_the_scale(sets, tmp_path):
     four, two = network(tmp_path / "four.safetensors", 4), network(tmp_path / "two.safetensors")
     results = run(["bicubic", four], sets[1:])

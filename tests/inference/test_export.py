@@ -106,6 +106,7 @@ def test_a_network_of_luma(tmp_path):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.slow
 def test_every_network_lowers_for_every_platform(name, tmp_path):
     model = load_model(write_model(tmp_path / "a.safetensors", name))
     program = export_program(model, tile=16, batch=3, platforms=["tpu", "cuda", "cpu", "rocm"])

@@ -174,6 +174,7 @@ def test_tiles_in_batches_are_the_same(batch, channels):
         np.testing.assert_array_equal(batched.upscale(lr, **options), expected)
 
 
+@pytest.mark.slow
 def test_a_real_network_in_batches():
     module = create_model("lnln", n_resgroups=1, n_resblocks=1, n_feats=16)
     single = NetworkUpscaler("lnln", 2, module, initialize(module, 0))

@@ -123,6 +123,7 @@ def test_any_number_of_blocks(n_resblocks):
     assert apply(module, variables, image(6, 6)).shape == (1, 12, 12, 3)
 
 
+@pytest.mark.slow
 def test_blocks_start_with_different_weights():
     variables = initialize(create_model("lnln", **{**TINY, "n_resblocks": 3}), seed=0)
     kernel = variables["params"]["body"]["group_1"]["blocks"]["conv_1"]["pointwise"]["kernel"]
@@ -130,6 +131,7 @@ def test_blocks_start_with_different_weights():
     assert not np.array_equal(kernel[0], kernel[1])
 
 
+@pytest.mark.slow
 def test_strict_promotion_and_finite_gradients():
     module, variables = tiny()
 

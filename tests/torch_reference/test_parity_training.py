@@ -104,6 +104,7 @@ def without_cancelled(name, arrays, keys):
     return {key: arrays[key] for key in keys if not is_cancelled(name, key)}
 
 
+# Ten seconds for LNLN: gradients of the paper's network in three precisions.
 @pytest.mark.parametrize("name", long_for("drca"))
 def test_training_pass(name):
     _, variables, network = make_networks(name, 2)
@@ -117,6 +118,7 @@ def test_training_pass(name):
 
 
 @pytest.mark.parametrize("name", NORMALISED)
+@pytest.mark.slow
 def test_gradients_of_cancelled_biases_are_noise(name):
     """Small beside the gradient of the same layer's weight."""
     _, variables, network = make_networks(name, 2)

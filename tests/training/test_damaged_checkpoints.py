@@ -174,6 +174,7 @@ def test_checkpoints_without_checksums_are_read(tmp_path, fresh, iterator):
     assert load_run(tmp_path)[2] == 4
 
 
+@pytest.mark.slow
 def test_another_network_is_named_parameter_by_parameter(tmp_path, fresh, iterator):
     save(tmp_path, fresh, iterator, {4: None, 8: None})
     folder = tmp_path / "checkpoints"

@@ -82,6 +82,7 @@ def being_saved(checkpoints):
     return [int(path.name.split(".")[0]) for path in checkpoints.glob("[0-9]*.*tmp*")]
 
 
+# Half a minute even with three kills: whole runs, in processes of their own, are what it is about.
 @pytest.mark.parametrize(
     ("kills", "steps", "seconds"), [(3, 100, 2), pytest.param(20, 400, 4, marks=SLOW)]
 )

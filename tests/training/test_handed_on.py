@@ -74,6 +74,7 @@ def test_a_run_goes_on_bit_for_bit(run, handed, tmp_path):
     assert_equal(restore_everything(tmp_path / "new", 6), restore_everything(run, 6))
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tiny_run, tmp_path, capsys):
     """A run's newest checkpoint; the training beyond its end is that of one run."""
     target, config = tmp_path / "new" / "out.safetensors", write_config(tmp_path, TINY)
@@ -98,6 +99,7 @@ def test_from_the_command_line(tiny_run, tmp_path, capsys):
     assert_equal(restore_everything(tmp_path / "run", 7), restore_everything(tmp_path / "whole", 7))
 
 
+@pytest.mark.slow
 def test_what_differs_is_said(handed, capsys):
     begin(RUN, handed[0], "data.batch_size=4", "steps=9", "data.dead_leaves=5")
     assert capsys.readouterr().err.splitlines() == [
@@ -110,6 +112,7 @@ def test_what_differs_is_said(handed, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_an_average_is_left_out(run, handed, capsys):
     state, _ = begin(RUN, handed[0], "ema_decay=0")
     assert state.ema is None
@@ -119,6 +122,7 @@ def test_an_average_is_left_out(run, handed, capsys):
     assert "ema_decay is 0: the moving average in the state is left out" in err
 
 
+@pytest.mark.slow
 def test_an_average_begins(run, handed, tmp_path, capsys):
     """With what is averaged, in memory of its own: a step takes over (donates) both."""
     plain, config = tmp_path / "plain", replace(TINY, ema_decay=0.0, steps=2)
@@ -178,6 +182,7 @@ for source in ({str(tmp_path / "out.safetensors")!r}, {str(large)!r}):
     assert [int(line) >= 8 for line in lines] == [True, True]
 
 
+@pytest.mark.slow
 def test_replay_of_a_run_that_began_so(tiny_run, tmp_path, capsys):
     folder, file = tmp_path / "new", tmp_path / "out.safetensors"
     write_state(read_state(tiny_run / "checkpoints" / "3"), file)
@@ -198,6 +203,7 @@ def test_replay_of_a_run_that_began_so(tiny_run, tmp_path, capsys):
     assert f"there is no state {file}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_network_or_optimizer_is_refused(handed, large):
     for items, message in {
         ("model.n_resblocks=3",): r"another network: model.options.n_resblocks was 2 and is 3; var",

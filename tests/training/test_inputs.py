@@ -274,6 +274,7 @@ def test_a_run_stays_where_it_began_unless_it_is_told(data_sets, tmp_path, monke
     assert saved_config(tmp_path / "other" / "checkpoints").data.placement == "host"
 
 
+@pytest.mark.slow
 def test_a_run_on_other_images_is_refused(data_sets, tmp_path):
     config = configure(data_sets, "steps=1")
     train(config, tmp_path / "run")

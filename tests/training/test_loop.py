@@ -68,6 +68,7 @@ def run(tmp_path_factory) -> tuple[TrainConfig, Path]:
     return config, folder / "run"
 
 
+@pytest.mark.slow
 def test_metrics_tell_the_course_of_the_run(run):
     config, folder = run
     rows = read_metrics(folder)
@@ -155,6 +156,7 @@ def test_validation_is_what_evaluate_prints(run, tmp_path, capsys):
         assert f"{network['psnr']:.2f} / {network['ssim']:.4f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_with_more_steps(run):
     config, folder = run
     free = ["steps=42", "log_every=1", "keep_checkpoints=1", "data.num_threads=1"]
@@ -211,6 +213,7 @@ def test_x4_in_bfloat16_starts_from_x2(run, tmp_path):
     assert train(config, tmp_path / "x4") == Outcome(1, stopped=False)
 
 
+@pytest.mark.slow
 def test_vdsr_learns_luma_with_sgd(tmp_path):
     small = ["model.n_layers=4", "model.n_feats=8", "data.train=", "data.lr_patch_size=12"]
     small += ["data.dead_leaves=4", "data.dead_leaves_size=48", "data.batch_size=4", "steps=20"]
@@ -256,6 +259,7 @@ def test_a_run_starts_from_a_pytorch_file_that_shows_no_scale(tmp_path):
     assert_equal(load_run(tmp_path / "run")[1], jax.tree.map(np.asarray, variables))
 
 
+@pytest.mark.slow
 def test_another_network_cannot_start_from_it(run, tmp_path):
     _, source = run
     wider = override(CONFIG, ["model.n_feats=24", f"init_from={source}"])
@@ -270,6 +274,7 @@ def test_another_network_cannot_start_from_it(run, tmp_path):
 
 
 @pytest.mark.usefixtures("hasty_compiler")
+@pytest.mark.slow
 def test_a_diverging_run_stops_with_advice(tmp_path):
     items = ["model.n_resblocks=1", "optimizer.learning_rate=1e30"]
     items += ["steps=20", "log_every=7", "checkpoint_every=1"]

@@ -29,6 +29,7 @@ def listing(folder):
     return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if "replay" not in p.parts}
 
 
+# Half a minute with the run that it replays, the one whole run of the fast tier in this process.
 @pytest.mark.parametrize(
     ("step", "start"), [(3, 0), (6, 5), *(pytest.param(*p, marks=SLOW) for p in [(9, 5), (12, 10)])]
 )

@@ -100,6 +100,7 @@ def test_a_training_grows_a_network_and_draws_the_tail_of_another_scale(tmp_path
         ({"n_resgroups": 1}, "body has group_2 besides"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_no_part_of_the_network_cannot_grow_into_it(options, message):
     deeper = create_model("lnln", 2, **{**OPTIONS["lnln"], **DEEPER, **options})
     with pytest.raises(ValueError, match=message):

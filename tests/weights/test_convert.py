@@ -70,6 +70,7 @@ def test_pytorch_to_safetensors_and_back(name, torch, tmp_path):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.slow
 def test_a_run_to_files_and_back(name, torch, tmp_path):
     variables = make_variables(name)
     config = TrainConfig(model=ModelConfig(name, 2, OPTIONS[name]))

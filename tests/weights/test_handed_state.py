@@ -47,6 +47,7 @@ def handed(run, tmp_path):
     return write_parts_of(run, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_folder_is_as_good_as_files(run, handed):
     for source in (run / "checkpoints" / "3", handed[0], handed[0].with_name("out.safetensors")):
         state, position = begin(RUN, source)
@@ -89,6 +90,7 @@ def test_the_format(handed, run):
     } <= names
 
 
+@pytest.mark.slow
 def test_it_is_a_network(run, handed, tmp_path):
     """The moving average, as of a run."""
     whole = write_state(read_state(run / "checkpoints" / "3"), tmp_path / "whole.safetensors")

@@ -63,6 +63,7 @@ def test_a_config_in_the_repository_trained_it(name):
     assert training["curve"][-1][0] == ours.steps
 
 
+@pytest.mark.slow
 def test_pages_are_what_the_script_writes(monkeypatch):
     pytest.importorskip("matplotlib", reason="pip install -e '.[compare]' brings matplotlib")
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
@@ -80,6 +81,7 @@ def test_pages_are_what_the_script_writes(monkeypatch):
         assert hashlib.sha256(network.path.read_bytes()).hexdigest() in page
 
 
+@pytest.mark.slow
 def test_the_list_of_networks(capsys):
     assert main(["models", *NAMES]) == 0
     out = capsys.readouterr().out
@@ -92,6 +94,7 @@ def test_the_list_of_networks(capsys):
         assert f"| {psnr:.2f} / {ssim:.4f} " in line
 
 
+@pytest.mark.slow
 def test_upscale_without_a_model(tmp_path, data_dir, monkeypatch):
     (photo,) = (data_dir / "Set5" / "LRx2").glob("bird*")
     monkeypatch.chdir(tmp_path)
@@ -115,6 +118,7 @@ def test_a_scale_that_no_network_has(tmp_path, data_dir, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_names_work_wherever_weights_are_asked_for(tmp_path):
     name = NAMES[0]
     assert main(["convert", name, str(tmp_path / "copy.safetensors")]) == 0
