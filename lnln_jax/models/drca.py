@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
-from lnln_jax.models.fused_block import best_block
 from lnln_jax.models.layers import (
     BatchNorm,
     ChannelAttention,
@@ -17,7 +16,7 @@ from lnln_jax.models.layers import (
     add_mean,
     subtract_mean,
 )
-from lnln_jax.models.residual_groups import DenseResidualGroups
+from lnln_jax.models.residual_groups import DenseResidualGroups, ResidualBlock
 
 
 class DRCA(nn.Module):
@@ -56,7 +55,7 @@ class DRCA(nn.Module):
         conv = partial(Conv, dtype=self.dtype)
         conv1x1 = partial(Conv, kernel_size=1, dtype=self.dtype)
         block = partial(
-            best_block(),
+            ResidualBlock,
             self.n_feats,
             conv=conv,
             norm=partial(BatchNorm, axis_name=self.axis_name),

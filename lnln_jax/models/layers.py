@@ -7,7 +7,6 @@ since the published networks were trained from there.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -66,11 +65,6 @@ def chain(block: nn.Module, x: jax.Array, length: int) -> jax.Array:
     return scan(block, x, None)[0]
 
 
-def _joined(out: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """Returns `B H W C` with the bias `C`, if there is one, added in its dtype."""
-    return out if bias is None else add_bias(out, bias.astype(out.dtype))
-
-
 class Conv(nn.Module):
     """Convolution with zero padding that keeps the size (odd kernels).
 
@@ -83,21 +77,18 @@ class Conv(nn.Module):
     init_with: Initializer | None = None
     dtype: DTypeLike = jnp.float32
 
+    @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolves `B H W I` to `B H W features`."""
-        return _joined(*self.split(x))
-
-    @nn.compact
-    def split(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """Convolves `B H W I`, and returns the bias `features`, float32, instead of adding it."""
         size = self.kernel_size
         init = self.init_with or uniform_fan_in(size**2 * x.shape[-1])
         kernel = self.param("kernel", init, (size, size, x.shape[-1], self.features), jnp.float32)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", init, (self.features,), jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        return channel_product(x, kernel[0, 0]) if size == 1 else conv(x, kernel), bias
+        x = channel_product(x, kernel[0, 0]) if size == 1 else conv(x, kernel)
+        if not self.use_bias:
+            return x
+        bias = self.param("bias", init, (self.features,), jnp.float32)
+        return add_bias(x, bias.astype(self.dtype))
 
 
 class DepthwiseConv(nn.Module):
@@ -121,31 +112,11 @@ class DepthwiseSeparableConv(nn.Module):
     features: int
     dtype: DTypeLike = jnp.float32
 
+    @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolves `B H W I` to `B H W features`."""
-        return _joined(*self.split(x))
-
-    @nn.compact
-    def split(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """Convolves `B H W I`, and returns the last bias, float32, instead of adding it."""
         x = DepthwiseConv(dtype=self.dtype, name="depthwise")(x)
-        return Conv(self.features, 1, dtype=self.dtype, name="pointwise").split(x)
-
-
-class Normalization(NamedTuple):
-    """A normalisation `(x - centre) * scale + shift`, and what it was computed from.
-
-    Attributes:
-      centre: `C`, float32.
-      scale: `C`, float32.
-      shift: `C`, float32.
-      image_means: `B C`, float32, the means of each image before it.
-    """
-
-    centre: jax.Array
-    scale: jax.Array
-    shift: jax.Array
-    image_means: jax.Array
+        return Conv(self.features, 1, dtype=self.dtype, name="pointwise")(x)
 
 
 class BatchNorm(nn.Module):
@@ -161,39 +132,26 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
     axis_name: str | None = None
 
+    @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Normalises `B H W C` with the batch's statistics (`train`) or the running ones."""
-        centre, scale, shift, _ = self.factors(x, train=train)
-        return normalize(x, centre, scale, shift)
-
-    @nn.compact
-    def factors(
-        self, x: jax.Array, offset: jax.Array | float = 0.0, *, train: bool
-    ) -> Normalization:
-        """Returns what normalises `B H W C`, and updates the running statistics (`train`).
-
-        `offset`, `C`, is what `x` lacks of the map that is meant: the bias of the convolution that
-        made it. The batch's mean takes it away again, so in training it only moves the running
-        mean, and its gradient is zero.
-        """
         shape = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
-        shift = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         if not train:
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
-            image_means = widen(x).mean((1, 2))
-            return Normalization(running_mean.value - offset, factor, shift, image_means)
+            return normalize(x, running_mean.value, factor, bias)
         axis_name = None if self.is_initializing() else self.axis_name
-        image_means, mean, var = moments(x, axis_name)
+        _, mean, var = moments(x, axis_name)
         if not self.is_initializing():
             count = x.size // x.shape[-1] * (lax.axis_size(axis_name) if axis_name else 1)
             unbiased = var * (count / max(count - 1, 1))
-            for running, new in ((running_mean, mean + offset), (running_var, unbiased)):
+            for running, new in ((running_mean, mean), (running_var, unbiased)):
                 new = lax.stop_gradient(new)
                 running.value = self.momentum * running.value + (1 - self.momentum) * new
-        return Normalization(mean, scale * lax.rsqrt(var + self.epsilon), shift, image_means)
+        return normalize(x, mean, scale * lax.rsqrt(var + self.epsilon), bias)
 
 
 class ChannelAttention(nn.Module):
@@ -202,20 +160,16 @@ class ChannelAttention(nn.Module):
     reduction: int = 16
     dtype: DTypeLike = jnp.float32
 
+    @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Multiplies each channel of `B H W C` by its factor, between 0 and 1."""
-        factors = self.factors(widen(x).mean((1, 2)))
-        zeros = jnp.zeros(x.shape[-1], factors.dtype)
-        return normalize(x, zeros, factors, jnp.zeros_like(factors))
-
-    @nn.compact
-    def factors(self, means: jax.Array) -> jax.Array:
-        """Returns the factors `B C` for the means `B C` of each image, both float32."""
-        features = means.shape[-1]
-        means = means[:, None, None].astype(self.dtype)
+        features = x.shape[-1]
+        means = widen(x).mean((1, 2), keepdims=True).astype(self.dtype)
         hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(means)
         logits = Conv(features, 1, dtype=self.dtype, name="excite")(nn.relu(hidden))
-        return widen(nn.sigmoid(logits)[:, 0, 0])
+        factors = widen(nn.sigmoid(logits)[:, 0, 0])
+        zeros = jnp.zeros(features, factors.dtype)
+        return normalize(x, zeros, factors, jnp.zeros_like(factors))
 
 
 class RegionNonLocal(nn.Module):

@@ -5,8 +5,7 @@
     python -m scripts.benchmarks.kernels --grouped   # also a grouped convolution (a minute a step)
 
 Compares, in one run and taking turns, the network with tuned kernels (hand-written gradients) and
-with their plain definitions (JAX's own gradients), and with fused residual blocks and plain ones;
-the switch of users, `lnln_jax.kernels.using`, chooses both together. Prints
+with their plain definitions (JAX's own gradients); the switch is `lnln_jax.kernels.using`. Prints
 for each the time to compile the training step and the forward pass, and to run them (the median of
 the rounds and the range).
 """
@@ -14,14 +13,11 @@ the rounds and the range).
 import argparse
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 
 from lnln_jax.models import create_model
-from lnln_jax.models.fused_block import FusedResidualBlock
-from lnln_jax.models.residual_groups import ResidualBlock
 from lnln_jax.models.variables import initialize
 from scripts.benchmarks.common import (
     describe_machine,
@@ -34,11 +30,10 @@ from scripts.benchmarks.common import (
 )
 from scripts.benchmarks.gpu_speed import Prepared, Setting, prepare
 
-FORMS = {  # of the kernels, their depthwise convolutions, and the residual blocks
-    "tuned kernels, fused blocks": ("tuned", "auto", FusedResidualBlock),
-    "tuned kernels, plain blocks": ("tuned", "auto", ResidualBlock),
-    "plain kernels, shifted taps": ("plain", "shifted", ResidualBlock),
-    "plain kernels, grouped convolution": ("plain", "grouped", ResidualBlock),
+FORMS = {
+    "tuned kernels": ("tuned", "auto"),
+    "plain kernels, shifted taps": ("plain", "shifted"),
+    "plain kernels, grouped convolution": ("plain", "grouped"),
 }
 
 
@@ -71,15 +66,11 @@ def main() -> None:
     options = parse_options(args.set)
 
     prepared = {}
-    for name, (form, depthwise, block) in FORMS.items():
+    for name, (form, depthwise) in FORMS.items():
         if args.grouped or depthwise != "grouped":
             print(f"compiling: {name}", flush=True)
             setting = Setting(form, depthwise, "float32", attention="auto", batch=args.batch)
-            with (
-                mock.patch("lnln_jax.models.lnln.best_block", lambda block=block: block),
-                mock.patch("lnln_jax.models.drca.best_block", lambda block=block: block),
-            ):
-                prepared[name] = prepare(args.model, options, setting, args.lr_patch_size)
+            prepared[name] = prepare(args.model, options, setting, args.lr_patch_size)
     sides = {
         f"{name}, {kind}": call
         for name, programs in prepared.items()

@@ -12,7 +12,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lnln_jax.models import layers
 from lnln_jax.models.edsr import EDSRBlock
-from lnln_jax.models.fused_block import FusedResidualBlock
 from lnln_jax.models.rcan import RCANBlock, RCANGroup
 from lnln_jax.models.residual_groups import ResidualBlock, ResidualGroup
 from lnln_jax.models.vdsr import VDSRLayer
@@ -80,9 +79,6 @@ LAYERS = {
     "upsampler x3": Layer("drca", layers.Upsampler(3), "upsampler", "tail.0", 16, scale=3),
     "upsampler x4": Layer("lnln", layers.Upsampler(4, _DSC), "upsampler", "tail.0", 16, scale=4),
     "block": Layer("lnln", ResidualBlock(16, **_MAKE), "body/group_2/first", "body.1.body.0", 32),
-    "fused block": Layer(
-        "lnln", FusedResidualBlock(16, **_MAKE), "body/group_2/first", "body.1.body.0", 32
-    ),
     "group": Layer(
         "lnln", ResidualGroup(partial(ResidualBlock, 16, **_MAKE), 3), "body/group_2", "body.1", 32
     ),
