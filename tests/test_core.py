@@ -102,6 +102,12 @@ def results(python, folder):
     return dict(zip(commands, ended, strict=True))
 
 
+def files_of(root):
+    """The files below a folder by their relative paths, without what Python compiles."""
+    files = (path for path in root.rglob("*") if path.suffix not in ("", ".pyc"))
+    return {path.relative_to(root): path for path in files}
+
+
 def test_the_environment_has_the_core_alone_and_the_whole_package(python, folder):
     modules = ["grain", "imagecodecs", "tensorboardX", "tensorflow_datasets", "torch", "pytest"]
     code = """
@@ -113,12 +119,12 @@ print(json.dumps(lnln_jax.__file__))
     assert found == []
     package = Path(file).parent
     assert package.is_relative_to(ENVIRONMENT)
-    here, there = (
-        {path.relative_to(root) for path in root.rglob("*") if path.suffix not in ("", ".pyc")}
-        for root in (ROOT / "lnln_jax", package)
-    )
-    assert there == here
-    stale = [path for path in here if not filecmp.cmp(ROOT / "lnln_jax" / path, package / path)]
+    here = files_of(ROOT / "lnln_jax") | {
+        Path("configs") / path: file for path, file in files_of(ROOT / "configs").items()
+    }
+    there = files_of(package)
+    assert there.keys() == here.keys()
+    stale = [path for path in here if not filecmp.cmp(here[path], there[path])]
     assert not stale, "`make test-slow` installs the package anew"
 
 

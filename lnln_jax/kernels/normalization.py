@@ -97,6 +97,15 @@ def normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Arra
     return form(x, centre, scale, shift)
 
 
+def scale_channels(x: jax.Array, factors: jax.Array) -> jax.Array:
+    """Multiplies each channel of `B H W C` by a factor `B C`, float32, of its image.
+
+    It is a normalisation that only scales, for the sake of its gradient: one pass for both sums.
+    """
+    zeros = jnp.zeros(x.shape[-1], factors.dtype)
+    return normalize(x, zeros, factors, jnp.zeros_like(factors))
+
+
 @jax.custom_vjp
 def _normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
     scale, shift = jnp.atleast_2d(scale), jnp.atleast_2d(shift)

@@ -17,7 +17,7 @@ from jax.typing import DTypeLike
 
 from lnln_jax.kernels.attention import region_attention
 from lnln_jax.kernels.convolution import add_bias, channel_product, conv, depthwise_conv3x3
-from lnln_jax.kernels.normalization import moments, normalize
+from lnln_jax.kernels.normalization import moments, normalize, scale_channels
 from lnln_jax.kernels.reference import widen
 
 Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
@@ -167,9 +167,7 @@ class ChannelAttention(nn.Module):
         means = widen(x).mean((1, 2), keepdims=True).astype(self.dtype)
         hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(means)
         logits = Conv(features, 1, dtype=self.dtype, name="excite")(nn.relu(hidden))
-        factors = widen(nn.sigmoid(logits)[:, 0, 0])
-        zeros = jnp.zeros(features, factors.dtype)
-        return normalize(x, zeros, factors, jnp.zeros_like(factors))
+        return scale_channels(x, widen(nn.sigmoid(logits)[:, 0, 0]))
 
 
 class RegionNonLocal(nn.Module):

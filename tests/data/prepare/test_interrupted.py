@@ -97,10 +97,12 @@ def test_two_builds_at_once(data_dir, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_write_that_fails_ends_the_build_and_complete_shards_stay(data_dir, tmp_path, workers):
-    images = copy_images(data_dir, tmp_path / "images", 24)
+def test_a_write_that_fails_ends_the_build_and_complete_shards_stay(
+    published_dir, tmp_path, workers
+):
+    images = copy_images(published_dir, tmp_path / "images", 24)
     for i in range(4):  # shards of their own that fit in a file of the largest size
-        shutil.copy(data_dir / "Set5" / "HR" / "bird.png", images / f"{i}.png")
+        shutil.copy(published_dir / "Set5" / "HR" / "bird.png", images / f"{i}.png")
     whole = build(images, tmp_path / "whole")
     # Files may not become larger than 1 MB, which the operating system says as it says a full disk.
     process = start(images, tmp_path / "tfds", workers, tmp_path, LIMITED)
