@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from lnln_jax.version import __version__
 
 if TYPE_CHECKING:
+    from lnln_jax import pretrained, torch_port
     from lnln_jax.images.metrics import psnr, ssim
     from lnln_jax.images.resize import imresize
     from lnln_jax.inference.loading import load_model
     from lnln_jax.models import create_model
-    from lnln_jax.weights import pretrained, torch_port
 
 __all__ = [
     "__version__",
@@ -32,23 +32,22 @@ __all__ = [
     "torch_port",
 ]
 
-# The module of each name; two names are modules themselves.
+# The module of each name that is not a module itself.
 _HOMES = {
     "create_model": "lnln_jax.models",
     "imresize": "lnln_jax.images.resize",
     "load_model": "lnln_jax.inference.loading",
-    "pretrained": "lnln_jax.weights.pretrained",
     "psnr": "lnln_jax.images.metrics",
     "ssim": "lnln_jax.images.metrics",
-    "torch_port": "lnln_jax.weights.torch_port",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("pretrained", "torch_port"):
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(_HOMES[name])
-    return module if _HOMES[name].endswith(f".{name}") else getattr(module, name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

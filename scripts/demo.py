@@ -1,4 +1,4 @@
-"""Enlarges photos with a trained network of the package, then trains a small one.
+"""Upscales photos with a trained network of the package, then trains a small one.
 
     python scripts/demo.py
 
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 TRAINED = "lnln_light_x2"
 PHOTOS = ("astronaut", "chelsea")
 PICTURED, BOX = "astronaut", (20, 170, 64, 96)
-ENLARGED = "chelsea"
+UPSCALED = "chelsea"
 LEAST_GAINS = {TRAINED: 1.5, "quickstart": 0.7}  # dB
 
 
@@ -59,12 +59,12 @@ def main() -> None:
     bicubic, ours = evaluate([load_model("bicubic", scale=2), trained], benchmark, done=keep)
     sources = {trained.name: trained.name}
     _show([bicubic, ours], pictured, sources, output)
-    print("\nEnlarging a photo beyond its own size")
+    print("\nUpscaling a photo beyond its own size")
     upscaled = output / "upscaled"
-    upscale_files(trained, [photos / f"{ENLARGED}.png"], upscaled, overwrite=True)
+    upscale_files(trained, [photos / f"{UPSCALED}.png"], upscaled, overwrite=True)
     print(f"\n{trained.name} beats bicubic by {ours.psnr - bicubic.psnr:.2f} dB of mean Y-PSNR.")
     print(f"  comparison  {output / 'comparison.png'}, {output / 'comparison.html'}")
-    print(f"  enlarged    {upscaled}")
+    print(f"  upscaled    {upscaled}")
     print(f"This took {time.monotonic() - start:.0f} s.")
 
     config_path = ROOT / "configs" / "quickstart.py"

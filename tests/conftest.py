@@ -67,9 +67,12 @@ def caches_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("caches"))
 
 
-@pytest.fixture
-def hasty_compiler() -> Iterator[None]:
+def _in_haste() -> Iterator[None]:
     """Halves the time of compilation, for tests of programs that run once or twice."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+hasty_compiler = pytest.fixture(_in_haste)  # for a test
+hasty_compiler_here = pytest.fixture(_in_haste, scope="module")  # for all tests of a file

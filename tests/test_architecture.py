@@ -25,6 +25,7 @@ ROOMS = (
     "cli",
 )
 APART = ("torch_reference",)  # imports only torch, and only tests and scripts import it
+PUBLIC = ("pretrained.py", "torch_port.py")  # public names of modules of `weights`
 DATA_PREPARATION = "lnln_jax.data.prepare"
 ORBAX = {"lnln_jax.training.checkpoints", "lnln_jax.weights.runs"}
 TORCH = {"lnln_jax.weights.torch_files"}  # where a file of PyTorch is read or written
@@ -105,7 +106,7 @@ def test_every_folder_is_a_room():
     assert folders == {*ROOMS, *APART}
     assert len(folders) <= MOST_ROOMS
     beside = {path.name for path in (ROOT / "lnln_jax").glob("*.py")}
-    assert beside == {"__init__.py", "__main__.py", "version.py"}
+    assert beside == {"__init__.py", "__main__.py", "version.py", *PUBLIC}
 
 
 def test_arrows_point_down():

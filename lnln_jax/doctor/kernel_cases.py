@@ -9,8 +9,7 @@ import numpy as np
 from jax.extend.backend import get_backend
 
 from lnln_jax import kernels
-from lnln_jax.kernels import attention, normalization, reference
-from lnln_jax.kernels import convolution as ops
+from lnln_jax.kernels import attention, convolution, normalization, reference
 from lnln_jax.kernels.chunked_attention import Chunks, attend_chunked
 
 Function = Callable[..., Any]
@@ -48,16 +47,15 @@ def all_kernels(rng: np.random.Generator) -> dict[str, Kernel]:
 
     depthwise = {
         f"{form} {name}": case
-        for name in ops.DEPTHWISE
-        for form, case in forms(ops.depthwise_conv3x3, implementation=name).items()
+        for name in convolution.DEPTHWISE
+        for form, case in forms(convolution.depthwise_conv3x3, implementation=name).items()
     }
     # Scores of a few units: neither all keys nor a single one for each query.
     sequences = {key: draw(2, 192, 32, std=0.5) for key in ("theta", "phi", "g")}
-    one, two = {"x": x(), "centre": draw(32)}, {"x": x(), "centre": draw(32)}
     return {
         "conv": Kernel(
             reference.conv,
-            forms(ops.conv),
+            forms(convolution.conv),
             {"x": x(), "kernel": draw(3, 3, 32, 24, std=0.06)},
         ),
         "depthwise_conv3x3": Kernel(
@@ -67,26 +65,28 @@ def all_kernels(rng: np.random.Generator) -> dict[str, Kernel]:
         ),
         "channel_product": Kernel(
             reference.channel_product,
-            forms(ops.channel_product),
+            forms(convolution.channel_product),
             {"x": x(), "kernel": draw(32, 24, std=0.2)},
         ),
-        "add_bias": Kernel(reference.add_bias, forms(ops.add_bias), {"x": x(), "bias": draw(32)}),
+        "add_bias": Kernel(
+            reference.add_bias, forms(convolution.add_bias), {"x": x(), "bias": draw(32)}
+        ),
         "moments": Kernel(
             reference.moments,
             forms(normalization.moments),
             {"x": x()},
-            results=("image_means", "mean", "var"),
+            results=("mean", "var"),
         ),
         "normalize": Kernel(
             reference.normalize,
             forms(normalization.normalize),
-            one | {"scale": draw(32), "shift": draw(32)},
+            {"x": x(), "centre": draw(32), "scale": draw(32), "shift": draw(32)},
             wide=("centre", "scale", "shift"),
         ),
         "normalize by image": Kernel(
             reference.normalize,
             forms(normalization.normalize),
-            two | {"scale": draw(2, 32), "shift": draw(2, 32)},
+            {"x": x(), "centre": draw(32), "scale": draw(2, 32), "shift": draw(2, 32)},
             wide=("centre", "scale", "shift"),
         ),
         "attention": Kernel(reference.attend, _attentions(), sequences),

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lnln_jax.doctor.workload import Spread, seconds_of, workload
+from lnln_jax.doctor.workload import Spread, time_call, workload
 from lnln_jax.models import create_model
 from lnln_jax.models.complexity import count_elements_moved, count_multiply_adds
 from lnln_jax.runtime.processes import available_memory
@@ -112,7 +112,7 @@ def product_rate(side: int, dtype: Any, precision: str) -> Spread:
     rng = np.random.default_rng(0)  # numbers that are alike would let a GPU run faster
     x = jax.device_put(rng.normal(size=(side, side)).astype(np.float32)).astype(dtype)
     product = jax.jit(partial(jnp.dot, precision=precision))
-    return _rate(2 * side**3, seconds_of(lambda: product(x, x)))
+    return _rate(2 * side**3, time_call(lambda: product(x, x)))
 
 
 def copy_rate() -> Spread:
@@ -127,14 +127,14 @@ def copy_rate() -> Spread:
         x = add(x)
         return x
 
-    return _rate(2 * x.nbytes, seconds_of(call))
+    return _rate(2 * x.nbytes, time_call(call))
 
 
 def free_memory() -> int | None:
     """Returns the bytes that JAX's default device has left; None where nothing tells."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats["bytes_in_use"]
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     return available_memory()
 
 

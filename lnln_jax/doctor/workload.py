@@ -58,7 +58,7 @@ class Workload(NamedTuple):
     def seconds_of_forward(self, compiled: Any) -> Spread:
         """Measures the compiled forward pass; before the step, which takes the state."""
         arguments = self.forward_arguments
-        return seconds_of(lambda: compiled(*arguments))
+        return time_call(lambda: compiled(*arguments))
 
     def seconds_of_step(self, compiled: Any) -> Spread:
         """Measures the compiled step, each from the state that the one before has left."""
@@ -69,7 +69,7 @@ class Workload(NamedTuple):
             state, metrics = compiled(state, self.batch)
             return metrics
 
-        return seconds_of(call)
+        return time_call(call)
 
 
 def workload(module: nn.Module, batch: int, patch: int) -> Workload:
@@ -93,7 +93,7 @@ def workload(module: nn.Module, batch: int, patch: int) -> Workload:
     return Workload(jax.jit(module.apply), step, state, images)
 
 
-def seconds_of(call: Callable[[], Any]) -> Spread:
+def time_call(call: Callable[[], Any]) -> Spread:
     """Measures a call, after two that do not count.
 
     Short calls to an accelerator are queued, as they are in training, and a round has several.

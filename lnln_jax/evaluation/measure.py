@@ -50,7 +50,7 @@ def evaluate(
       protocol: how to measure; None for the published protocol.
       self_ensemble: whether to average each result over the eight symmetries.
       done: function called with the model's name, the image and its SR (uint8 `H W 3`) after each
-        image that this process enlarges.
+        image that this process upscales.
       progress: function called with what is going to be done; what it returns is called with how
         many of how many images are done (`runtime.progress.progress_of`).
       give_up: function asked before each image, in one process alone; if it says True, nothing is
@@ -60,7 +60,7 @@ def evaluate(
       One result for each model.
 
     Raises:
-      ValueError: a model of another scale, an image that cannot be read, enlarged or measured, or
+      ValueError: a model of another scale, an image that cannot be read, upscaled or measured, or
         a network that returns NaN.
     """
     protocol = protocol or Protocol()
@@ -92,7 +92,7 @@ def _check_scales(models: Sequence[Upscaler], benchmark: Benchmark) -> None:
     for model in models:
         if model.scale != benchmark.scale:
             raise ValueError(
-                f"{model.name} enlarges x{model.scale}, but the benchmark is x{benchmark.scale}; "
+                f"{model.name} upscales x{model.scale}, but the benchmark is x{benchmark.scale}; "
                 f"open it with scale={model.scale}"
             )
 
@@ -190,7 +190,7 @@ def _score(
     *,
     first: bool,
 ) -> tuple[Score, np.ndarray, int]:
-    """Enlarges and measures one image; also returns the uint8 SR and the peak memory in bytes."""
+    """Upscales and measures one image; also returns the uint8 SR and the peak memory in bytes."""
     shave = protocol.at(model.scale).shave or 0
     if protocol.rounding:
         upscale = functools.partial(model.upscale, image.lr)

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from lnln_jax.config import ModelConfig
 from lnln_jax.evaluation.paper import TABLE_2, Size
 from lnln_jax.evaluation.report import format_scores
 from lnln_jax.models import SCALES, create_model, resolve
@@ -20,6 +19,7 @@ from lnln_jax.models.complexity import (
     count_parameters,
     receptive_field,
 )
+from lnln_jax.models.spec import ModelConfig
 from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.extras import install
 from lnln_jax.weights import pretrained
@@ -120,7 +120,7 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
         "PyTorch's column is of a state dict in the zip format, which spends about 300 bytes on "
         "each array."
         if all(row.state_dict for row in rows)
-        else f"Without PyTorch its files can't be measured: {install('torch')}.",
+        else f"Without PyTorch its files cannot be measured: {install('torch')}.",
         *filter(None, (disagreement(row.name) for row in rows)),
     ]
     return "\n".join([_markdown(table), "", *notes])

@@ -1,6 +1,7 @@
 """Evaluates models on benchmarks for `lnln evaluate`: tables, and a folder with all of it."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -31,7 +32,7 @@ from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage, open_benchm
 from lnln_jax.images.files import Photo, write_photo
 from lnln_jax.inference.loading import load_model
 from lnln_jax.inference.upscaler import Upscaler
-from lnln_jax.runtime.distributed import is_primary
+from lnln_jax.runtime.distributed import is_primary, say
 from lnln_jax.runtime.files import make_folder, write_file
 from lnln_jax.runtime.progress import progress_of
 
@@ -80,7 +81,7 @@ def run(
     with nullcontext() if output is None else _made(output, benchmarks):
         baselines = [_baseline(benchmark, protocol) for benchmark in benchmarks]
         for name in renamed:
-            _say(f"{name}: {named_sources[name]}")
+            say(f"{name}: {named_sources[name]}", file=sys.stdout)
         measure = partial(
             evaluate, models, protocol=protocol, self_ensemble=self_ensemble, progress=progress_of
         )
@@ -89,10 +90,10 @@ def run(
             done = partial(_keep, benchmark, output if save_images else None, panels)
             measured = measure(benchmark, done=done)
             measured[1:1] = baseline
-            _say(format_table(measured), end="\n\n")
+            say(format_table(measured), file=sys.stdout, end="\n\n")
             results += measured
         if protocol.is_published(models[0].scale):
-            _say(CONVENTIONS)
+            say(CONVENTIONS, file=sys.stdout)
         if output is not None and is_primary():
             _write_report(output, results, named_sources, panels)
     return results
@@ -106,11 +107,6 @@ def _check_pictures(output: Path | None, save_images: bool, figures: Sequence[st
             f"figures compare results of one process, and there are {jax.process_count()}; leave "
             "out --figure or --distributed"
         )
-
-
-def _say(text: str, end: str = "\n") -> None:
-    if is_primary():
-        print(text, end=end, flush=True)
 
 
 def _load(sources: Sequence[str], scale: int | None, res_scale: float | None) -> list[Upscaler]:

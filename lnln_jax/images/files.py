@@ -17,7 +17,7 @@ from lnln_jax.runtime.files import replacing
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
-# Of a photo to be enlarged: 23,170 a side, some 4 GB while it is read. Training and evaluation
+# Of a photo to be upscaled: 23,170 a side, some 4 GB while it is read. Training and evaluation
 # keep Pillow's limit, 89 million.
 MAX_PHOTO_PIXELS = 1 << 29
 

@@ -1,4 +1,4 @@
-"""Models by name or file, ready to enlarge images."""
+"""Models by name or file, ready to upscale images."""
 
 from pathlib import Path
 

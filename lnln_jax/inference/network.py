@@ -40,11 +40,11 @@ class NetworkUpscaler(Upscaler):
 
     A gray image goes through the network as RGB with equal channels. The gray of the result is
     its BT.601 luma, 0.299 R + 0.587 G + 0.114 B. A network of luma alone (VDSR) gets the Y of
-    YCbCr, and bicubic interpolation enlarges Cb and Cr.
+    YCbCr, and bicubic interpolation upscales Cb and Cr.
 
     Attributes:
       name: name in tables and messages.
-      scale: factor by which the network enlarges.
+      scale: factor of the network.
       module: Flax module; `module.apply(variables, x)` takes float32 `B H W C` in 0..255, C being
         `input_channels(module)`, and returns `B H*scale W*scale C`.
       variables: weights of the network, `{"params": ..., ...}`.
@@ -70,17 +70,17 @@ class NetworkUpscaler(Upscaler):
     def _bands(
         self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
     ) -> Iterator[np.ndarray]:
-        enlarge = functools.partial(self._enlarge, self_ensemble=self_ensemble)
+        upscale = functools.partial(self._upscale, self_ensemble=self_ensemble)
         if tile is None:
-            yield enlarge(image[None])[0]
+            yield upscale(image[None])[0]
             return
         batch = self.tile_batch or TILE_BATCHES.get(jax.default_backend(), TILE_BATCH)
         yield from tiled_bands(
-            enlarge, image, scale=self.scale, tile=tile, overlap=overlap, batch=batch
+            upscale, image, scale=self.scale, tile=tile, overlap=overlap, batch=batch
         )
 
-    def _enlarge(self, images: np.ndarray, *, self_ensemble: bool) -> np.ndarray:
-        """Enlarges `B H W 1` or `B H W 3`, keeping channels and dtype."""
+    def _upscale(self, images: np.ndarray, *, self_ensemble: bool) -> np.ndarray:
+        """Upscales `B H W 1` or `B H W 3`, keeping channels and dtype."""
         x = to_float32(images)
         rgb = np.broadcast_to(x, (*x.shape[:3], 3))
         forward: Forward = self._forward

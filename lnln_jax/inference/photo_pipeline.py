@@ -81,7 +81,7 @@ def upscale_each(
             if photo is not None:
                 try:
                     job.begin(writer, photo, upscaler.scale, tile)
-                    for band in _enlarged(upscaler, photo, self_ensemble, tile):
+                    for band in _upscaled(upscaler, photo, self_ensemble, tile):
                         if not job.put(band):
                             break
                         yield from _finished(waiting)
@@ -189,7 +189,7 @@ def _open(entry: UpscaledFile, scale: int, overwrite: bool) -> Photo | None:
     return photo
 
 
-def _enlarged(
+def _upscaled(
     upscaler: Upscaler, photo: Photo, self_ensemble: bool, tile: int | None
 ) -> Iterator[np.ndarray]:
     """Yields the result in bands, in the dtype and with the channels of the photo."""

@@ -34,7 +34,7 @@ def upscale_files(
     not stop the others.
 
     Args:
-      upscaler: network or bicubic. Alpha is always enlarged by bicubic interpolation.
+      upscaler: network or bicubic. Alpha is always upscaled by bicubic interpolation.
       inputs: image files and folders; folders are searched with `find_images`.
       output: folder to write to; made if missing.
       self_ensemble: as for `Upscaler.upscale`.

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def tiled_bands(
-    enlarge: Callable[[np.ndarray], np.ndarray],
+    upscale: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
     *,
     scale: int,
@@ -26,14 +26,14 @@ def tiled_bands(
     of these pixels is left out again.
 
     Args:
-      enlarge: function of `batch tile tile C` in the dtype of the image that returns
+      upscale: function of `batch tile tile C` in the dtype of the image that returns
         `batch tile*scale tile*scale D` of any dtype.
       image: image `H W C`.
-      scale: factor by which `enlarge` enlarges.
+      scale: factor of `upscale`.
       tile: side of a tile.
       overlap: pixels that neighbouring tiles share, at most half a tile. Seams run through their
         middle.
-      batch: number of tiles that `enlarge` takes at once.
+      batch: number of tiles that `upscale` takes at once.
 
     Yields:
       The result from top to bottom, in bands `h W*scale D` whose heights may differ.
@@ -45,7 +45,7 @@ def tiled_bands(
         tiles = [_cut(image, top, left, tile) for (top, _, _), (left, _, _) in group]
         tiles += [tiles[-1]] * (batch - len(tiles))
         for ((top, y_start, y_stop), (left, x_start, x_stop)), sr in zip(
-            group, enlarge(np.stack(tiles)), strict=False
+            group, upscale(np.stack(tiles)), strict=False
         ):
             if band is None:
                 shape = ((y_stop - y_start) * scale, width * scale, sr.shape[-1])

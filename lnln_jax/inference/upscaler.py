@@ -19,7 +19,7 @@ class Upscaler(abc.ABC):
 
     Attributes:
       name: name in tables and messages.
-      scale: whole factor by which it enlarges.
+      scale: whole factor by which it upscales.
       module: Flax module of the network, or None.
       variables: first argument of `module.apply`; empty without a network.
       min_size: shortest side that it takes, in pixels.

@@ -20,7 +20,6 @@ Depthwise = Literal["auto", "shifted", "grouped"]
 # and after them, unlike a call of cuDNN; a compiler for TPUs knows what to do with groups.
 _BEST_DEPTHWISE = {"cpu": "shifted", "gpu": "shifted", "tpu": "grouped"}
 
-
 _choice: ContextVar[tuple[Form, Depthwise]] = ContextVar("kernels", default=("auto", "auto"))
 
 
@@ -35,7 +34,7 @@ def using(form: Form = "auto", *, depthwise: Depthwise = "auto") -> Iterator[Non
       form: "plain", "tuned", or "auto": tuned on CPUs, plain on other devices, for which nothing
         has been measured yet.
       depthwise: how depthwise convolutions that leave it open are computed
-        (`ops.depthwise_conv3x3`): "shifted", "grouped", or "auto", the best on JAX's device.
+        (`depthwise_conv3x3`): "shifted", "grouped", or "auto", the best on JAX's device.
 
     Raises:
       ValueError: another form.

@@ -62,7 +62,7 @@ def check_implementation(
 
 
 def attend_dense(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
-    """Returns softmax(theta phi^T) g, with the whole matrix of scores in memory.
+    """Computes `reference.attend` with products in the dtype of the arrays, all scores in memory.
 
     Args:
       theta: `B N D` queries.

@@ -55,15 +55,7 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    radius = kernel.shape[0] // 2
-    return _convolve(x, kernel, radius)
-
-
-def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    numbers = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(
-        x, kernel, (1, 1), [(padding,) * 2] * 2, dimension_numbers=numbers
-    )
+    return reference.conv(x, kernel)
 
 
 def _conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -76,14 +68,19 @@ def _conv_backward(
     """Convolves in the order NHWC, the only one that XLA's CPU compiler is fast with in a loop."""
 
     def in_nhwc(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-        radius = kernel.shape[0] // 2
-        grad_x = _convolve(grad, kernel[::-1, ::-1].swapaxes(2, 3), radius)
+        grad_x = reference.conv(grad, kernel[::-1, ::-1].swapaxes(2, 3))
         # The images are the channels, and the gradient is the kernel, of another convolution.
-        taps = _convolve(x.transpose(3, 1, 2, 0), grad.transpose(1, 2, 0, 3), radius)
+        taps = lax.conv_general_dilated(
+            x.transpose(3, 1, 2, 0),
+            grad.transpose(1, 2, 0, 3),
+            (1, 1),
+            [(kernel.shape[0] // 2,) * 2] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
         return grad_x, taps.transpose(1, 2, 0, 3)
 
     def by_jax(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.vjp(partial(_convolve, padding=kernel.shape[0] // 2), x, kernel)[1](grad)
+        return jax.vjp(reference.conv, x, kernel)[1](grad)
 
     return lax.platform_dependent(*saved, grad, cpu=in_nhwc, default=by_jax)
 
@@ -93,17 +90,7 @@ _conv.defvjp(_conv_forward, _conv_backward)
 
 def _grouped(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
     """Does what `_correlate` does, as a convolution with as many groups as channels."""
-    channels = x.shape[3]
-    kernel = taps.reshape(3, 3, 1, channels).astype(x.dtype)
-    total = lax.conv_general_dilated(
-        x,
-        kernel,
-        (1, 1),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=channels,
-    )
-    return (widen(total) + widen(start)).astype(x.dtype)  # so that gradients of `start` are wide
+    return reference.depthwise_conv3x3(x, taps.reshape(3, 3, -1).astype(x.dtype), start)
 
 
 # The ways to compute a depthwise convolution.

@@ -51,15 +51,13 @@ def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
 
 
 class Moments(NamedTuple):
-    """Means and variance of a feature map `B H W C`, channel by channel; float32 or wider.
+    """Mean and variance of a feature map `B H W C`, channel by channel; float32 or wider.
 
     Attributes:
-      image_means: `B C`, the mean of each image.
       mean: `C`, of the whole batch.
       var: `C`, biased, of the whole batch.
     """
 
-    image_means: jax.Array
     mean: jax.Array
     var: jax.Array
 
@@ -71,10 +69,9 @@ def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
         return value if axis_name is None else lax.pmean(value, axis_name)
 
     x = widen(x)
-    image_means = x.mean((1, 2))
-    mean = over_devices(image_means.mean(0))
+    mean = over_devices(x.mean((0, 1, 2)))
     var = over_devices(jnp.square(x - mean).mean((0, 1, 2)))
-    return Moments(*(checkpoint_name(a, "batch_statistics") for a in (image_means, mean, var)))
+    return Moments(*(checkpoint_name(a, "batch_statistics") for a in (mean, var)))
 
 
 def normalize(x: jax.Array, centre: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:

@@ -21,6 +21,7 @@ from lnln_jax.kernels.normalization import moments, normalize, scale_channels
 from lnln_jax.kernels.reference import widen
 
 Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
+Layer = Callable[..., nn.Module]  # a module of this file, or a partial of one, for other modules
 
 # The mean of DIV2K's training images, RGB in 0..255; subtracted before the head, added at the end.
 # Multiplied in float32, as EDSR's code does: the published files hold these very numbers.
@@ -144,7 +145,7 @@ class BatchNorm(nn.Module):
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
             return normalize(x, running_mean.value, factor, bias)
         axis_name = None if self.is_initializing() else self.axis_name
-        _, mean, var = moments(x, axis_name)
+        mean, var = moments(x, axis_name)
         if not self.is_initializing():
             count = x.size // x.shape[-1] * (lax.axis_size(axis_name) if axis_name else 1)
             unbiased = var * (count / max(count - 1, 1))
@@ -215,7 +216,7 @@ class Upsampler(nn.Module):
     """Convolution and pixel shuffle: by 2 once (x2) or twice (x4), or by 3 (x3)."""
 
     scale: int
-    conv: Callable[..., nn.Module] = Conv
+    conv: Layer = Conv
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

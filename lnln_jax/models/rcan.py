@@ -11,6 +11,7 @@ from lnln_jax.kernels.reference import widen
 from lnln_jax.models.layers import (
     ChannelAttention,
     Conv,
+    Layer,
     Upsampler,
     add_mean,
     chain,
@@ -22,33 +23,31 @@ class RCANBlock(nn.Module):
     """conv - ReLU - conv - channel attention, plus the input (the paper's RCAB)."""
 
     features: int
-    reduction: int = 16
-    dtype: DTypeLike = jnp.float32
+    conv: Layer
+    attend: Layer
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `B H W features` to the same shape."""
-        y = Conv(self.features, dtype=self.dtype, name="conv_1")(x)
+        y = self.conv(self.features, name="conv_1")(x)
         y = nn.relu(y)
-        y = Conv(self.features, dtype=self.dtype, name="conv_2")(y)
-        y = ChannelAttention(self.reduction, dtype=self.dtype, name="attention")(y)
+        y = self.conv(self.features, name="conv_2")(y)
+        y = self.attend(name="attention")(y)
         return x + y
 
 
 class RCANGroup(nn.Module):
-    """Residual blocks and a convolution, plus the input."""
+    """Residual blocks and a convolution, plus the input (the paper's RG)."""
 
+    block: Layer
+    conv3x3: Layer
     n_resblocks: int
-    features: int
-    reduction: int = 16
-    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `B H W features` to the same shape."""
-        block = RCANBlock(self.features, self.reduction, dtype=self.dtype, name="blocks")
-        y = chain(block, x, self.n_resblocks)
-        return x + Conv(self.features, dtype=self.dtype, name="conv")(y)
+        """Maps `B H W C` to the same shape."""
+        y = chain(self.block(name="blocks"), x, self.n_resblocks)
+        return x + self.conv3x3(x.shape[-1], name="conv")(y)
 
 
 class RCAN(nn.Module):
@@ -84,7 +83,9 @@ class RCAN(nn.Module):
           `B H*scale W*scale 3`, float32, RGB around 0..255, neither clipped nor rounded.
         """
         conv = partial(Conv, dtype=self.dtype)
-        group = RCANGroup(self.n_resblocks, self.n_feats, self.reduction, self.dtype, name="groups")
+        attend = partial(ChannelAttention, self.reduction, dtype=self.dtype)
+        block = partial(RCANBlock, self.n_feats, conv, attend)
+        group = RCANGroup(block, conv, self.n_resblocks, name="groups")
 
         head = conv(self.n_feats, name="head")(subtract_mean(lr))
         body = chain(group, head, self.n_resgroups)

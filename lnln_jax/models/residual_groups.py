@@ -5,15 +5,12 @@ but the first are alike. Their parameters are stacked along a leading axis and a
 over them, which compiles one block instead of 35.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lnln_jax.kernels.reference import SAVED_NAMES
-
-Layer = Callable[..., nn.Module]  # a class of `layers`, or a partial of one
+from lnln_jax.models.layers import Layer
 
 
 class ResidualBlock(nn.Module):

@@ -42,5 +42,5 @@ def hyper_parameters(module: Any) -> dict[str, int | float]:
     return {
         key: value
         for key, value in values.items()
-        if type(value) in (int, float) and key != "scale"
+        if isinstance(value, int | float) and not isinstance(value, bool) and key != "scale"
     }

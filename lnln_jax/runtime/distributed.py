@@ -5,6 +5,7 @@ import socket
 import sys
 import zlib
 from collections.abc import Sequence
+from typing import TextIO
 
 import jax
 import numpy as np
@@ -76,10 +77,10 @@ def gather(values: Sequence[float]) -> np.ndarray:
     return np.ascontiguousarray(words).view(np.float64)
 
 
-def say(text: str) -> None:
-    """Prints a line to stderr, once for all processes."""
+def say(text: str, *, file: TextIO | None = None, end: str = "\n") -> None:
+    """Prints a line to stderr, or another file, once for all processes."""
     if is_primary():
-        print(text, file=sys.stderr)
+        print(text, file=file or sys.stderr, end=end, flush=True)
 
 
 def processes_here() -> int:

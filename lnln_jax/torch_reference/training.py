@@ -1,4 +1,4 @@
-"""The training step of `lnln_jax.training.state` and `lnln_jax.training.optimizer` in PyTorch."""
+"""The training step of `training.step` and `training.optimizer` in PyTorch."""
 
 import re
 from collections.abc import Callable, Iterable

@@ -51,7 +51,7 @@ class InterpolatingVDSR(VDSR):
 
 
 def bicubic_upsample(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """Enlarges `B C H W` by a whole factor as MATLAB's `imresize` does.
+    """Upscales `B C H W` by a whole factor as MATLAB's `imresize` does.
 
     `antialias=True` chooses the kernel with a = -0.5, which MATLAB has as well; without it, it is
     -0.75. PyTorch leaves out what is beyond the border, MATLAB mirrors the image there: so two

@@ -22,8 +22,8 @@ _SAVE = (1.0, 1e-8)  # seconds, and seconds a byte, that a checkpoint is taken t
 def process_start() -> float:
     """Returns when this process began, on the clock of `time.monotonic`.
 
-    Linux tells, to a hundredth of a second, and a process that has replaced itself (`execve`) began
-    when the first one did. Elsewhere it is when this module was imported, one of the first.
+    Linux tells, to a hundredth of a second. Elsewhere it is when this module was imported, one of
+    the first.
     """
     if sys.platform != "linux":
         return _IMPORTED

@@ -32,8 +32,8 @@ class Experiment:
       module: network.
       layout: placement of state and batch on the devices.
       gradients: function that computes the gradients of a batch on the devices.
-      runner: what takes steps.
-      start: makes the state before the first step, or with `init_state` takes over another run's.
+      runner: runner that takes the steps.
+      start: function that makes the state before the first step, or takes over another run's.
       shapes: shapes of a state, with their shardings.
       identity: identities of the training images, one for each source.
       sources: name and number of images of each source.

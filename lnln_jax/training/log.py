@@ -1,4 +1,4 @@
-"""What a training run writes down as it goes: JSON lines, TensorBoard events, a progress bar."""
+"""The log of a training run: JSON lines, TensorBoard events, a progress bar."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunReport:
-    """What a run writes to `metrics.jsonl`, to `tensorboard/` and on the terminal.
+    """The log of a run, in `metrics.jsonl`, in `tensorboard/` and on the terminal.
 
     A run that resumes at `step` drops what was written of later steps, so that each step
     is written once. A stop between two reports adds one, and parts their average in two. Of several

@@ -81,6 +81,7 @@ def train(
         if check_changes(saved, config, folder, allow=allow_config_change):
             replaced = saved
 
+    check_packages(config)
     benchmark = _open_benchmark(config)
     experiment = open_experiment(config)
     state = experiment.start() if saved is None else None
@@ -112,7 +113,6 @@ def _as_it_began(saved: TrainConfig, config: TrainConfig) -> TrainConfig:
 
 def _open_benchmark(config: TrainConfig) -> Benchmark | None:
     """Reads the images of validation, if any; one that cannot be used stops the run here."""
-    check_packages(config)
     benchmark = open_validation(config)
     if benchmark is not None:
         evaluate([BicubicUpscaler(config.model.scale)], benchmark)

@@ -12,13 +12,12 @@ import numpy as np
 
 from lnln_jax.config import TrainConfig, from_dict
 from lnln_jax.data.sampling import Sampler, Samples
-from lnln_jax.images.arrays import rgb_to_y
 from lnln_jax.images.files import Photo, write_photo
-from lnln_jax.models import input_channels
 from lnln_jax.runtime.files import make_folder, write_file
 from lnln_jax.training.checkpoints import restore_before
 from lnln_jax.training.experiment import Experiment, open_experiment
 from lnln_jax.training.state import Batch, TrainState
+from lnln_jax.training.step import as_seen
 from lnln_jax.weights.integrity import named_arrays
 from lnln_jax.weights.runs import saved_steps
 
@@ -142,9 +141,7 @@ def _apply(
     experiment: Experiment, state: TrainState, batch: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the output in training mode, `B H W C`, and the mean absolute error of each patch."""
-    lr, hr = (np.asarray(batch[key], np.float32) for key in ("lr", "hr"))
-    if input_channels(experiment.module) == 1:
-        lr, hr = rgb_to_y(lr)[..., None], rgb_to_y(hr)[..., None]
+    lr, hr = as_seen(experiment.module, batch)
 
     def run(variables: Any, lr: jax.Array) -> jax.Array:
         return experiment.module.apply(variables, lr, train=True, mutable=["batch_stats"])[0]

@@ -165,7 +165,7 @@ class DeviceRunner(StepRunner):
 def open_runner(
     config: TrainConfig, sources: list[Source], update: TrainStep, layout: Layout
 ) -> StepRunner:
-    """Puts training images where the configuration, or their size, wants them.
+    """Makes the runner, and puts the images where the configuration, or their size, wants them.
 
     Raises:
       ValueError: no batch can be made of them, or they do not fit.

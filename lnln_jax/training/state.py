@@ -1,17 +1,14 @@
-"""The state of a training run, and the loss that changes it."""
+"""The state of a training run, and its names for batches and metrics."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
 
-from lnln_jax.images.arrays import rgb_to_y
-from lnln_jax.models import input_channels
 from lnln_jax.models.variables import Variables
 
 Batch = Mapping[str, jax.Array]  # {"lr": B h w 3, "hr": B H W 3}, uint8
@@ -54,29 +51,3 @@ def create_state(
         ema=jax.tree.map(jnp.copy, variables) if ema else None,
         stretch=jnp.ones((), jnp.float32),
     )
-
-
-def training_loss(
-    module: nn.Module, variables: Variables, batch: Batch, kind: str
-) -> tuple[jax.Array, Variables]:
-    """Computes the loss of a batch in training mode.
-
-    Args:
-      module: network; one of luma alone sees, and is judged by, the luma of the batch.
-      variables: parameters and batch statistics.
-      batch: uint8 patches, LR and HR.
-      kind: "l1", the mean absolute error in units of 0..255, or "l2", half the squared error in
-        units of 0..1, summed over an image and averaged over the batch (as VDSR was trained).
-
-    Returns:
-      The loss, a float32 scalar, and the changed statistics.
-    """
-    lr, hr = (batch[key].astype(jnp.float32) for key in ("lr", "hr"))
-    if input_channels(module) == 1:
-        lr, hr = rgb_to_y(lr)[..., None], rgb_to_y(hr)[..., None]
-    sr, changed = module.apply(variables, lr, train=True, mutable=["batch_stats"])
-    if kind == "l1":
-        loss = jnp.abs(sr - hr).mean()
-    else:
-        loss = 0.5 * jnp.square((sr - hr) / 255.0).sum() / lr.shape[0]
-    return loss, dict(changed)

@@ -1,17 +1,54 @@
-"""The training step: gradients of a batch, and what they change in the state."""
+"""The training step: loss and gradients of a batch, and what they change in the state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from lnln_jax.images.arrays import rgb_to_y
+from lnln_jax.models import input_channels
 from lnln_jax.models.variables import Variables
-from lnln_jax.training.state import Batch, Metrics, TrainState, training_loss
+from lnln_jax.training.state import Batch, Metrics, TrainState
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def as_seen(
+    module: nn.Module, batch: Mapping[str, jax.Array | np.ndarray]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns LR and HR of a batch as a network takes them: float32, RGB or luma, in 0..255."""
+    lr, hr = (jnp.asarray(batch[key], jnp.float32) for key in ("lr", "hr"))
+    if input_channels(module) == 1:
+        return rgb_to_y(lr)[..., None], rgb_to_y(hr)[..., None]
+    return lr, hr
+
+
+def training_loss(
+    module: nn.Module, variables: Variables, batch: Batch, kind: str
+) -> tuple[jax.Array, Variables]:
+    """Computes the loss of a batch in training mode.
+
+    Args:
+      module: network; one of luma alone sees, and is judged by, the luma of the batch.
+      variables: parameters and batch statistics.
+      batch: uint8 patches, LR and HR.
+      kind: "l1", the mean absolute error in units of 0..255, or "l2", half the squared error in
+        units of 0..1, summed over an image and averaged over the batch (as VDSR was trained).
+
+    Returns:
+      The loss, a float32 scalar, and the changed statistics.
+    """
+    lr, hr = as_seen(module, batch)
+    sr, changed = module.apply(variables, lr, train=True, mutable=["batch_stats"])
+    if kind == "l1":
+        loss = jnp.abs(sr - hr).mean()
+    else:
+        loss = 0.5 * jnp.square((sr - hr) / 255.0).sum() / lr.shape[0]
+    return loss, dict(changed)
 
 
 class Gradients(NamedTuple):

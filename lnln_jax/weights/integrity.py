@@ -17,6 +17,7 @@ _METADATA_BYTES = 2**20  # what a checkpoint has besides its arrays
 # Errors that say nothing of what is in a file.
 _OF_THE_SYSTEM = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
 _LISTED = 5  # arrays that an error names
+MOST_LISTED = 20  # lines of a longer list
 
 
 class DamagedCheckpointError(ValueError):
@@ -139,6 +140,15 @@ def _size(shape: tuple[int, ...]) -> str:
 def _list(items: list[str], separator: str = ", ") -> str:
     more = len(items) - _LISTED
     return separator.join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def raise_if(problems: Iterable[str], summary: str) -> None:
+    """Raises one ValueError that lists the problems, if there are any."""
+    if problems := sorted(problems):
+        shown, more = problems[:MOST_LISTED], len(problems) - MOST_LISTED
+        if more > 0:
+            shown.append(f"and {more} more")
+        raise ValueError("\n  ".join([f"{summary}:", *shown]))
 
 
 @contextlib.contextmanager

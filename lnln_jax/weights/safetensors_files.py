@@ -32,6 +32,7 @@ from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.files import write_file
 from lnln_jax.version import __version__
 from lnln_jax.weights.base import Weights, build, checked, describe
+from lnln_jax.weights.integrity import raise_if
 from lnln_jax.weights.recognition import from_state_dict
 from lnln_jax.weights.safetensors_parts import (
     LONGEST_METADATA,
@@ -40,7 +41,6 @@ from lnln_jax.weights.safetensors_parts import (
     read_metadata,
     read_parts,
 )
-from lnln_jax.weights.torch_port import raise_if
 
 FORMAT = 1
 STATE_FORMAT = 2  # of a file that holds the state of a training run

@@ -14,7 +14,7 @@ import numpy as np
 
 from lnln_jax.runtime.extras import MissingExtraError, install
 from lnln_jax.runtime.files import write_file
-from lnln_jax.weights.torch_port import raise_if
+from lnln_jax.weights.integrity import raise_if
 
 # Where training scripts put the state dict, the moving average first.
 WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")

@@ -5,15 +5,14 @@ PyTorch is not needed: a state dict comes in as tensors or arrays and goes out a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lnln_jax.weights.integrity import raise_if
 from lnln_jax.weights.torch_keys import KEY_ORDER, LAYERS, NETWORKS, TRANSFORMS, Network, Row
-
-MOST_LISTED = 20  # keys in a message
 
 _INDEX = re.compile(r"\{(\w+)(?:\+(\d+))?\}")
 _STACKED = re.compile(r"\[(\w+)\]")
@@ -74,15 +73,6 @@ def _entries(name: str, shapes: Mapping[str, tuple[int, ...]]) -> list[_Entry]:
     ]
 
 
-def raise_if(problems: Iterable[str], summary: str) -> None:
-    """Raises one ValueError that lists the problems, if there are any."""
-    if problems := sorted(problems):
-        shown, more = problems[:MOST_LISTED], len(problems) - MOST_LISTED
-        if more > 0:
-            shown.append(f"and {more} more")
-        raise ValueError("\n  ".join([f"{summary}:", *shown]))
-
-
 def _as_array(value: Any) -> np.ndarray:
     """Returns a float32 array of an array, or of a PyTorch tensor on any device."""
     if hasattr(value, "detach"):
@@ -128,8 +118,7 @@ def from_torch(
       state_dict: tensors or arrays by key; `num_batches_tracked` may be absent and is ignored.
       name: "lnln", "drca", "rcan", "edsr" or "vdsr".
       like: variables that are wanted, of which only the shapes are read, such as
-        `jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))`; VDSR takes
-        luma, `(1, 8, 8, 1)`.
+        `lnln_jax.models.variables.abstract_variables(network)`.
 
     Returns:
       A tree as `like`, of float32 arrays.

@@ -36,7 +36,13 @@ from scripts.benchmarks.common import (
 )
 from scripts.benchmarks.framework_sides import Job
 from scripts.benchmarks.framework_worker import Worker
-from scripts.benchmarks.frameworks import VARIANTS, describe_system, make_job, measure_all
+from scripts.benchmarks.frameworks import (
+    PATIENCE,
+    VARIANTS,
+    describe_system,
+    make_job,
+    measure_all,
+)
 
 ON_CPU = ("jax-float32", "torch-eager", "torch-eager-channels-last")
 ON_GPU = (
@@ -63,6 +69,13 @@ def main() -> None:
         help="end the process of a variant before the next begins, in each round (for large "
         "batches, which do not fit the memory together); leaves out the compilation cache",
     )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="to wait for a quiet machine, for each network (default: 120)",
+    )
     parser.add_argument("--variants", nargs="+", choices=VARIANTS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--output", type=Path, default=Path("out/ceilings"))
@@ -83,7 +96,7 @@ def main() -> None:
             except ValueError as error:
                 parser.error(str(error))
             print(f"{model}, batch {batch}", flush=True)
-            rows = measure(job, list(names), args.rounds, alone=args.alone)
+            rows = measure(job, list(names), args)
             work = {"batch": batch, "lr_patch_size": args.lr_patch_size} | count(job)
             if "jax-float32" in rows and not args.alone:
                 work["from_cache_seconds"] = seconds_from_cache(job)
@@ -99,14 +112,14 @@ def ceilings() -> dict[str, float]:
     return {"flop_per_s": product.high, "bytes_per_s": copy_rate().high}
 
 
-def measure(job: Job, names: list[str], rounds: int, *, alone: bool) -> dict[str, dict[str, Any]]:
-    """Measures as `measure_all` does, with one process at a time if `alone`."""
-    if not alone:
-        return measure_all(job, names, rounds)
+def measure(job: Job, names: list[str], args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Measures as `measure_all` does, with one process at a time if `args.alone`."""
+    if not args.alone:
+        return measure_all(job, names, args.rounds, args.patience)
     rows: dict[str, dict[str, Any]] = {}
-    for _ in range(rounds):
+    for _ in range(args.rounds):
         for name in names:
-            row = measure_all(job, [name], 1)[name]
+            row = measure_all(job, [name], 1, args.patience)[name]
             kept = rows.setdefault(name, row)
             for kind in ("forward", "step"):
                 if kept is not row and kept["error"] is row["error"] is None:

@@ -37,7 +37,6 @@ from scripts.benchmarks.common import (
 from scripts.benchmarks.framework_sides import Job, Variant
 from scripts.benchmarks.framework_worker import Worker
 
-_CHANNELS_LAST = {"channels_last": True}
 VARIANTS = {
     "jax-float32": Variant("jax"),
     "jax-float32-small-pages": Variant("jax", huge_pages=False),
@@ -64,7 +63,7 @@ REDUCED: dict[str, dict[str, Any]] = {
     "edsr": {"n_resblocks": 8, "n_feats": 64},
     "vdsr": {"n_layers": 8},
 }
-PATIENCE = 120.0  # seconds in all to wait for a quiet machine
+PATIENCE = 120.0  # seconds to wait for a quiet machine, in all measurements of a network
 SGD = OptimizerConfig("sgd", learning_rate=0.1, weight_decay=1e-4, clip_norm=0.4)  # VDSR's
 
 
@@ -96,7 +95,7 @@ def main() -> None:
     names = args.variants or [
         name for name in VARIANTS if args.device == "cuda" or "graphs" not in name
     ]
-    results["variants"] = measure_all(job, names, args.rounds)
+    results["variants"] = measure_all(job, names, args.rounds, args.patience)
     results["system"] = describe_system(args.device)
     framework_report.write(results, args.output)
     print(f"wrote comparison.json, comparison.md and comparison.png in {args.output}")
@@ -114,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lr-patch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=50, help="of the run that is compared")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each variant")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="to wait for a quiet machine, in all (default: 120)",
+    )
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, help="default: all")
     parser.add_argument("--data", type=Path, help="folder of HR images; default: dead leaves")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -212,11 +218,13 @@ def distance(
     return squares**0.5
 
 
-def measure_all(job: Job, names: list[str], rounds: int) -> dict[str, dict[str, Any]]:
+def measure_all(
+    job: Job, names: list[str], rounds: int, patience: float
+) -> dict[str, dict[str, Any]]:
     """Compiles each variant in turn, then takes the times round by round."""
     job = dataclasses.replace(job, tf32=True)
     results: dict[str, dict[str, Any]] = {}
-    workers, expected, patience = {}, None, PATIENCE
+    workers, expected = {}, None
     for name in names:
         print(f"preparing {name}", flush=True)
         worker = Worker(job, VARIANTS[name])

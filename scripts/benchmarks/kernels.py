@@ -79,9 +79,14 @@ def main() -> None:
     seconds = in_turns(sides, args.rounds, calls=2)
 
     module, lr = create_model(args.model, **options), jnp.zeros((1, 8, 8, 3))
-    _, threefry = timed(lambda: jax.block_until_ready(jax.jit(module.init)(jax.random.key(0), lr)))
-    _, ours = timed(lambda: jax.block_until_ready(initialize(module, 0)))
-    print(f"\nInitial weights: {threefry:.1f} s by `module.init`, {ours:.1f} s by `initialize`")
+    draws = {
+        impl: lambda impl=impl: jax.jit(module.init)(jax.random.key(0, impl=impl), lr)
+        for impl in ("threefry2x32", "unsafe_rbg")
+    } | {"the hash of models/prng.py": lambda: initialize(module, 0)}
+    print("\nInitial weights, compiled and drawn:")
+    for name, draw in draws.items():
+        _, took = timed(lambda draw=draw: jax.block_until_ready(draw()))
+        print(f"{took:.1f} s with {name}")
     side = args.lr_patch_size
     print(f"{args.model} x2, batch {args.batch} of LR {side}x{side}, float32; median (range)")
     print(f"{in_words(describe_machine('jax'))}, {jax.devices()}\n")

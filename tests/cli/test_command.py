@@ -52,12 +52,13 @@ def test_the_package_offers_its_names():
         lnln_jax.upscale  # noqa: B018
 
 
-def test_modules_that_are_names_of_the_package():
-    from lnln_jax import pretrained, torch_port
+def test_public_modules():
+    from lnln_jax.pretrained import names
+    from lnln_jax.torch_port import from_torch, to_torch
 
-    assert "lnln_light_x2" in pretrained.names()
-    assert callable(torch_port.to_torch)
-    assert callable(torch_port.from_torch)
+    assert "lnln_light_x2" in names()
+    assert lnln_jax.pretrained.names is names
+    assert (lnln_jax.torch_port.to_torch, lnln_jax.torch_port.from_torch) == (to_torch, from_torch)
 
 
 def test_python_runs_the_package_as_the_command():

@@ -127,7 +127,7 @@ def test_an_implementation_that_fails_is_three_rows(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("out of registers")
 
-    monkeypatch.setattr(ops, "_convolve", broken)
+    monkeypatch.setattr(ops, "_conv", broken)
     rows = [row for row in kernel_deviations(["float32"]) if row.kernel == "conv"]
     failed = [row for row in rows if row.implementation == "tuned"]
     assert ["out of registers" in row.error for row in failed] == [True] * 3

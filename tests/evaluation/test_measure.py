@@ -271,7 +271,7 @@ def test_protocols_that_there_are_not(field, value):
 
 
 def test_models_must_fit(two):
-    with pytest.raises(ValueError, match="bicubic enlarges x4, but the benchmark is x2; open it"):
+    with pytest.raises(ValueError, match="bicubic upscales x4, but the benchmark is x2; open it"):
         evaluate([BicubicUpscaler(4)], open_benchmark(two, 2))
 
 

@@ -18,6 +18,7 @@ def networks(tmp_path_factory):
         "benchmarks.ceilings",
         *("--models", "vdsr", "--set", "n_layers=4", "--set", "n_feats=8", "--batches", 1, 2),
         *("--lr-patch-size", 8, "--rounds", 2, "--output", folder),
+        *("--patience", 0),
         *("--variants", "jax-float32", "torch-eager"),
     )
     assert done.returncode == 0, done.stderr

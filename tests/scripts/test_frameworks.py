@@ -25,7 +25,7 @@ def results(tmp_path_factory):
     variants = ("jax-float32", "torch-eager", "torch-compile")
     done = run(
         *("--model", "vdsr", "--set", "n_layers=4", "--set", "n_feats=8"),
-        *("--batch", 2, "--lr-patch-size", 8, "--steps", 3, "--rounds", 1),
+        *("--batch", 2, "--lr-patch-size", 8, "--steps", 3, "--rounds", 1, "--patience", 0),
         *("--output", folder, "--variants", *variants),
     )
     assert done.returncode == 0, done.stderr

@@ -51,6 +51,7 @@ _MAKE = {
     "attend": partial(layers.ChannelAttention, 4),
     "project": partial(layers.Conv, kernel_size=1),
 }
+_RCAB = partial(RCANBlock, 16, layers.Conv, _MAKE["attend"])
 _FIRST = ("body/group_1/first", "body.0.body.0.body")
 LAYERS = {
     "conv 3x3": Layer("drca", layers.Conv(16), "head", "head.0", 3),
@@ -83,10 +84,10 @@ LAYERS = {
         "lnln", ResidualGroup(partial(ResidualBlock, 16, **_MAKE), 3), "body/group_2", "body.1", 32
     ),
     "EDSR block": Layer("edsr", EDSRBlock(16, 0.1), "blocks", "body.1", 16, index=(1,)),
-    "RCAN block": Layer(
-        "rcan", RCANBlock(16, 4), "groups/blocks", "body.1.body.2", 16, index=(1, 2)
+    "RCAN block": Layer("rcan", _RCAB(), "groups/blocks", "body.1.body.2", 16, index=(1, 2)),
+    "RCAN group": Layer(
+        "rcan", RCANGroup(_RCAB, layers.Conv, 3), "groups", "body.1", 16, index=(1,)
     ),
-    "RCAN group": Layer("rcan", RCANGroup(3, 16, 4), "groups", "body.1", 16, index=(1,)),
     "VDSR layer": Layer("vdsr", VDSRLayer(16), "layers", "residual_layer.1", 16, index=(1,)),
 }
 

@@ -14,7 +14,7 @@ from lnln_jax.models import input_channels
 from lnln_jax.torch_reference import NETWORKS, training
 from lnln_jax.torch_reference.training import NORMALISED, is_cancelled
 from lnln_jax.training.optimizer import make_optimizer
-from lnln_jax.training.state import training_loss
+from lnln_jax.training.step import training_loss
 from lnln_jax.weights.torch_port import from_torch, to_torch
 from tests.support import parity
 from tests.support.parity import SIZES, check, in_float64, make_networks, to_nchw, to_nhwc, torch

@@ -19,22 +19,14 @@ from tests.support.devices import run_on_devices
 from tests.support.runs import assert_equal, restore_everything, write_config
 from tests.support.states import RUN, begin, write_large_run, write_parts_of
 
-pytestmark = pytest.mark.usefixtures("standard_promotion")
+pytestmark = pytest.mark.usefixtures("standard_promotion", "hasty_compiler_here")
 
 # Where only machinery is tested.
 TINY = replace(RUN, model=ModelConfig("edsr", 2, {"n_resblocks": 1, "n_feats": 8}))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def in_haste():
-    """Halves the time of compilation; most programs here run once or twice."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, hasty_compiler_here):
     """A training of six steps with checkpoints at 3 and 6."""
     folder = tmp_path_factory.mktemp("handed") / "run"
     with jax.numpy_dtype_promotion("standard"):

@@ -6,7 +6,7 @@ import pytest
 from flax import linen as nn
 
 from lnln_jax.images.arrays import rgb_to_y
-from lnln_jax.training.state import training_loss
+from lnln_jax.training.step import training_loss
 
 
 class Repeat(nn.Module):

@@ -21,19 +21,11 @@ from lnln_jax.weights.safetensors_parts import read_metadata, read_parts
 from tests.support.runs import restore_everything
 from tests.support.states import RUN, assert_same_arrays, begin, write_parts_of
 
-pytestmark = pytest.mark.usefixtures("standard_promotion")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def in_haste():
-    """Halves the time of compilation; most programs here run once or twice."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("standard_promotion", "hasty_compiler_here")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, hasty_compiler_here):
     """A training of six steps with checkpoints at 3 and 6."""
     folder = tmp_path_factory.mktemp("handed") / "run"
     with jax.numpy_dtype_promotion("standard"):
