@@ -7,7 +7,7 @@
 Compares, in one run and taking turns, the network with tuned kernels (hand-written gradients) and
 with their plain definitions (JAX's own gradients); the switch is `lnln_jax.kernels.using`. Prints
 for each the time to compile the training step and the forward pass, and to run them (the median of
-the rounds and the range).
+the rounds and the range); before that, the time to draw initial weights by several generators.
 """
 
 import argparse
@@ -78,9 +78,14 @@ def main() -> None:
     }
     seconds = in_turns(sides, args.rounds, calls=2)
 
-    module, lr = create_model(args.model, **options), jnp.zeros((1, 8, 8, 3))
+    module, lr = (
+        create_model(args.model, **options),
+        jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32),
+    )
     draws = {
-        impl: lambda impl=impl: jax.jit(module.init)(jax.random.key(0, impl=impl), lr)
+        impl: lambda impl=impl: jax.jit(lambda key: module.lazy_init(key, lr))(
+            jax.random.key(0, impl=impl)
+        )
         for impl in ("threefry2x32", "unsafe_rbg")
     } | {"the hash of models/prng.py": lambda: initialize(module, 0)}
     print("\nInitial weights, compiled and drawn:")

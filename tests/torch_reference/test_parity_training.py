@@ -134,7 +134,7 @@ def test_gradients_of_cancelled_biases_are_noise(name):
         shares.append([np.abs(x[key]).max() / scale for x in grads])
     ours, theirs, truth = np.max(shares, axis=0)
     print(f"cancelled gradients: {ours:.1e}, PyTorch {theirs:.1e}, in float64 {truth:.1e}")
-    assert max(ours, theirs) < 5e-5  # measured: 1.1e-5 and 1.1e-6
+    assert max(ours, theirs) < 5e-5  # measured: 2.9e-6 and 1.2e-6
     assert truth < 1e-13
 
 
