@@ -24,7 +24,7 @@ ROOMS = (
     "doctor",
     "cli",
 )
-APART = ("torch_reference",)  # imports only torch, and only tests and scripts import it
+APART = ("torch_reference",)  # knows nothing of JAX, and only tests and scripts import it
 PUBLIC = ("pretrained.py", "torch_port.py")  # public names of modules of `weights`
 DATA_PREPARATION = "lnln_jax.data.prepare"
 ORBAX = {"lnln_jax.training.checkpoints", "lnln_jax.weights.runs"}

@@ -15,11 +15,11 @@ from PIL import Image
 
 from lnln_jax.config import ModelConfig
 from lnln_jax.images.files import read_rgb
+from tests.support.checkout import ROOT
 from tests.support.runs import CONFIG, read_metrics, save_pictures, write_config
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 ENVIRONMENT = ROOT / ".venv-core"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 # Runs several commands in one process, since each would import JAX anew.

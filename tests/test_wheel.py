@@ -95,6 +95,11 @@ def test_versions_and_lists(run: Run):
 
 
 @pytest.mark.slow
+def test_the_machine_is_examined(run: Run):
+    assert "advice" in run("lnln", "doctor").stdout.lower()
+
+
+@pytest.mark.slow
 def test_configs_by_name(run: Run, programs: Path):
     path, *rest = run("lnln", "config", "lnln_x2", "model.scale=4").stdout.splitlines()
     assert Path(path).is_relative_to(programs.parent)

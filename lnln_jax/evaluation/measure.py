@@ -21,7 +21,7 @@ from lnln_jax.evaluation.results import SRCNN_BICUBIC, Result, Score
 from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage
 from lnln_jax.images.arrays import rgb_to_y, to_uint8
 from lnln_jax.images.metrics import psnr, ssim
-from lnln_jax.images.resize import imresize
+from lnln_jax.images.resize import imresize, round_to_uint8
 from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.models.spec import hyper_parameters
 from lnln_jax.runtime.distributed import gather
@@ -148,10 +148,10 @@ def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None)
     show = progress(f"{benchmark.name} x{scale}, {SRCNN_BICUBIC}") if progress else None
     scores = []
     for image in benchmark:
-        luma = image.hr[..., 0] if image.gray else _round(rgb_to_y(image.hr))
+        luma = image.hr[..., 0] if image.gray else round_to_uint8(rgb_to_y(image.hr))
         start = time.perf_counter()
         lr = imresize(luma.astype(np.float64), 1 / scale)
-        sr = _round(imresize(lr, scale))
+        sr = round_to_uint8(imresize(lr, scale))
         seconds = time.perf_counter() - start
         values, metrics_seconds = _measure(image.name, sr, luma, scale, "y")
         scores.append(Score(image.name, *values, seconds, 0.0, metrics_seconds))
@@ -265,8 +265,3 @@ def _compiled_metrics(
 def _device_peak() -> int | None:
     stats = jax.local_devices()[0].memory_stats()
     return stats.get("peak_bytes_in_use") if stats else None  # CPUs have none
-
-
-def _round(image: np.ndarray) -> np.ndarray:
-    """Rounds to uint8 as MATLAB does: halves go up."""
-    return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)

@@ -112,7 +112,7 @@ def imresize_rows(
     )
     resized = _resize_axis(rows if rows.ndim == 3 else rows[..., None], 0, heights)
     if rows.dtype == np.uint8:
-        resized = _resize_uint8_axis(_round(resized), 1, sizes[1], scales[1], "symmetric")
+        resized = _resize_uint8_axis(round_to_uint8(resized), 1, sizes[1], scales[1], "symmetric")
     else:
         widths = _resize_matrix(image.shape[1], sizes[1], scales[1], "symmetric")
         resized = _resize_axis(resized, 1, widths)
@@ -161,8 +161,8 @@ def _resize_axis(image: np.ndarray, axis: int, matrix: scipy.sparse.csr_array) -
     return np.moveaxis(resized.reshape(-1, *moved.shape[1:]), 0, axis)
 
 
-def _round(image: np.ndarray) -> np.ndarray:
-    """Rounds to uint8, halves away from zero."""
+def round_to_uint8(image: np.ndarray) -> np.ndarray:
+    """Clips to 0..255 and rounds to uint8 as MATLAB does: halves go up."""
     return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)
 
 
@@ -177,7 +177,7 @@ def _resize_uint8_axis(
         blocks = _dense_blocks(image.shape[axis], out_size, scale, border, together)
     if blocks is None:
         matrix = _resize_matrix(image.shape[axis], out_size, scale, border)
-        return _round(_resize_axis(image, axis, matrix))
+        return round_to_uint8(_resize_axis(image, axis, matrix))
     rows = image.reshape(height, width * channels)
     if axis == 0:
         return multiply_and_round(blocks, rows).reshape(out_size, width, channels)

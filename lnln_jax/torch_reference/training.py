@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 
-from lnln_jax.config import OptimizerConfig
+if TYPE_CHECKING:
+    from lnln_jax.config import OptimizerConfig
 
 NORMALISED = ("lnln", "drca")  # the networks with BatchNorm
 
@@ -40,7 +41,7 @@ def training_loss(
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, capturable: bool = False
+    parameters: Iterable[nn.Parameter], config: "OptimizerConfig", *, capturable: bool = False
 ) -> Callable[[], None]:
     """Makes what `lnln_jax.training.optimizer.make_optimizer` makes of the same configuration.
 

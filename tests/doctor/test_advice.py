@@ -1,12 +1,12 @@
 """Advice of `lnln doctor`, which depends on facts alone."""
 
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from lnln_jax.doctor import machine
 from lnln_jax.doctor.advice import Facts, advise
+from tests.support.checkout import ROOT
 
 GIB = 1 << 30
 
@@ -93,7 +93,7 @@ def test_advice_where_nothing_was_measured():
 
 
 def test_the_extras_are_those_of_the_package():
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    text = (ROOT / "pyproject.toml").read_text()
     extras = tomllib.loads(text)["project"]["optional-dependencies"]
     for name, packages in machine.EXTRAS.items():
         required = {item.split(">")[0].split("=")[0] for item in extras[name]}

@@ -10,7 +10,7 @@ import pytest
 from lnln_jax.images.resize import imresize
 from lnln_jax.models import create_model, input_channels
 from lnln_jax.models.layers import DIV2K_MEAN, BatchNorm, RegionNonLocal, Upsampler, uniform_fan_in
-from lnln_jax.models.variables import initialize
+from lnln_jax.models.variables import abstract_variables, initialize
 
 TINY = {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
 
@@ -20,10 +20,8 @@ def count(tree):
 
 
 @cache
-def abstract_variables(name, scale, **overrides):
-    module = create_model(name, scale, **overrides)
-    lr = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
-    return jax.eval_shape(module.init, jax.random.key(0), lr)
+def shapes_of(name, scale, **overrides):
+    return abstract_variables(create_model(name, scale, **overrides))
 
 
 def tiny(name="lnln", **overrides):
@@ -39,7 +37,7 @@ def tiny(name="lnln", **overrides):
         deviation = np.prod(leaf.shape[-4:-1]) ** -0.5 if kind == "kernel" else 0.1
         return jnp.asarray(deviation * rng.normal(size=leaf.shape), jnp.float32)
 
-    variables = jax.tree_util.tree_map_with_path(draw, abstract_variables(name, 2, **options))
+    variables = jax.tree_util.tree_map_with_path(draw, shapes_of(name, 2, **options))
     return create_model(name, 2, **options), variables
 
 
@@ -80,14 +78,12 @@ def image(height, width, seed=0):
     ],
 )
 def test_parameter_counts(name, scale, parameters):
-    assert count(abstract_variables(name, scale)["params"]) == parameters
+    assert count(shapes_of(name, scale)["params"]) == parameters
 
 
 def test_the_figures_of_a_lightweight_residual_group():
     groups = {
-        name: [
-            count(abstract_variables(name, 2)["params"]["body"][f"group_{i}"]) for i in range(1, 6)
-        ]
+        name: [count(shapes_of(name, 2)["params"]["body"][f"group_{i}"]) for i in range(1, 6)]
         for name in ("lnln", "drca")
     }
     assert groups["lnln"][0] == 379_856  # the paper's 0.38 M
@@ -98,7 +94,7 @@ def test_the_figures_of_a_lightweight_residual_group():
 
 def test_storage_is_the_papers():
     # float32 parameters and running statistics; a PyTorch file adds names and padding to these.
-    megabytes = 4 * count(abstract_variables("lnln", 2)) / 2**20
+    megabytes = 4 * count(shapes_of("lnln", 2)) / 2**20
     assert 7.7 < megabytes < 8.72
 
 
@@ -106,7 +102,7 @@ def test_storage_is_the_papers():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_full_size_output_shape(name, scale):
     module = create_model(name, scale)
-    variables = abstract_variables(name, scale)
+    variables = shapes_of(name, scale)
     lr = jax.ShapeDtypeStruct((2, 7, 11, 3), jnp.float32)
     sr = jax.eval_shape(module.apply, variables, lr)
     assert sr.shape == (2, 7 * scale, 11 * scale, 3)
@@ -167,7 +163,7 @@ def test_bfloat16_keeps_float32_parameters_and_output():
     # Of DRCA, for the reason above.
     module, variables = tiny("drca", dtype=jnp.bfloat16)
     full, _ = tiny("drca")
-    drawn = abstract_variables("lnln", 2, dtype=jnp.bfloat16, **TINY)
+    drawn = shapes_of("lnln", 2, dtype=jnp.bfloat16, **TINY)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(drawn))
     with jax.numpy_dtype_promotion("strict"):
         sr = apply(module, variables, image(8, 8))
@@ -185,11 +181,11 @@ def test_the_non_local_module_is_the_identity_at_first():
 
 
 def test_both_uses_of_the_non_local_module_share_weights():
-    params = abstract_variables("lnln", 2)["params"]
+    params = shapes_of("lnln", 2)["params"]
     assert [key for key in params if "non_local" in key] == ["non_local"]
     jaxpr = str(
         jax.make_jaxpr(lambda v, x: create_model("lnln", **TINY).apply(v, x))(
-            abstract_variables("lnln", 2, **TINY), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+            shapes_of("lnln", 2, **TINY), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
         )
     )
     assert jaxpr.count("exp ") == 2  # a softmax of all four quarters, in two uses

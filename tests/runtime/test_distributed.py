@@ -224,9 +224,8 @@ def test_wrong_calls(tmp_path, capsys):
     assert main(["train", str(config), "--distributed", "--coordinator", "10.0.0.1"]) == 1
     assert "'10.0.0.1', without a port; write it as host:port" in capsys.readouterr().err
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_COOR", "SLURM_"))}
-    program = "import sys; from lnln_jax.cli import main; sys.exit(main())"
     result = subprocess.run(
-        [sys.executable, "-c", program, "train", str(config), "--distributed"],
+        [sys.executable, "-m", "lnln_jax", "train", str(config), "--distributed"],
         env=environment,
         capture_output=True,
         text=True,

@@ -20,9 +20,9 @@ from lnln_jax.runtime.processes import available_memory
 from lnln_jax.training.log import RunReport
 from lnln_jax.training.loop import train
 from lnln_jax.training.profiling import memory_in_use
+from tests.support.checkout import ROOT
 from tests.support.runs import CONFIG, save_pictures
 
-ROOT = Path(__file__).parents[2]
 HEAVY = {
     *("absl", "grain", "imagecodecs", "optax", "orbax", "psutil", "requests"),
     *("tensorboardX", "tensorflow_datasets", "tensorstore", "torch"),

@@ -9,11 +9,11 @@ import copy
 from functools import cache
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lnln_jax.models import create_model, input_channels
+from lnln_jax.models import create_model
+from lnln_jax.models.variables import abstract_variables
 from lnln_jax.weights.torch_port import from_torch
 
 torch = pytest.importorskip(
@@ -78,8 +78,7 @@ def make_networks(name, scale):
             network.non_local.theta.weight.mul_(0.05)
             network.non_local.phi.weight.mul_(0.05)
     module = create_model(name, scale, **SMALL[name])
-    lr = jnp.zeros((1, 8, 8, input_channels(module)))
-    like = jax.eval_shape(module.init, jax.random.key(0), lr)
+    like = abstract_variables(module)
     return module, from_torch(network.state_dict(), name=name, like=like), network
 
 

@@ -65,9 +65,8 @@ class Training:
     def __init__(
         self, config: Path, output: Path, environment: dict[str, str] | None = None, *arguments: str
     ) -> None:
-        command = "import sys; from lnln_jax.cli import main; sys.exit(main())"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", command, "train", config, "--output", output, *arguments],
+            [sys.executable, "-m", "lnln_jax", "train", config, "--output", output, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -6,11 +6,11 @@ import lzma
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax.data import dead_leaves_pairs, make_train_iterator
-from lnln_jax.models import create_model, input_channels
+from lnln_jax.models import create_model
+from lnln_jax.models.variables import abstract_variables
 from lnln_jax.training.checkpoints import RunCheckpoints
 from lnln_jax.training.optimizer import make_optimizer
 from lnln_jax.training.state import create_state
@@ -40,9 +40,7 @@ PUBLISHED = {
 
 @functools.cache
 def shapes_of(name, scale=2, **options):
-    module = create_model(name, scale, **options)
-    lr = jnp.zeros((1, 8, 8, input_channels(module)))
-    return jax.eval_shape(module.init, jax.random.key(0), lr)
+    return abstract_variables(create_model(name, scale, **options))
 
 
 def make_variables(name, scale=2, **options):

@@ -33,6 +33,7 @@ from lnln_jax.weights.runs import load_run, saved_steps
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.torch_files import write_state_dict
 from lnln_jax.weights.torch_port import to_torch
+from tests.support.checkout import ROOT
 from tests.support.runs import (
     CONFIG,
     assert_equal,
@@ -43,7 +44,7 @@ from tests.support.runs import (
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = ROOT / "configs"
 
 
 # ---- one run ----

@@ -18,8 +18,8 @@ from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.files import read_rgb
 from lnln_jax.weights import pretrained
 from lnln_jax.weights.load import load_weights
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 NAMES = pretrained.names()
 
 
