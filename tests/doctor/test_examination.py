@@ -107,8 +107,8 @@ def test_the_report_to_read_names_a_planted_fault(whole, capsys, monkeypatch):
 @pytest.mark.slow
 def test_a_network_shows_the_fault_of_a_kernel(monkeypatch):
     """A thousandth in the convolutions of the tuned form; compiles two networks."""
-    convolve = ops._convolve
-    monkeypatch.setattr(ops, "_convolve", lambda *args: 1.001 * convolve(*args))
+    conv = ops._conv
+    monkeypatch.setattr(ops, "_conv", lambda *args: 1.001 * conv(*args))
     rows = network_deviations(["float32"], forms=("tuned",))
     assert [row.what for row in rows] == ["output", "gradients"]
     assert not any(row.sound for row in rows)
@@ -116,8 +116,8 @@ def test_a_network_shows_the_fault_of_a_kernel(monkeypatch):
 
 @pytest.mark.slow
 def test_a_fault_that_is_not_a_number(monkeypatch):
-    convolve = ops._convolve
-    monkeypatch.setattr(ops, "_convolve", lambda *args: math.nan * convolve(*args))
+    conv = ops._conv
+    monkeypatch.setattr(ops, "_conv", lambda *args: math.nan * conv(*args))
     rows = [row for row in kernel_deviations(["float32"]) if row.kernel == "conv"]
     assert {row.implementation for row in rows if row.sound} == {"plain"}
     assert {row.implementation for row in rows if not row.sound} == {"tuned"}

@@ -114,8 +114,11 @@ def test_the_first_process_alone_writes_and_speaks(run):
     folder, output, _ = run
     assert f"0: trained 10 steps; the run is in {folder}\n" in output
     assert "4 x cpu of 2 processes" in output
+    # Gloo says so whenever it connects, and its two threads may cut each other's line in two; the
+    # runtime warns, with a date first, where a machine is slow. Neither is of the program.
+    runtime = re.compile(r"1: ([IWEF]\d{4}\b.*|.*\[Gloo\].*|.*\bpeer ranks\b.*)?")
     spoken = [line for line in output.splitlines() if line.startswith("1: ")]
-    assert all("[Gloo]" in line for line in spoken)  # which says so whenever it connects
+    assert [line for line in spoken if not runtime.fullmatch(line)] == []
     assert len(list((folder / "tensorboard").iterdir())) == 1
 
 
