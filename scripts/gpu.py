@@ -10,7 +10,7 @@
 The parts run one after the other, each in processes of its own and up to its limit in seconds:
 
 check   kernels, networks, resuming and evaluation, against float64, PyTorch and the CPU
-speed   LNLN in all forms of its kernels, other networks and a photo, beside PyTorch
+speed   a group of LNLN in all forms of its kernels, other networks and a photo, beside PyTorch
 train   a network of configs/lnln_gpu_x2.py, its state, weights, scores and learning curve
 
 Results are in `results.json` and `results.md` as soon as they are known, in place of earlier ones
@@ -30,7 +30,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # a checkout is enough
 
-PARTS = {"check": 120.0, "speed": 240.0, "train": 180.0}
+PARTS = {"check": 150.0, "speed": 210.0, "train": 180.0}
 REHEARSED = {"check": 80.0, "speed": 110.0, "train": 45.0}
 PROCESSES = {"check": ("check",), "speed": ("speed", "speed-torch"), "train": ("train",)}
 SHARE_OF_JAX = 0.65  # of the part speed; PyTorch has the rest

@@ -138,18 +138,30 @@ def format_trained(networks: Sequence[Pretrained]) -> str:
                 f"x{network.scale}",
                 f"{network.path.stat().st_size / 1e6:.2f}",
                 *(format_scores(training["scores"][name]) for name in BENCHMARKS),
-                f"{format_hours(network)} on {training['hardware']}",
+                format_cost(network),
             ]
         )
     return _markdown(table)
 
 
-def format_hours(network: Pretrained) -> str:
-    """Returns the hours of a network's steps, and of the networks that it started from."""
-    hours = f"{network.training['hours']:.1f} h"
-    if network.start not in pretrained.names():
-        return hours
-    return f"{hours} + {format_hours(pretrained.load(network.start))} of {network.start}"
+def format_cost(network: Pretrained) -> str:
+    """Returns the time of a network's steps, and of those that it started from, on what."""
+    parts = [(_time(stage["hours"]), stage["hardware"]) for stage in network.stages]
+    if network.start in pretrained.names():
+        first, hardware = parts[0]
+        parts[0] = (
+            f"{first} + {_times(pretrained.load(network.start))} of {network.start}",
+            hardware,
+        )
+    return ", then ".join(f"{time} on {hardware}" for time, hardware in parts)
+
+
+def _times(network: Pretrained) -> str:
+    return " + ".join(_time(stage["hours"]) for stage in network.stages)
+
+
+def _time(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 0.25 else f"{60 * hours:.1f} min"
 
 
 def _markdown(table: Sequence[Sequence[str]]) -> str:

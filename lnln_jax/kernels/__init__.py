@@ -16,8 +16,8 @@ Form = Literal["auto", "plain", "tuned"]
 Depthwise = Literal["auto", "shifted", "grouped"]
 
 # On a CPU grouped convolutions take ten times as long (`scripts.benchmarks.kernels --grouped`). On
-# GPUs, where nothing has been measured, XLA can fuse the shifted products with what comes before
-# and after them, unlike a call of cuDNN; a compiler for TPUs knows what to do with groups.
+# GPUs, where the two have not been compared, XLA can fuse the shifted products with what comes
+# before and after them, unlike a call of cuDNN; a compiler for TPUs knows what to do with groups.
 _BEST_DEPTHWISE = {"cpu": "shifted", "gpu": "shifted", "tpu": "grouped"}
 
 _choice: ContextVar[tuple[Form, Depthwise]] = ContextVar("kernels", default=("auto", "auto"))
@@ -31,8 +31,8 @@ def using(form: Form = "auto", *, depthwise: Depthwise = "auto") -> Iterator[Non
     make a new one for each form.
 
     Args:
-      form: "plain", "tuned", or "auto": tuned on CPUs, plain on other devices, for which nothing
-        has been measured yet.
+      form: "plain", "tuned", or "auto": tuned on CPUs, plain on other devices, where the two
+        have not been compared yet.
       depthwise: how depthwise convolutions that leave it open are computed
         (`depthwise_conv3x3`): "shifted", "grouped", or "auto", the best on JAX's device.
 

@@ -15,6 +15,8 @@ scale and its PSNR on the validation images. How one was trained is in its file'
     curve       [[step, validation PSNR], ...], on data.validation_images of them
     validation  PSNR of the checkpoint that was taken, on all validation images
     licence     of the weights
+    steps       that it has had, where not as many as config.steps
+    before      the same of the network in whose place it is, where it started from that one
 
 `scripts/recipes/release.py` writes the files, `scripts/recipes/pages.py` the pages about them.
 """
@@ -25,12 +27,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from lnln_jax.weights.base import Weights
 from lnln_jax.weights.safetensors_files import load_safetensors
 
 FOLDER = Path(__file__).parents[1] / "pretrained_weights"
 BENCHMARKS = ("Set5", "Set14", "B100")
-WORTH = 0.1  # dB on the validation images: for less, no larger network is the better choice
+# dB on the validation images: for less, no larger network is the better choice. On a CPU a photo of
+# 12 megapixels takes a full-size network half an hour.
+WORTH, WORTH_ON_CPU = 0.1, 1.0
 
 
 class Pretrained(NamedTuple):
@@ -59,9 +65,17 @@ class Pretrained(NamedTuple):
         return self.weights.training or {}
 
     @property
+    def stages(self) -> list[Mapping[str, Any]]:
+        """How the network was trained, and before it those of its name that it started from."""
+        stages = [self.training]
+        while "before" in stages[0]:
+            stages.insert(0, stages[0]["before"])
+        return stages
+
+    @property
     def start(self) -> str:
-        """Name of the network that its training started from; empty: random weights."""
-        return self.training["config"]["init_from"]
+        """Name of the other network that its training started from; empty: random weights."""
+        return self.stages[0]["config"]["init_from"]
 
 
 def names() -> list[str]:
@@ -102,7 +116,8 @@ def best(scale: int) -> str:
     """Returns the name of the network of a scale that upscales photos unless another is given.
 
     It is the smallest of those whose PSNR on the validation images is within `WORTH` of the
-    highest, for a larger one takes its time with every photo.
+    highest, or within `WORTH_ON_CPU` where JAX runs on a CPU, for a larger one takes its time with
+    every photo.
 
     Raises:
       ValueError: none has that scale.
@@ -115,7 +130,8 @@ def best(scale: int) -> str:
             f"scale is {scale}, and the trained networks of this package have {scales or 'none'}; "
             "choose one of those, or give a model of your own (--model; bicubic has any scale)"
         )
-    least = max(about["validation"] for about in matching.values()) - WORTH
+    worth = WORTH_ON_CPU if jax.default_backend() == "cpu" else WORTH
+    least = max(about["validation"] for about in matching.values()) - worth
     good = {name: about for name, about in matching.items() if about["validation"] >= least}
     return min(good, key=lambda name: good[name]["bytes"])
 

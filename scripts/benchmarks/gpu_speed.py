@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
       patch: side of the LR patches.
       batches: the small and the large one.
       precisions: in which all forms of the kernels are compared, the fastest first.
-      options: hyper-parameters that make LNLN what is measured; none: as published.
+      options: hyper-parameters that make LNLN what is measured.
       shallow: those of the depth at which `torch.compile` is compared.
       others: other networks, with their hyper-parameters.
       photo: side of the LR photo.
@@ -51,13 +51,15 @@ class Sizes(NamedTuple):
     photo: int
 
 
+# Each group is a program of its own for the compiler, and they are all alike: on a GPU the forms of
+# all five groups were not compiled within two minutes, so it is one of them that is compared.
 FULL = Sizes(
     patch=48,
     batches=(16, 128),
-    precisions=tuple(PRECISIONS),
-    options={},
+    precisions=("bfloat16", "tf32"),
+    options={"n_resgroups": 1},
     shallow={"n_resgroups": 1, "n_resblocks": 4},
-    others={"rcan": {}, "edsr_baseline": {}},
+    others={"rcan": {"n_resgroups": 2}, "edsr_baseline": {}},
     photo=1000,
 )
 _TINY = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "reduction": 4}
@@ -194,7 +196,8 @@ def run(report: Report, sizes: Sizes) -> None:
         measure_all, report, patch=sizes.patch, moved_per_s=limits.bytes_per_s / 4
     )
     small, large = sizes.batches
-    table = f"LNLN x2, LR {sizes.patch}x{sizes.patch}, JAX {jax.__version__}"
+    what = "".join(f", {key} {value}" for key, value in sizes.options.items())
+    table = f"LNLN x2{what}, LR {sizes.patch}x{sizes.patch}, JAX {jax.__version__}"
 
     def job(setting: Setting) -> Job:
         return Job(table, setting.cells, "lnln", sizes.options, setting)
@@ -213,7 +216,7 @@ def run(report: Report, sizes: Sizes) -> None:
             Setting("auto", "auto", precision, batch=small),
         )
         for model, options in {"lnln": sizes.shallow, **sizes.others}.items()
-        for precision in sizes.precisions[:-1]  # all but the slowest
+        for precision in sizes.precisions
     ]
     times = measure_jobs([*map(job, settings), *others])[: len(settings)]
     best = settings[times.index(min(times))]

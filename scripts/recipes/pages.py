@@ -9,11 +9,12 @@ trained or evaluated here; `scripts/recipes/release.py` has measured what stands
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import matplotlib
 
-from lnln_jax.evaluation.model_sizes import format_hours
+from lnln_jax.evaluation.model_sizes import format_cost
 from lnln_jax.evaluation.paper import TABLE_1, published_scores
 from lnln_jax.evaluation.report import format_scores
 from lnln_jax.weights import pretrained
@@ -53,12 +54,11 @@ lnln evaluate {name} --data data/Set5 data/Set14 data/B100
 - **For** enlarging sharp photos whose small version came of bicubic interpolation. **Not for**
   noise, blur or strong JPEG artefacts, which it has not seen, nor for detail that must be true: it
   guesses.
-- **Trained** by `{command}`, {start}, with seed {seed}: {trained} LR pixels.
-  The steps took {hours} on {hardware}, until {date}, at a median pace of {pace:.2g} patches a
-  second{shared}. Released with {versions}.
+- **Trained** by {commands}, {start}, with seed {seed}: {trained} LR pixels.
+  The steps took {cost}, until {date}, at a median pace of {pace} patches a second{shared}.
+  Released with {versions}.
 - **Data**: {data}.
-- **Chosen** as the best of the run's checkpoints on {chosen_on} validation images: that of step
-  {step:,}, with {validation:.2f} dB on all of them.
+- **Chosen**: {chosen}, with {validation:.2f} dB on all validation images.
 - **Licence**: {licence}
 - **SHA-256**: `{sha256}`
 
@@ -104,7 +104,7 @@ def published_tables(networks: Sequence[Pretrained]) -> str:
 
 def costs(networks: Sequence[Pretrained]) -> str:
     """Returns the table of what training has cost."""
-    rows = [["network", "what", "trained", "steps took", "median pace", "hardware", "until"]]
+    rows = [["network", "what", "trained", "steps took", "median pace", "until"]]
     for network in networks:
         training = network.training
         rows.append(
@@ -112,9 +112,8 @@ def costs(networks: Sequence[Pretrained]) -> str:
                 f"[{network.name}](models/{network.name}.md)",
                 describe(network.weights.model),
                 f"{_trained(network)}, {_start(network)}",
-                format_hours(network),
-                f"{training['pace']:.2g} patches/s",
-                training["hardware"],
+                format_cost(network),
+                f"{_pace(training)} patches/s",
                 training["date"],
             ]
         )
@@ -132,8 +131,7 @@ def overview(networks: Sequence[Pretrained]) -> str:
                 [
                     f"[`{network.name}`](docs/models/{network.name}.md)",
                     f"{_parameters(network) / 1e6:.2f} M",
-                    f"{_trained(network)}, {_start(network)}; {format_hours(network)} on "
-                    f"{network.training['hardware']}",
+                    f"{_trained(network)}, {_start(network)}; {format_cost(network)}",
                     *_cells(network.training["scores"]),
                 ]
             )
@@ -147,7 +145,7 @@ def card(network: Pretrained) -> str:
     """Returns the model card of a network."""
     training = network.training
     config = training["config"]
-    patches = config["steps"] * config["data"]["batch_size"]
+    patches = _steps(training) * config["data"]["batch_size"]
     alone = patches / training["pace"] / 3600
     slower = training["hours"] > 1.2 * alone
     rows = [
@@ -156,10 +154,11 @@ def card(network: Pretrained) -> str:
         ["bicubic, by the same protocol", *_cells(training["bicubic"])],
     ]
     text = CARD.format(
-        **{key: training[key] for key in ("command", "data", "date", "hardware")},
-        **{key: training[key] for key in ("pace", "validation", "licence")},
+        **{key: training[key] for key in ("data", "date", "validation", "licence")},
+        commands=", then by ".join(f"`{stage['command']}`" for stage in network.stages),
+        pace=_pace(training),
         name=network.name,
-        hours=format_hours(network),
+        cost=format_cost(network),
         what=describe(network.weights.model),
         parameters=_parameters(network),
         megabytes=network.path.stat().st_size / 1e6,
@@ -169,8 +168,7 @@ def card(network: Pretrained) -> str:
         trained=_trained(network),
         shared=f", which makes {alone:.1f} h: other work shared the machine" if slower else "",
         versions=", ".join(f"{key} {value}" for key, value in training["versions"].items()),
-        step=network.weights.step,
-        chosen_on=config["data"]["validation_images"] or "the",
+        chosen=_chosen(network),
         sha256=network.sha256,
     )
     for former, present in MOVED.items():
@@ -184,9 +182,10 @@ def draw(networks: Sequence[Pretrained], path: Path) -> None:
         1, len(networks), figsize=(4.5 * len(networks), 3.2), squeeze=False, layout="constrained"
     )
     for network, axis in zip(networks, axes[0], strict=True):
-        steps, psnr = zip(*network.training["curve"], strict=True)
+        training = next(stage for stage in reversed(network.stages) if stage["curve"])
+        steps, psnr = zip(*training["curve"], strict=True)
         axis.plot(steps, psnr, marker="o", markersize=3)
-        images = network.training["config"]["data"]["validation_images"]
+        images = training["config"]["data"]["validation_images"]
         axis.set_title(f"{network.name}, {images or 'all'} validation images")
         axis.set_xlabel("step")
         axis.set_ylabel("validation PSNR on luma, dB")
@@ -207,10 +206,32 @@ def _parameters(network: Pretrained) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(network.weights.variables["params"]))
 
 
+def _steps(training: Mapping[str, Any]) -> int:
+    return training.get("steps", training["config"]["steps"])
+
+
+def _pace(training: Mapping[str, Any]) -> str:
+    return f"{training['pace']:.2g}" if training["pace"] < 100 else f"{training['pace']:.0f}"
+
+
 def _trained(network: Pretrained) -> str:
-    config = network.training["config"]
-    size = config["data"]["lr_patch_size"]
-    return f"{config['steps']:,} steps of {config['data']['batch_size']} patches of {size}x{size}"
+    parts = []
+    for stage in network.stages:
+        data = stage["config"]["data"]
+        size = data["lr_patch_size"]
+        parts.append(f"{_steps(stage):,} steps of {data['batch_size']} patches of {size}x{size}")
+    return ", then ".join(parts)
+
+
+def _chosen(network: Pretrained) -> str:
+    training = network.training
+    if not training["curve"]:
+        return f"as it was at its last step, {_steps(training):,}"
+    images = training["config"]["data"]["validation_images"] or "the"
+    return (
+        f"the best of the run's checkpoints on {images} validation images, that of step "
+        f"{network.weights.step:,}"
+    )
 
 
 def _start(network: Pretrained) -> str:

@@ -8,6 +8,14 @@ Takes the run's best checkpoint by validation, evaluates it on all validation im
 Set14 and B100 of `--data`, and writes `lnln_jax/pretrained_weights/NAME.safetensors` in place of
 what is there, NAME being that of the run's folder, and of its file in `configs/` unless `--config`
 names another. `scripts/recipes/pages.py` then writes the pages about it.
+
+What `scripts/gpu.py` has trained is released from its output folder, as it was at its last step:
+
+    python -m scripts.recipes.release out/gpu --name lnln_grown_x2 \\
+        --config configs/lnln_gpu_x2.py --hardware "1 x NVIDIA H200" \\
+        --images "505 images of ..." --data data --training-set data/training_set
+
+If it started from the network of the same name, the file says of that one, too, how it was trained.
 """
 
 import argparse
@@ -18,7 +26,7 @@ import os
 import statistics
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from PIL import Image
@@ -35,9 +43,11 @@ from lnln_jax.runtime.compilation_cache import enable_compilation_cache
 from lnln_jax.runtime.files import write_file
 from lnln_jax.training.resuming import with_length_of
 from lnln_jax.weights import pretrained
-from lnln_jax.weights.base import build
+from lnln_jax.weights.base import Variables, build
+from lnln_jax.weights.handed_state import read_state
 from lnln_jax.weights.runs import load_run
-from lnln_jax.weights.safetensors_files import save_safetensors
+from lnln_jax.weights.safetensors_files import load_safetensors, save_safetensors
+from scripts.benchmarks.gpu_train import STATE, WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 LICENCE = (
@@ -109,62 +119,150 @@ def hardware() -> str:
     return f"{os.cpu_count()} CPU cores ({processor()})"
 
 
+class Trained(NamedTuple):
+    """A network as its training left it.
+
+    Attributes:
+      config: of the run.
+      variables: of the network.
+      step: at which the network was taken.
+      metrics: rows of the run's log.
+      command: that trained it.
+      images: sentence about its training images.
+    """
+
+    config: TrainConfig
+    variables: Variables
+    step: int
+    metrics: list[dict[str, Any]]
+    command: str
+    images: str
+
+
+def read_run(run: Path, source: Path, training_set: Path) -> Trained:
+    """Reads a run that has come to its end, at its best checkpoint.
+
+    Raises:
+      ValueError: `check` refuses it, or there is no run.
+    """
+    config, variables, step = load_run(run)
+    metrics = _read_log(run)
+    check(run, config, source, training_set, metrics[-1]["step"])
+    command = f"lnln train configs/{source.name}"
+    if source.stem != run.name:
+        command += f" --output runs/{run.name}"
+    return Trained(config, variables, step, metrics, command, describe_images(training_set, config))
+
+
+def read_handed_on(folder: Path, source: Path, images: str) -> Trained:
+    """Reads what scripts/gpu.py has left in its output folder.
+
+    Raises:
+      ValueError: the state and the weights in it are of different steps, or there are none.
+    """
+    state, weights = read_state(folder / STATE), load_safetensors(folder / WEIGHTS)
+    if state.step != weights.step:
+        raise ValueError(f"{folder} has a state of step {state.step}, weights of {weights.step}")
+    changed = differences(load_config(source), state.config)
+    options = [
+        f"{key}={new}" if not isinstance(new, tuple) else f"{key}={','.join(new)}"
+        for key, (_, new) in changed.items()
+        if key not in ("steps", "schedule_steps", "devices", "data.placement", "log_every")
+    ]
+    return Trained(
+        replace(state.config, dtype="float32"),  # what it computes in from now on
+        weights.variables,
+        state.step,
+        _read_log(folder),
+        " ".join([f"lnln train configs/{source.name}", *options]),
+        images,
+    )
+
+
+def _read_log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="folder of a training run")
+    parser.add_argument("run", type=Path, help="folder of a training run, or of scripts/gpu.py")
     parser.add_argument("--data", type=Path, required=True, help="folder of the test sets")
     parser.add_argument("--training-set", type=Path, required=True, metavar="folder")
+    parser.add_argument("--name", help="of the network; default: that of the folder")
     parser.add_argument("--config", type=Path, help="that trained it; default: configs/NAME.py")
     parser.add_argument("--hardware", help="that trained it; default: this machine's")
+    parser.add_argument("--images", help="what scripts/gpu.py trained on, in words")
+    parser.add_argument("--licence", default=LICENCE, help="of the weights")
     args = parser.parse_args()
     run = args.run.resolve()
+    name = args.name or run.name
     enable_compilation_cache()
 
-    log = run / "metrics.jsonl"
-    source = args.config or ROOT / "configs" / f"{run.name}.py"
+    source = args.config or ROOT / "configs" / f"{name}.py"
     try:
-        config, variables, step = load_run(run)
-        metrics = [json.loads(line) for line in log.read_text().splitlines()]
-        check(run, config, source, args.training_set, metrics[-1]["step"])
+        trained = (
+            read_run(run, source, args.training_set)
+            if args.images is None
+            else read_handed_on(run, source, args.images)
+        )
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
-    scale, module = config.model.scale, build(config.model, config.dtype)
-    network = NetworkUpscaler(run.name, scale, module, variables)
-    held_out = open_benchmark(args.training_set / "validation", scale)
-    (validation,) = evaluate([network], held_out)
-    print(f"validation: {validation.psnr:.3f} dB, {validation.ssim:.4f}")
-    score, pace = "validation/psnr_y", "train/images_per_second"
-    here = environment()
-    training: dict[str, Any] = {
-        "config": to_dict(config),
-        "command": f"lnln train configs/{source.name}"
-        + (f" --output runs/{run.name}" if source.stem != run.name else ""),
-        "data": describe_images(args.training_set, config),
+    scale, module = trained.config.model.scale, build(trained.config.model, trained.config.dtype)
+    network = NetworkUpscaler(name, scale, module, trained.variables)
+    log = run / "metrics.jsonl"
+    training = {
+        **about_training(trained),
         "hardware": args.hardware or hardware(),
         "date": datetime.date.fromtimestamp(log.stat().st_mtime).isoformat(),
-        "versions": {name: here[name] for name in ("lnln_jax", "jax", "python")},
+        "licence": args.licence,
+        **measure(network, args.training_set, args.data),
+    }
+    if trained.config.init_from == name:
+        training["before"] = dict(pretrained.load(name).training)
+    path = pretrained.FOLDER / f"{name}.safetensors"
+    save_safetensors(
+        path,
+        trained.config.model,
+        trained.variables,
+        step=trained.step,
+        dtype=trained.config.dtype,
+        training=training,
+    )
+    _register(path, scale, training["validation"])
+    print(f"written to {path}; scripts/recipes/pages.py writes the pages about it")
+
+
+def about_training(trained: Trained) -> dict[str, Any]:
+    """Returns what a network's file says of its training, as far as the run itself knows."""
+    config, metrics = trained.config, trained.metrics
+    score, pace = "validation/psnr_y", "train/images_per_second"
+    here = environment()
+    return {
+        "config": to_dict(config),
+        "command": trained.command,
+        "data": trained.images,
+        "versions": {package: here[package] for package in ("lnln_jax", "jax", "python")},
+        "steps": metrics[-1]["step"],
         "hours": round(hours_of(metrics, config.data.batch_size), 3),
         "pace": round(statistics.median(row[pace] for row in metrics if pace in row), 1),
         "curve": [[row["step"], row[score]] for row in metrics if score in row],
-        "validation": validation.psnr,
-        "licence": LICENCE,
-        "scores": {},
-        "bicubic": {},
     }
+
+
+def measure(network: NetworkUpscaler, training_set: Path, data: Path) -> dict[str, Any]:
+    """Measures a network on all validation images and, with bicubic, on the test sets."""
+    (validation,) = evaluate([network], open_benchmark(training_set / "validation", network.scale))
+    print(f"validation: {validation.psnr:.3f} dB, {validation.ssim:.4f}")
+    measured: dict[str, Any] = {"validation": validation.psnr, "scores": {}, "bicubic": {}}
     for name in pretrained.BENCHMARKS:
-        benchmark = open_benchmark(args.data / name, scale)
-        results = evaluate([BicubicUpscaler(scale), network], benchmark)
+        benchmark = open_benchmark(data / name, network.scale)
+        results = evaluate([BicubicUpscaler(network.scale), network], benchmark)
         for row, result in zip(("bicubic", "scores"), results, strict=True):
-            training[row][name] = [result.psnr, result.ssim]
+            measured[row][name] = [result.psnr, result.ssim]
             print(f"{name}: {result.model} {result.psnr:.3f} dB, {result.ssim:.4f}")
-    path = pretrained.FOLDER / f"{run.name}.safetensors"
-    save_safetensors(
-        path, config.model, variables, step=step, dtype=config.dtype, training=training
-    )
-    _register(path, scale, validation.psnr)
-    print(f"written to {path}; scripts/recipes/pages.py writes the pages about it")
+    return measured
 
 
 def _register(path: Path, scale: int, validation: float) -> None:

@@ -1,6 +1,7 @@
 """From settings to a trained network in the package: recipes/trials.py and release.py."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -8,8 +9,10 @@ import pytest
 
 from lnln_jax import load_model
 from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+from lnln_jax.evaluation.model_sizes import format_cost
 from lnln_jax.training.loop import train
 from lnln_jax.weights import pretrained
+from lnln_jax.weights.convert import convert, convert_state
 from lnln_jax.weights.runs import load_run
 from scripts.recipes import release, trials
 from tests.support.runs import save_pictures, write_config
@@ -49,6 +52,9 @@ def config(data):
 
 @pytest.mark.slow
 def test_a_run_becomes_a_network_of_the_package(config, data, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install -e '.[compare]' brings matplotlib")
+    from scripts.recipes import pages
+
     train(config, tmp_path / "vdsr_tiny")
     path = write_config(tmp_path, config)
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
@@ -71,6 +77,28 @@ def test_a_run_becomes_a_network_of_the_package(config, data, tmp_path, monkeypa
     assert (kernel == variables["params"]["last"]["kernel"]).all()
     monkeypatch.chdir(tmp_path / "vdsr_tiny")  # where no folder of that name comes first
     assert load_model("vdsr_tiny").scale == 2
+
+    # What scripts/gpu.py leaves of a run that goes on from it takes its place, and remembers it.
+    goes_on = replace(config, init_from="vdsr_tiny", steps=3, validate_every=3, dtype="bfloat16")
+    train(goes_on, tmp_path / "two")
+    folder = tmp_path / "gpu"
+    folder.mkdir()
+    shutil.copy(tmp_path / "two" / "metrics.jsonl", folder)
+    convert(tmp_path / "two", folder / "trained.safetensors")
+    convert_state(tmp_path / "two", folder / "state.safetensors")
+    words = ["--name", "vdsr_tiny", "--hardware", "a GPU", "--images", "3 images"]
+    command = ["release.py", folder, *arguments, *words]
+    monkeypatch.setattr(sys, "argv", list(map(str, command)))
+    release.main()
+    after = pretrained.load("vdsr_tiny")
+    assert [stage["steps"] for stage in after.stages] == [4, 3]
+    assert after.stages[0] == training
+    assert after.start == ""
+    assert after.weights.dtype == "float32"
+    changed = "init_from=vdsr_tiny dtype=bfloat16 validate_every=3"
+    assert set(after.training["command"].split()[3:]) == set(changed.split())
+    assert pages.card(after).count("`lnln train configs/experiment.py") == 2
+    assert " on a GPU" in format_cost(after)
 
 
 def test_hours_are_those_of_the_rows_of_a_log():
