@@ -186,7 +186,8 @@ def draw(networks: Sequence[Pretrained], path: Path) -> None:
         steps, psnr = zip(*training["curve"], strict=True)
         axis.plot(steps, psnr, marker="o", markersize=3)
         images = training["config"]["data"]["validation_images"]
-        axis.set_title(f"{network.name}, {images or 'all'} validation images")
+        stage = ", first stage" if training is not network.training else ""
+        axis.set_title(f"{network.name}{stage}, {images or 'all'} validation images")
         axis.set_xlabel("step")
         axis.set_ylabel("validation PSNR on luma, dB")
         axis.grid(alpha=0.3)

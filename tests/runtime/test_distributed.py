@@ -77,6 +77,7 @@ def experiment(tmp_path_factory):
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiles faster
     }
     return write_config(folder, config), cache
 
@@ -92,6 +93,7 @@ def run(experiment, tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hasty_compiler")
 def test_two_processes_train_as_one_does(experiment, run, tmp_path):
     config, _ = experiment
     assert main(["train", str(config), "--output", str(tmp_path / "run")]) == 0
@@ -123,6 +125,7 @@ def test_the_first_process_alone_writes_and_speaks(run):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hasty_compiler")
 def test_going_on_with_another_number_of_devices(experiment, run, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(run[0], folder)

@@ -36,6 +36,8 @@ config = TrainConfig(
     loss="l2",
 )
 source = dead_leaves_pairs(4, size=48, scale=2, seed=0)
+variables = initialize(build_module(config), 0)
+jax.config.update("jax_disable_most_optimizations", True)  # compiles fourteen steps a third faster
 
 def train(**changes):
     here = replace(config, **changes)
@@ -49,7 +51,7 @@ def train(**changes):
     )
     step = layout.compile(update)
     create = functools.partial(create_state, optimizer=optimizer, ema=True)
-    state = layout.make(create, initialize(module, 0))
+    state = layout.make(create, variables)
     stream = make_train_iterator([source], lr_patch_size=12, batch_size=16, seed=0, num_threads=0)
     losses, norms = [], []
     for _ in range(10):
@@ -96,43 +98,33 @@ compare("accumulate 4", train(devices=2, accumulate=4, batch_norm="local"), part
 """
 
 
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory):
-    output = run_on_devices(PROGRAM, 8, tmp_path_factory.mktemp("parallel"))
-    return {report["name"]: report for report in map(json.loads, output.splitlines())}
-
-
 # Sums in another order: a few units of float32's 6e-8, measured up to 3.3e-7.
 LIMIT = 1e-6
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_ten_steps_are_the_same_in_every_way(tmp_path):
+    """One test, for otherwise two of the processes that run tests may both run the program."""
+    output = run_on_devices(PROGRAM, 8, tmp_path)
+    reports = {report["name"]: report for report in map(json.loads, output.splitlines())}
+    assert set(reports) == {
         *("auto 2", "auto 8", "fsdp 2", "fsdp 8", "pmap 2", "pmap 8"),
         *("plain auto 2", "plain fsdp 2", "plain pmap 2", "plain"),
-        *("accumulate 8", "accumulate 4"),
-    ],
-)
-def test_ten_steps_are_the_same(reports, name):
-    report = {k: v for k, v in reports[name].items() if k not in ("name", "held")}
-    print(report)
-    assert max(report.values()) <= LIMIT
-
-
-@pytest.mark.slow
-def test_statistics_of_parts_are_another_training(reports):
-    """What `batch_norm="local"` and `accumulate` change, which the docs say."""
-    print(reports["parts"])
-    assert reports["parts"]["loss"] > 10 * LIMIT
-    assert reports["parts"]["batch_stats"] > 1000 * LIMIT
-
-
-@pytest.mark.slow
-def test_fsdp_divides_what_is_large(reports):
+        *("parts", "accumulate 8", "accumulate 4"),
+    }
+    print(output)
+    parts = reports.pop("parts")
+    worst = {
+        name: max(value for key, value in report.items() if key not in ("name", "held"))
+        for name, report in reports.items()
+    }
+    assert {name: value for name, value in worst.items() if not value <= LIMIT} == {}
+    # What `batch_norm="local"` and `accumulate` change, which the docs say.
+    assert parts["loss"] > 10 * LIMIT
+    assert parts["batch_stats"] > 1000 * LIMIT
+    # fsdp divides what is large: most arrays of this network are small.
     assert reports["auto 8"]["held"] == 1
-    assert reports["fsdp 8"]["held"] < 0.85  # of this network; most arrays are small
+    assert reports["fsdp 8"]["held"] < 0.85
 
 
 def test_what_fsdp_cuts():
