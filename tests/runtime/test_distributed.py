@@ -191,7 +191,7 @@ def test_when_one_dies_the_other_ends(experiment, tmp_path, number):
 def test_evaluation_is_shared_and_the_same(run, experiment, data_dir, tmp_path, capsys):
     command = ["evaluate", str(run[0]), "--data", str(data_dir / "Set5"), "--save-images"]
     # As many threads on both sides: how XLA divides a sum among them is seen in the last bit.
-    environment = experiment[1] | {"NPROC": "2"}
+    environment = experiment[1] | {"NPROC": "2", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
     alone = [sys.executable, "-m", "lnln_jax", *command, "--output", str(tmp_path / "one")]
     subprocess.run(alone, env=os.environ | environment, cwd=ROOT, check=True, capture_output=True)
     status, output = Job(*command, "--output", tmp_path / "two", environment=environment).end()
