@@ -34,8 +34,8 @@ from lnln_jax.weights.safetensors_files import load_safetensors
 
 FOLDER = Path(__file__).parents[1] / "pretrained_weights"
 BENCHMARKS = ("Set5", "Set14", "B100")
-# dB on the validation images: for less, no larger network is the better choice. On a CPU a photo of
-# 12 megapixels takes a full-size network half an hour.
+# dB on the validation images: for less, no larger network is the better choice. On a CPU a photo
+# takes the full-size LNLN four times as long as the light one (docs/results.md).
 WORTH, WORTH_ON_CPU = 0.1, 1.0
 
 

@@ -186,7 +186,9 @@ def draw(networks: Sequence[Pretrained], path: Path) -> None:
         steps, psnr = zip(*training["curve"], strict=True)
         axis.plot(steps, psnr, marker="o", markersize=3)
         images = training["config"]["data"]["validation_images"]
-        stage = ", first stage" if training is not network.training else ""
+        stages = network.stages
+        number = f", stage {stages.index(training) + 1} of {len(stages)}"
+        stage = number if len(stages) > 1 else ""
         axis.set_title(f"{network.name}{stage}, {images or 'all'} validation images")
         axis.set_xlabel("step")
         axis.set_ylabel("validation PSNR on luma, dB")

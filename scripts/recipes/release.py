@@ -32,6 +32,7 @@ import jax
 from PIL import Image
 
 from lnln_jax.config import TrainConfig, differences, load_config, to_dict
+from lnln_jax.config.listing import list_fields
 from lnln_jax.doctor.machine import processor
 from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.report import environment
@@ -39,17 +40,20 @@ from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.files import find_images
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.network import NetworkUpscaler
+from lnln_jax.models.variables import Variables
 from lnln_jax.runtime.compilation_cache import enable_compilation_cache
 from lnln_jax.runtime.files import write_file
 from lnln_jax.training.resuming import with_length_of
 from lnln_jax.weights import pretrained
-from lnln_jax.weights.base import Variables, build
+from lnln_jax.weights.base import build
 from lnln_jax.weights.handed_state import read_state
 from lnln_jax.weights.runs import load_run
 from lnln_jax.weights.safetensors_files import load_safetensors, save_safetensors
 from scripts.benchmarks.gpu_train import STATE, WEIGHTS
 
 ROOT = Path(__file__).parents[2]
+# Fields that a run sets by itself, or that change no step.
+NO_OPTIONS = {"steps", "schedule_steps", "devices", "data.placement", "log_every"}
 LICENCE = (
     "Apache-2.0. The training images are for non-commercial research (BSDS) and research use "
     "(T91, General100)."
@@ -163,12 +167,8 @@ def read_handed_on(folder: Path, source: Path, images: str) -> Trained:
     state, weights = read_state(folder / STATE), load_safetensors(folder / WEIGHTS)
     if state.step != weights.step:
         raise ValueError(f"{folder} has a state of step {state.step}, weights of {weights.step}")
-    changed = differences(load_config(source), state.config)
-    options = [
-        f"{key}={new}" if not isinstance(new, tuple) else f"{key}={','.join(new)}"
-        for key, (_, new) in changed.items()
-        if key not in ("steps", "schedule_steps", "devices", "data.placement", "log_every")
-    ]
+    changed = differences(load_config(source), state.config).keys() - NO_OPTIONS
+    options = [f"{f.key}={f.value}" for f in list_fields(state.config) if f.key in changed]
     return Trained(
         replace(state.config, dtype="float32"),  # what it computes in from now on
         weights.variables,

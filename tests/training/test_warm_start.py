@@ -66,7 +66,7 @@ def test_all_that_is_new_learns_within_three_steps():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("standard_promotion", "hasty_compiler_here")
+@pytest.mark.usefixtures("standard_promotion", "hasty_compiler")
 def test_a_training_grows_a_network_and_draws_the_tail_of_another_scale(tmp_path):
     shallow = ModelConfig("lnln", 2, OPTIONS["lnln"])
     trained = make_variables("lnln")
