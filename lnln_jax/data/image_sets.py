@@ -11,13 +11,8 @@ from zipfile import ZipInfo
 import numpy as np
 from PIL import Image
 
-from lnln_jax.images.files import (
-    IMAGE_SUFFIXES,
-    ImageFileError,
-    decode_rgb,
-    find_images,
-    read_rgb,
-)
+from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError, decode_rgb, read_rgb
+from lnln_jax.images.listing import find_images
 
 _BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, uncompressed
 _HEADER_BYTES = 2**20

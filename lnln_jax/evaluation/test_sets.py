@@ -22,7 +22,8 @@ import numpy as np
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
 from lnln_jax.data.records import RecordSource, find_dataset
 from lnln_jax.images.arrays import modcrop
-from lnln_jax.images.files import find_images, read_photo, read_rgb, to_rgb
+from lnln_jax.images.files import read_photo, read_rgb, to_rgb
+from lnln_jax.images.listing import find_images
 from lnln_jax.images.resize import Border, imresize
 
 _LR_FOLDER = re.compile(r"(^|_)LR(_|x|$)")  # such as LRx2 and DIV2K_valid_LR_unknown

@@ -5,7 +5,6 @@ There are two ways in. `read_rgb` is for training and evaluation: every file bec
 alpha, gray, 16 bits, colour profile and EXIF. In both, the EXIF orientation has been applied.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,27 +27,6 @@ _LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 
 class ImageFileError(ValueError):
     """A file that cannot be read or written; the message gives the file and the reason."""
-
-
-def find_images(root: Path) -> list[Path]:
-    """Lists the image files in a folder and its sub-folders, sorted by path.
-
-    Files are known by their suffix (`IMAGE_SUFFIXES`, in any case). Names that begin with a dot
-    are left out, and links to folders are not followed.
-
-    Raises:
-      ImageFileError: `root` is not a folder, or a folder cannot be listed.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise ImageFileError(f"{error.filename}: cannot be listed: {error.strerror}") from error
-
-    found = []
-    for folder, subfolders, names in os.walk(root, onerror=refuse):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        paths = (Path(folder, name) for name in names if not name.startswith("."))
-        found += [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(found)
 
 
 def read_rgb(path: Path) -> np.ndarray:

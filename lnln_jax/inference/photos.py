@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError, find_images
+from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError
+from lnln_jax.images.listing import find_images
 from lnln_jax.inference.photo_pipeline import UpscaledFile, upscale_each
 from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.runtime.files import make_folder

@@ -18,7 +18,8 @@ from PIL import Image
 from lnln_jax.data import RecordSource, Source, load_folder, make_train_iterator
 from lnln_jax.data.prepare.recipes import Prepared, prepare_folder
 from lnln_jax.data.prepare.sub_images import Cut
-from lnln_jax.images.files import find_images, read_rgb
+from lnln_jax.images.files import read_rgb
+from lnln_jax.images.listing import find_images
 from scripts.benchmarks.common import watch_others
 
 BASELINE, MEMORY, CACHED = "torch-edsr", "host-memory", "host-records, cached"

@@ -21,7 +21,8 @@ import jax
 import numpy as np
 
 from lnln_jax.images.encode import Header
-from lnln_jax.images.files import find_images, read_photo, write_bands
+from lnln_jax.images.files import read_photo, write_bands
+from lnln_jax.images.listing import find_images
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.inference.photo_pipeline import AUTO_TILE, UpscaledFile

@@ -27,7 +27,8 @@ from PIL import Image
 
 from lnln_jax.cli.options import positive
 from lnln_jax.images.arrays import rgb_to_y
-from lnln_jax.images.files import ImageFileError, find_images, read_rgb
+from lnln_jax.images.files import ImageFileError, read_rgb
+from lnln_jax.images.listing import find_images
 from lnln_jax.runtime.files import replacing
 
 MEBIBYTES = 38.0

@@ -37,7 +37,7 @@ from lnln_jax.doctor.machine import processor
 from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.report import environment
 from lnln_jax.evaluation.test_sets import open_benchmark
-from lnln_jax.images.files import find_images
+from lnln_jax.images.listing import find_images
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.models.variables import Variables

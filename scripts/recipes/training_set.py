@@ -19,7 +19,8 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from lnln_jax.images.files import find_images, read_rgb
+from lnln_jax.images.files import read_rgb
+from lnln_jax.images.listing import find_images
 
 TRAIN = ("BSDS400", "T91", "General100")
 TEST = ("Set5", "Set14", "B100")

@@ -1,4 +1,4 @@
-"""Finding and reading image files that Pillow or tifffile wrote, or that are made by hand."""
+"""Reading image files that Pillow or tifffile wrote, or that are made by hand."""
 
 import struct
 
@@ -8,7 +8,7 @@ import tifffile
 from PIL import ExifTags, Image
 
 from lnln_jax.images import decode as image_decoders
-from lnln_jax.images.files import ImageFileError, find_images, read_photo, read_rgb, to_rgb
+from lnln_jax.images.files import read_photo, read_rgb, to_rgb
 from tests.support.pictures import ALPHA, GRAY, RGB, RGB16, make_png, png_chunk, replicated, save
 
 
@@ -26,28 +26,6 @@ def cmyk_profile() -> bytes:
     header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
     header += struct.pack(">3i", 63190, 65536, 54061)  # D50
     return header.ljust(128, b"\0") + tag + lut
-
-
-# ---- finding ----
-
-
-def test_find_images_is_recursive_sorted_and_case_blind(tmp_path):
-    for name in ("b.PNG", "a.jpg", "sub/c.TiFf", "sub/d.webp", "notes.txt", ".hidden.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".git" / "e.png").touch()
-    (tmp_path / "folder.png").mkdir()
-    found = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
-    assert found == ["a.jpg", "b.PNG", "sub/c.TiFf", "sub/d.webp"]
-
-
-def test_find_images_wants_a_folder(tmp_path):
-    with pytest.raises(ImageFileError, match=r"absent: .*No such file"):
-        find_images(tmp_path / "absent")
-    (tmp_path / "file").touch()
-    with pytest.raises(ImageFileError, match=r"file: .*Not a directory"):
-        find_images(tmp_path / "file")
 
 
 # ---- reading 8 bits ----

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from lnln_jax.images.files import find_images, read_rgb
+from lnln_jax.images.files import read_rgb
+from lnln_jax.images.listing import find_images
 from scripts.recipes.training_set import SAME, build, hashes, nearest
 
 

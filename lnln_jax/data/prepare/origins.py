@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from lnln_jax.data.image_sets import Archive
-from lnln_jax.images.files import IMAGE_SUFFIXES, find_images, read_rgb
+from lnln_jax.images.files import IMAGE_SUFFIXES, read_rgb
+from lnln_jax.images.listing import find_images
 
 
 class Origin(NamedTuple):
