@@ -6,9 +6,28 @@ import re
 import secrets
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, separators of lines
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    r"""Returns a path or a name as text of one line that any UTF-8 output takes.
+
+    Bytes of a name that are not UTF-8 become \xNN, as do control characters; a newline is \n.
+    """
+
+    def shown(character: str) -> str:
+        if unicodedata.category(character) not in _UNSHOWN:
+            return character
+        if "\udc80" <= character <= "\udcff":  # a byte that Python could not decode
+            return f"\\x{ord(character) - 0xDC00:02x}"
+        return character.encode("unicode_escape").decode()
+
+    return "".join(map(shown, os.fspath(path)))
 
 
 @contextlib.contextmanager

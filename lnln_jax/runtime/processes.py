@@ -1,5 +1,6 @@
 """What a long run needs of the operating system: a folder of its own, and to be stopped."""
 
+import math
 import multiprocessing
 import os
 import re
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from lnln_jax.runtime.control_groups import MemoryLimit, core_limit, memory_limits
 from lnln_jax.runtime.extras import installed
 
 
@@ -54,27 +56,61 @@ def try_lock(file: IO[Any]) -> bool:
     return True
 
 
-def available_memory() -> int | None:
-    """Returns the bytes of memory that programs may still take; None where nothing tells.
+def usable_cores() -> int:
+    """Returns the cores that this process may use: of its affinity, and its container's quota."""
+    if sys.version_info >= (3, 13):
+        cores = os.process_cpu_count() or 1
+    elif sys.platform == "linux":
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quota = core_limit()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
-    Linux tells; so does psutil, elsewhere. Without it, it is all memory of the machine: what other
-    systems call free leaves out what they would give back at once, and would refuse what fits.
+
+def available_memory() -> int | None:
+    """Returns the bytes of memory that this process may still take; None where nothing tells.
+
+    Linux tells, with the limits of its containers and of `ulimit`; so does psutil, elsewhere.
+    Without it, it is all memory of the machine: what other systems call free leaves out what they
+    would give back at once, and would refuse what fits.
     """
+    rooms = [limit - used for limit, used in [*memory_limits(), *_own_limits()]]
     meminfo = Path("/proc/meminfo")
     if meminfo.exists() and (found := re.search(r"MemAvailable: +(\d+) kB", meminfo.read_text())):
-        return 1024 * int(found[1])
-    if installed("psutil"):
+        rooms.append(1024 * int(found[1]))
+    elif installed("psutil"):
         import psutil
 
-        return psutil.virtual_memory().available
-    return total_memory()
+        rooms.append(psutil.virtual_memory().available)
+    elif (total := total_memory()) is not None:
+        rooms.append(total)
+    return max(0, min(rooms)) if rooms else None
 
 
 def total_memory() -> int | None:
-    """Returns the bytes of memory that this machine has; None where nothing tells."""
+    """Returns the bytes of memory that this process may have in all; None where nothing tells."""
     if sys.platform == "win32":
         return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *(limit for limit, _ in [*memory_limits(), *_own_limits()])])
+
+
+def _own_limits() -> list[MemoryLimit]:
+    """Returns what `ulimit` allows this process, of addresses and of data, and what it has."""
+    if sys.platform == "win32":
+        return []
+    import resource
+
+    status = Path("/proc/self/status")
+    text = status.read_text() if status.exists() else ""
+    limits = []
+    for number, line in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        limit, _ = resource.getrlimit(number)
+        if limit != resource.RLIM_INFINITY:
+            found = re.search(rf"{line}:\s+(\d+) kB", text)
+            limits.append(MemoryLimit(limit, 1024 * int(found[1]) if found else 0))
+    return limits
 
 
 def end_with_parent(*_: object) -> None:

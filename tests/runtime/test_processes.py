@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lnln_jax.runtime.processes import exclusive, stop_signals, try_lock
+from lnln_jax.runtime.processes import exclusive, stop_signals, try_lock, usable_cores
 
 
 def test_a_folder_has_one_holder(tmp_path):
@@ -66,3 +66,32 @@ def test_other_threads_can_train_too():
     thread.start()
     thread.join()
     assert entered == [False]
+
+
+def run_python(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_cores_of_the_affinity():
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "from lnln_jax.runtime.processes import usable_cores; print(usable_cores())"
+    )
+    assert run_python(code) == "1\n"
+    assert 1 <= usable_cores() <= os.cpu_count()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limit is not enforced")
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_memory_that_ulimit_allows(limit):
+    code = (
+        f"import resource as r; r.setrlimit(r.{limit}, (2**30, r.getrlimit(r.{limit})[1])); "
+        "from lnln_jax.runtime.processes import available_memory, total_memory; "
+        "print(available_memory(), total_memory())"
+    )
+    free, total = map(int, run_python(code).split())
+    assert total == 2**30
+    assert 2**28 < free < 2**30
