@@ -18,6 +18,7 @@ from lnln_jax.cli import (
     train,
     upscale,
 )
+from lnln_jax.cli.parser import Parser
 from lnln_jax.version import __version__
 
 # In the order of `lnln --help`.
@@ -38,12 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       stopped and that the same command goes on with, 130 for Ctrl-C elsewhere. A wrong call exits
       with 2.
     """
-    parser = _parser()
-    args, rest = parser.parse_known_args(arguments)
-    if "overrides" in args:
-        args.overrides += rest  # argparse leaves those that follow an option
-    elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args = _parser().parse_args(arguments)
     if not getattr(args, "distributed", False):
         return _run(args)
     try:
@@ -90,11 +86,16 @@ def _explained(error: Exception, args: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lnln",
         description="Image super-resolution in JAX.",
         epilog="Errors are one line; with LNLN_TRACEBACK=1 in the environment, a traceback.",
+        examples=(
+            "lnln upscale photo.png --output enlarged",
+            "lnln train lnln_x2 data.train=my_images --output runs/mine",
+        ),
     )
+    parser.set_defaults(quiet=False)
     parser.add_argument("--version", action="version", version=f"lnln {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in _COMMANDS:

@@ -1,10 +1,16 @@
 """Options that several commands of `lnln` share, and the types of their values."""
 
 import argparse
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from lnln_jax.runtime.home import expand_home
 
 if TYPE_CHECKING:
     from lnln_jax.data.degradations import Degradation
+
+Value = TypeVar("Value")
 
 NETWORK_HELP = (
     "a trained network that `lnln models` lists, the folder of a training run, or a .safetensors, "
@@ -71,6 +77,29 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def path(text: str) -> Path:
+    """Returns a path; `~` in front is expanded, which shells don't do in `--output=~/x`."""
+    try:
+        return Path(expand_home(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def listed(kind: Callable[[str], Value]) -> Callable[[str], list[Value]]:
+    """Returns the type of an option with several values of a type, separated by commas."""
+
+    def values(text: str) -> list[Value]:
+        words = [word.strip() for word in text.split(",")]
+        if "" in words or len(set(words)) < len(words):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} has a part that is empty or given twice; separate them by commas: "
+                f"{','.join(dict.fromkeys(filter(None, words))) or 'a,b'}"
+            )
+        return [kind(word) for word in words]
+
+    return values
 
 
 def tile(text: str) -> int | Literal["auto"] | None:

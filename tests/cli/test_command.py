@@ -125,16 +125,13 @@ def test_version_and_console_script(capsys):
 
 def test_unknown_arguments_are_refused(tmp_path, config, photo, capsys):
     error = refuses(capsys, "evaluate", "bicubic", "--data", tmp_path, "--frobnicate")
-    assert error.endswith("error: unrecognized arguments: --frobnicate\n")
+    assert error.endswith("lnln evaluate: error: there is no option --frobnicate\n")
     refuses(capsys, "upscale", photo, "--model", "bicubic", "--output", tmp_path, "--frobnicate")
-    error = fails(capsys, "train", config, "--frobnicate")
-    assert error == "override '--frobnicate' has no '='; write it as data.batch_size=32"
-    assert "no config field 'outptu'" in fails(capsys, "train", config, "--outptu=x")
+    assert "no config field 'frobnicate'" in fails(capsys, "train", config, "--frobnicate=x")
 
 
 def test_wrong_calls_are_refused(tmp_path, photo, capsys):
-    assert "arguments are required: command" in refuses(capsys)
-    assert "invalid choice: 'frobnicate'" in refuses(capsys, "frobnicate")
+    assert "there is no command 'frobnicate'; choose from train" in refuses(capsys, "frobnicate")
     assert "arguments are required: --data" in refuses(capsys, "evaluate", "bicubic")
     upscale = ("upscale", photo, "--model", "bicubic", "--output", tmp_path)
     for scale in ("0", "-2", "x2", "1.5"):

@@ -38,4 +38,4 @@ def test_a_file_of_ones_own(config, capsys):
 def test_what_is_wrong_is_told(config, capsys):
     assert "there is no config file nothing; " in fails(capsys, "config", "nothing")
     assert "no config field 'sed'" in fails(capsys, "config", config, "sed=3")
-    assert "has no '='" in fails(capsys, "config", config, "--json")
+    assert "has no '='" in fails(capsys, "config", config, "json")
