@@ -53,12 +53,14 @@ format: $(ready)
 
 $(ready): pyproject.toml requirements.txt
 	@test "$(VERSION)" != "" || { echo "there is no $(PYTHON); set PYTHON"; exit 1; }
+	@echo "Installing into $(VENV), once: half a GB of packages, about a minute plus the download"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python $(PIP) --requirement requirements.txt
 	$(VENV)/bin/python $(PIP) --editable ".[test]"
 	@touch $@
 
 $(ready)-torch: $(ready)
+	@echo "Adding PyTorch, for the cross-checks (TORCH=0 leaves them out): another minute or more"
 	$(VENV)/bin/python $(PIP) --editable ".[torch,compare]"
 	@touch $@
 
