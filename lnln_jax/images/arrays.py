@@ -12,6 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lnln_jax.images.arguments import check_array
+from lnln_jax.runtime.numbers import whole
+
 ImageT = TypeVar("ImageT", np.ndarray, jax.Array)
 
 # ITU-R BT.601 in studio range: Y = Y_OFFSET + (Y_WEIGHTS . RGB) / 255, 16 black to 235 white.
@@ -91,6 +94,7 @@ def modcrop(image: ImageT, scale: int) -> ImageT:
       ValueError: scale is below 1 or larger than the image, or the image has under three axes.
     """
     _check_image(image)
+    scale = whole("scale", scale)
     height, width = image.shape[-3:-1]
     if not 1 <= scale <= min(height, width):
         raise ValueError(
@@ -108,7 +112,7 @@ def dihedral(image: ImageT, index: int) -> ImageT:
 
     Args:
       image: image, `... H W C`; it need not be square.
-      index: which symmetry, 0..7; a Python integer, also under `jax.jit`.
+      index: which symmetry, 0..7; known (not traced) also under `jax.jit`.
 
     Returns:
       The transformed image: `... H W C` for index 0..3, `... W H C` for index 4..7.
@@ -117,7 +121,7 @@ def dihedral(image: ImageT, index: int) -> ImageT:
       ValueError: index is not in 0..7, or the image has under three axes.
     """
     _check_image(image)
-    _check_index(index)
+    index = whole("index", index, least=0, most=7)
     if index & 1:
         image = image[..., ::-1, :]
     if index & 2:
@@ -141,7 +145,7 @@ def inverse_dihedral(image: ImageT, index: int) -> ImageT:
       ValueError: index is not in 0..7, or the image has under three axes.
     """
     _check_image(image)
-    _check_index(index)
+    index = whole("index", index, least=0, most=7)
     if index & 4:
         image = image.swapaxes(-3, -2)
     return dihedral(image, index & 3)  # the mirrors commute and undo themselves
@@ -203,6 +207,7 @@ def from_float32(image: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
 
 
 def _check_image(image: np.ndarray | jax.Array) -> None:
+    check_array("image", image)
     if image.ndim < 3:
         raise ValueError(
             f"image must have shape (..., H, W, C), got shape {image.shape}; "
@@ -236,13 +241,9 @@ def _matrix(values: np.ndarray, image: ImageT) -> ImageT:
 
 
 def _check_dtype(image: np.ndarray | jax.Array) -> None:
+    check_array("image", image)
     if image.dtype != np.uint8 and not jnp.issubdtype(image.dtype, jnp.floating):
         raise ValueError(
             f"image must be uint8 or floating with values in 0..255, got dtype {image.dtype}; "
             "convert it first"
         )
-
-
-def _check_index(index: int) -> None:
-    if index not in range(8):
-        raise ValueError(f"index must be one of the eight symmetries 0..7, got {index}")

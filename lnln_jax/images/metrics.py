@@ -9,6 +9,9 @@ All arithmetic is float32, and the values still agree with float64 to about 1e-5
 because no step subtracts two large, nearly equal numbers: errors come from the difference of the
 images, variances from distances to the pixel in the middle, and XLA's reductions sum in trees.
 There are no products that a GPU would run in TF32.
+
+Floating images whose values all lie in 0..1 get a UserWarning, for they are most likely in another
+range: the PSNR would be 48 dB too high. Inside `jax.jit` no values are known, and none is given.
 """
 
 import functools
@@ -17,7 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lnln_jax.images.arguments import check_array, warn_of_unit_range
 from lnln_jax.images.arrays import Y_OFFSET, Y_WEIGHTS
+from lnln_jax.runtime.numbers import whole
 
 ImageLike = np.ndarray | jax.Array
 
@@ -45,10 +50,11 @@ def psnr(sr: ImageLike, hr: ImageLike, *, shave: int = 0, y_channel: bool = True
       PSNR of each image, float32, `()` or `(B,)`; infinite for identical images.
 
     Raises:
-      ValueError: shapes differ or are not one of the above, a dtype is neither uint8 nor floating,
-        or shaving leaves no pixels.
+      ValueError: an image is not an array, shapes differ or are not one of the above, a dtype is
+        neither uint8 nor floating, `shave` is not a whole number from 0 on, or shaving leaves no pixels.
     """
-    _check(sr, hr, shave=shave, min_size=1)
+    shave = _checked_shave(sr, hr, shave=shave, min_size=1)
+    warn_of_unit_range(sr=sr, hr=hr, stacklevel=2)
     return _psnr(sr, hr, shave=shave, y_channel=y_channel)
 
 
@@ -70,10 +76,11 @@ def ssim(sr: ImageLike, hr: ImageLike, *, shave: int = 0, y_channel: bool = True
       SSIM of each image, float32, `()` or `(B,)`; exactly 1 for identical images.
 
     Raises:
-      ValueError: shapes differ or are not one of the above, a dtype is neither uint8 nor floating,
-        or shaving leaves less than the window's 11x11 pixels.
+      ValueError: an image is not an array, shapes differ or are not one of the above, a dtype is
+        neither uint8 nor floating, `shave` is not a whole number from 0 on, or shaving leaves less than the window's 11x11 pixels.
     """
-    _check(sr, hr, shave=shave, min_size=_WINDOW_SIZE)
+    shave = _checked_shave(sr, hr, shave=shave, min_size=_WINDOW_SIZE)
+    warn_of_unit_range(sr=sr, hr=hr, stacklevel=2)
     return _ssim(sr, hr, shave=shave, y_channel=y_channel)
 
 
@@ -181,7 +188,10 @@ def _mean_and_variance(
     return centre + mean, mean_square - mean**2
 
 
-def _check(sr: ImageLike, hr: ImageLike, *, shave: int, min_size: int) -> None:
+def _checked_shave(sr: ImageLike, hr: ImageLike, *, shave: int, min_size: int) -> int:
+    """Checks the arguments of a metric, and returns `shave` as Python's number."""
+    for name, image in (("sr", sr), ("hr", hr)):
+        check_array(name, image)
     shape = sr.shape
     if hr.shape != shape:
         raise ValueError(
@@ -202,8 +212,10 @@ def _check(sr: ImageLike, hr: ImageLike, *, shave: int, min_size: int) -> None:
                 "convert it first"
             )
     height, width = shape if len(shape) == 2 else shape[-3:-1]
-    if shave < 0 or min(height, width) - 2 * shave < min_size:
+    shave = whole("shave", shave, least=0)
+    if min(height, width) - 2 * shave < min_size:
         raise ValueError(
-            f"shave must be at least 0 and leave {min_size}x{min_size} pixels or more, got shave "
-            f"{shave} for {height}x{width}; use a smaller shave or a larger image"
+            f"shave must leave {min_size}x{min_size} pixels or more, got shave {shave} for "
+            f"{height}x{width}; use a smaller shave or a larger image"
         )
+    return shave

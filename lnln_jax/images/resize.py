@@ -17,7 +17,9 @@ import numpy as np
 import scipy.sparse
 from jax import lax
 
+from lnln_jax.images.arguments import check_array
 from lnln_jax.images.resize_blocks import Blocks, dense_blocks, multiply_and_round
+from lnln_jax.runtime.numbers import real, whole
 
 Border = Literal["symmetric", "replicate"]
 
@@ -43,8 +45,9 @@ def imresize(
 
     Args:
       image: image `H W` or `H W C`, uint8, float32 or float64, with any number of channels.
-      scale: factor for both axes, above 0; below 1 it shrinks. Exactly one of `scale` and
-        `output_shape` is given.
+      scale: factor for both axes, above 0; below 1 it shrinks. A float32 scalar stands for the
+        number that it was made of, as in `np.float32(1 / 3)` (`runtime.numbers`). Exactly one of
+        `scale` and `output_shape` is given.
       output_shape: output height and width; the factor of an axis is output size / input size.
       border: how the image goes on beyond its edges. "symmetric" mirrors it with the edge pixel
         repeated, as MATLAB does; "replicate" repeats the edge pixel, as old versions did (the
@@ -56,10 +59,12 @@ def imresize(
       so that factors such as 1/3 or 1.1 have no surprises. All sums are made in float64.
 
     Raises:
-      ValueError: the image has another dtype or number of axes, or no pixels; both or none of
-        `scale` and `output_shape` are given, or one is not positive; the border is unknown.
+      ValueError: the image is not an array, has another dtype or number of axes, or no pixels;
+        both or none of `scale` and `output_shape` are given, or one is not positive; the border
+        is unknown.
     """
-    image = np.asarray(image)
+    check_array("image", image)
+    image = np.asarray(image)  # of JAX
     _check_image(image)
     if border not in ("symmetric", "replicate"):
         raise ValueError(f"border must be 'symmetric' or 'replicate', got {border!r}")
@@ -101,6 +106,7 @@ def imresize_rows(
       ValueError: as for `imresize`, or there are no such rows.
     """
     sizes, scales = _sizes_and_scales(image.shape[:2], scale, None)
+    start, stop = whole("start", start), whole("stop", stop)
     if not 0 <= start < stop <= sizes[0]:
         raise ValueError(f"rows must be within the {sizes[0]} of the result, got {start} to {stop}")
     heights = _resize_matrix(image.shape[0], sizes[0], scales[0], "symmetric")[start:stop]
@@ -138,16 +144,14 @@ def _sizes_and_scales(
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Returns the output size and the scale factor of each axis."""
     if scale is not None and output_shape is None:
-        if not (math.isfinite(scale) and scale > 0):
-            raise ValueError(f"scale must be positive and finite, got {scale}")
+        scale = real("scale", scale, above=0)
         sizes = tuple(max(1, math.ceil(round(scale * size, 9))) for size in input_shape)
-        return sizes, (float(scale),) * 2
+        return sizes, (scale, scale)
     if output_shape is not None and scale is None:
-        if len(output_shape) != 2 or min(output_shape) < 1:
-            raise ValueError(
-                f"output_shape must be (height, width), both at least 1, got {output_shape}"
-            )
-        return output_shape, (output_shape[0] / input_shape[0], output_shape[1] / input_shape[1])
+        if np.shape(output_shape) != (2,):
+            raise ValueError(f"output_shape is {output_shape!r}; it must be (height, width)")
+        height, width = (whole("output_shape", size, least=1) for size in output_shape)
+        return (height, width), (height / input_shape[0], width / input_shape[1])
     raise ValueError(
         f"give exactly one of scale and output_shape, got scale={scale} and "
         f"output_shape={output_shape}"
@@ -247,7 +251,11 @@ def bicubic_upsample(x: jax.Array, factor: int) -> jax.Array:
 
     Returns:
       `B H*factor W*factor C` in the dtype of `x`.
+
+    Raises:
+      ValueError: the factor is not a whole number from 1 on.
     """
+    factor = whole("factor", factor, least=1)
     return _upsample_axis(_upsample_axis(x, 1, factor), 2, factor)
 
 

@@ -13,6 +13,7 @@ from lnln_jax.models.edsr import EDSR
 from lnln_jax.models.lnln import LNLN
 from lnln_jax.models.rcan import RCAN
 from lnln_jax.models.vdsr import VDSR
+from lnln_jax.runtime.numbers import real, whole
 
 MODELS: dict[str, type[nn.Module]] = {
     "lnln": LNLN,
@@ -70,16 +71,16 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
         implementation of the attention that is unknown or does not run here.
     """
     network, options = resolve(name, overrides)
-    if scale not in SCALES:
+    if (scale := whole("scale", scale)) not in SCALES:
         raise ValueError(f"scale is {scale!r}; it must be one of {SCALES}")
     known = model_options(network)
     for key, value in options.items():
         if key not in known:
             raise ValueError(f"{network} has no hyper-parameter {key!r}; it has {', '.join(known)}")
-        if known[key] is int and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{key} is {value!r}; it must be a whole number of at least 1")
-        if known[key] is float and not (isinstance(value, int | float) and value > 0):
-            raise ValueError(f"{key} is {value!r}; it must be a number above 0")
+        if known[key] is int:
+            options[key] = whole(key, value, least=1)
+        elif known[key] is float:
+            options[key] = real(key, value, above=0)
     module: Any = MODELS[network](scale=scale, **options)
     _check_sizes(module)
     if "attention" in known:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lnln_jax.models.registry import model_options, resolve
+from lnln_jax.runtime.numbers import plain
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,11 @@ class ModelConfig:
     options: dict[str, int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Spells out the name of a variant, such as edsr_baseline."""
+        """Spells out the name of a variant, such as edsr_baseline, and makes numbers Python's."""
         name, options = resolve(self.name, self.options)
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "scale", plain(self.scale))
+        object.__setattr__(self, "options", {key: plain(value) for key, value in options.items()})
 
 
 def number_types(name: str) -> dict[str, type]:

@@ -78,10 +78,15 @@ def real(
     return _widened(value, number)
 
 
+def plain(value: Any) -> Any:
+    """Returns the Python number of a NumPy scalar or an array without axes; all else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
 def _item(name: str, value: Any, wanted: str) -> Any:
     """Returns what a scalar or an array without axes holds, as Python's."""
     try:
-        number = value.item() if getattr(value, "ndim", None) == 0 else value
+        number = plain(value)
     except TypeError as error:  # JAX's, which knows no value while it traces
         raise ValueError(
             f"{name} is {value}, which has no value yet; it must be {wanted} that is known before "

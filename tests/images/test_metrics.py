@@ -239,6 +239,7 @@ def test_inside_jit(metric):
         ((20, 20, 3), (20, 20, 1), r"got \(20, 20, 3\) and \(20, 20, 1\)"),
         ((1, 20, 20, 3), (20, 20, 3), r"got \(1, 20, 20, 3\) and \(20, 20, 3\)"),
         ((20,), (20,), r"H W, H W C or B H W C, got shape \(20,\)"),
+        ((), (), r"H W, H W C or B H W C, got shape \(\)"),
         ((20, 20, 4), (20, 20, 4), r"1 or 3 channels on the last axis, got shape \(20, 20, 4\)"),
         ((2, 20, 20), (2, 20, 20), "give a batch of grayscale images a channel axis"),
     ],
@@ -262,8 +263,8 @@ def test_wrong_dtypes(metric):
     [
         (ssim, 5, "leave 11x11 pixels or more, got shave 5 for 20x30; use a smaller shave"),
         (psnr, 10, "leave 1x1 pixels or more, got shave 10 for 20x30"),
-        (psnr, -1, "shave must be at least 0 .* got shave -1"),
-        (ssim, -1, "shave must be at least 0 .* got shave -1"),
+        (psnr, -1, "shave is -1; it must be a whole number of at least 0"),
+        (ssim, -1, "shave is -1; it must be a whole number of at least 0"),
     ],
 )
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3), (2, 20, 30, 1)])

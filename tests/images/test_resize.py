@@ -280,11 +280,11 @@ def test_every_integer_factor_divides_its_multiples():
     [
         ((8, 8, 3), np.uint8, {}, "exactly one of scale and output_shape"),
         ((8, 8, 3), np.uint8, {"scale": 2, "output_shape": (4, 4)}, "exactly one of scale"),
-        ((8, 8, 3), np.uint8, {"scale": 0}, "scale must be positive and finite, got 0"),
-        ((8, 8, 3), np.uint8, {"scale": -0.5}, "scale must be positive and finite, got -0.5"),
-        ((8, 8, 3), np.uint8, {"scale": math.nan}, "scale must be positive and finite, got nan"),
-        ((8, 8, 3), np.uint8, {"output_shape": (0, 4)}, r"at least 1, got \(0, 4\)"),
-        ((8, 8, 3), np.uint8, {"output_shape": (4, 4, 3)}, r"got \(4, 4, 3\)"),
+        ((8, 8, 3), np.uint8, {"scale": 0}, "scale is 0; it must be a number above 0"),
+        ((8, 8, 3), np.uint8, {"scale": -0.5}, "scale is -0.5; it must be a number above 0"),
+        ((8, 8, 3), np.uint8, {"scale": math.nan}, "scale is nan; it must be a number above 0"),
+        ((8, 8, 3), np.uint8, {"output_shape": (0, 4)}, "output_shape is 0; .* at least 1"),
+        ((8, 8, 3), np.uint8, {"output_shape": (4, 4, 3)}, r"output_shape is \(4, 4, 3\)"),
         ((8, 8, 3), np.uint8, {"scale": 2, "border": "wrap"}, "'replicate', got 'wrap'"),
         ((8,), np.uint8, {"scale": 2}, r"got shape \(8,\); resize"),
         ((1, 8, 8, 3), np.uint8, {"scale": 2}, r"got shape \(1, 8, 8, 3\); resize"),
@@ -293,6 +293,11 @@ def test_every_integer_factor_divides_its_multiples():
         ((8, 8, 3), bool, {"scale": 2}, "got bool; convert"),
         ((8, 8, 3), np.int32, {"scale": 2}, "got int32; convert"),
         ((8, 8, 3), np.float16, {"scale": 2}, "got float16; convert"),
+        ((8, 8, 3), np.uint8, {"scale": True}, "scale is True; it must be a number above 0"),
+        ((8, 8, 3), np.uint8, {"scale": "2"}, "scale is '2'; it must be a number above 0"),
+        ((8, 8, 3), np.uint8, {"output_shape": (4.5, 4)}, r"output_shape is 4\.5; .* whole number"),
+        ((8, 8, 3), np.uint8, {"output_shape": 4}, r"output_shape is 4; .* \(height, width\)"),
+        ((), np.uint8, {"scale": 2}, r"got shape \(\); resize"),
     ],
 )
 def test_bad_input_is_named(shape, dtype, arguments, message):
