@@ -74,7 +74,7 @@ class Parser(argparse.ArgumentParser):
             self.exit(2)
 
     def _in_order(self, words: Sequence[str]) -> list[str]:
-        """Returns the options, each in one word with its value, then "--" and the positionals."""
+        """Returns the options, each in one word with its value, then "--" and positionals."""
         options: list[str] = []
         positionals: list[str] = []
         values: dict[str, str] = {}
@@ -106,7 +106,7 @@ class Parser(argparse.ArgumentParser):
             options.append(f"{name}={value}")
         for number, word in enumerate(positionals):
             self._check_filled(self._positional(number), word)
-        return [*options, "--", *positionals]
+        return [*options, "--", *positionals] if positionals else options
 
     def _option(self, word: str) -> tuple[argparse.Action, str | None]:
         """Returns the option that a word begins with, and what the word says after it."""
