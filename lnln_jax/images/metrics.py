@@ -51,7 +51,8 @@ def psnr(sr: ImageLike, hr: ImageLike, *, shave: int = 0, y_channel: bool = True
 
     Raises:
       ValueError: an image is not an array, shapes differ or are not one of the above, a dtype is
-        neither uint8 nor floating, `shave` is not a whole number from 0 on, or shaving leaves no pixels.
+        neither uint8 nor floating, `shave` is not a whole number from 0 on, or shaving leaves no
+        pixels.
     """
     shave = _checked_shave(sr, hr, shave=shave, min_size=1)
     warn_of_unit_range(sr=sr, hr=hr, stacklevel=2)
@@ -77,7 +78,8 @@ def ssim(sr: ImageLike, hr: ImageLike, *, shave: int = 0, y_channel: bool = True
 
     Raises:
       ValueError: an image is not an array, shapes differ or are not one of the above, a dtype is
-        neither uint8 nor floating, `shave` is not a whole number from 0 on, or shaving leaves less than the window's 11x11 pixels.
+        neither uint8 nor floating, `shave` is not a whole number from 0 on, or shaving leaves less
+        than the window's 11x11 pixels.
     """
     shave = _checked_shave(sr, hr, shave=shave, min_size=_WINDOW_SIZE)
     warn_of_unit_range(sr=sr, hr=hr, stacklevel=2)
