@@ -23,6 +23,7 @@ from lnln_jax.images.decode import Photo
 from lnln_jax.images.encode import Header
 from lnln_jax.images.files import ImageFileError, check_writable, read_photo, write_bands
 from lnln_jax.images.resize import imresize_rows
+from lnln_jax.images.transparency import fill_transparent
 from lnln_jax.inference.upscaler import DEFAULT_OVERLAP, Upscaler
 
 # The best of those that `scripts/benchmarks/upscaling.py` compares, for LNLN on a CPU: larger ones
@@ -30,22 +31,6 @@ from lnln_jax.inference.upscaler import DEFAULT_OVERLAP, Upscaler
 AUTO_TILE = 96
 
 _QUEUED_BANDS = 2
-_EXPECTED = (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError)
-
-
-@dataclasses.dataclass(frozen=True)
-class UpscaledFile:
-    """The fate of one input.
-
-    Attributes:
-      source: file; or folder, where that could not be listed or holds no images.
-      target: file that was to be written; None for a folder.
-      error: why it was not written; None for success.
-    """
-
-    source: Path
-    target: Path | None
-    error: str | None = None
 
 
 def upscale_each(
@@ -195,6 +180,8 @@ def _upscaled(
     """Yields the result in bands, in the dtype and with the channels of the photo."""
     overlap = DEFAULT_OVERLAP if tile is None else min(DEFAULT_OVERLAP, tile // 2)
     colours, start = photo.colours, 0
+    if photo.alpha is not None:
+        colours = fill_transparent(colours, photo.alpha)
     for band in upscaler.bands(colours, self_ensemble=self_ensemble, tile=tile, overlap=overlap):
         if photo.alpha is not None:
             stop = start + len(band)
