@@ -176,7 +176,7 @@ def _crops(
     stack: jax.Array, image: jax.Array, top: jax.Array, left: jax.Array, size: int
 ) -> jax.Array:
     def crop(image: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
-        return lax.dynamic_slice(stack, (image, top, left, 0), (1, size, size, 3))[0]
+        return lax.dynamic_slice(stack, (image, top, left, np.int32(0)), (1, size, size, 3))[0]
 
     return jax.vmap(crop)(image, top, left)
 
