@@ -72,7 +72,10 @@ class RunCheckpoints:
                 f"been moved to {self._aside}"
             )
             self._move(step)
-        self._manager = open_manager(folder, keep=config.keep_checkpoints)
+        self._opened = contextlib.ExitStack()
+        self._manager = self._opened.enter_context(
+            open_manager(folder, keep=config.keep_checkpoints)
+        )
 
     def save(self, state: TrainState, stream: Stream, metrics: dict[str, float]) -> None:
         """Starts to write a checkpoint; `metrics` is empty or has `psnr_y`, its rank."""
@@ -113,7 +116,12 @@ class RunCheckpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = _restore_step(
-                    self._manager, step, shapes, stream, self._images, self._other_images
+                    self._manager,
+                    self.folder / str(step),
+                    shapes,
+                    stream,
+                    self._images,
+                    self._other_images,
                 )
             except DamagedCheckpointError as error:
                 damaged[step] = error
@@ -152,7 +160,7 @@ class RunCheckpoints:
             with writing("a checkpoint", self.folder):
                 self._manager.wait_until_finished()
         finally:
-            self._manager.close()
+            self._opened.close()
 
 
 def restore_before(
@@ -167,12 +175,12 @@ def restore_before(
     if not steps:
         raise ValueError(f"{folder} holds no checkpoint of a step before {limit}")
     with open_manager(folder, create=False) as manager:
-        return _restore_step(manager, steps[-1], shapes, stream, images)
+        return _restore_step(manager, folder / str(steps[-1]), shapes, stream, images)
 
 
 def _restore_step(
     manager: ocp.CheckpointManager,
-    step: int,
+    checkpoint: Path,
     shapes: TrainState,
     stream: Stream,
     images: list[str],
@@ -182,7 +190,7 @@ def _restore_step(
     expected = {"variables": shapes.variables, "optimizer": shapes.opt_state}
     if shapes.ema is not None:
         expected["ema"] = shapes.ema
-    checkpoint = Path(manager.directory) / str(step)
+    step = int(checkpoint.name)
     items: dict[str, Any] = {
         name: ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, tree))
         for name, tree in expected.items()
@@ -195,7 +203,7 @@ def _restore_step(
         check_fit(saved[name], expected[name], checkpoint)
     with _agreed_damage(checkpoint):
         restored = manager.restore(step, args=ocp.args.Composite(**items))
-        verify_step(manager, step, {name: restored[name] for name in expected})
+        verify_step(checkpoint, {name: restored[name] for name in expected})
         position, identities = restored["data"]["next_step"], restored["images"]["identities"]
     if identities != images:
         problem = (

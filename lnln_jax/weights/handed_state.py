@@ -19,7 +19,6 @@ the rest of the checkpoint:
 identify its training images. `training.handed_on` begins a run with it.
 """
 
-import json
 import operator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from lnln_jax.weights.integrity import (
     DamagedCheckpointError,
     damage_named,
     none_readable,
+    read_json,
     verify_json,
 )
 from lnln_jax.weights.part_names import find_file
@@ -120,12 +120,9 @@ def _read_checkpoint(checkpoint: Path) -> HandedState:
 
     with damage_named(checkpoint):
         verify_json(checkpoint, ("data", "config", "images"))
-        texts = {
-            name: json.loads((checkpoint / name / "metadata").read_text())
-            for name in ("data", "config", "images")
-        }
-        sums = checkpoint / "checksums" / "metadata"  # which older checkpoints lack
-        expected = json.loads(sums.read_text()) if sums.is_file() else {}
+        texts = {name: read_json(checkpoint, name) for name in ("data", "config", "images")}
+        older = not (checkpoint / "checksums").is_dir()
+        expected = {} if older else read_json(checkpoint, "checksums")
         arrays = {
             f"{item}/{name}": array
             for item in _ITEMS

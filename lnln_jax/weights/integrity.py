@@ -66,15 +66,19 @@ def json_checksum(item: Any) -> int:
     return zlib.crc32(json.dumps(item, sort_keys=True).encode())
 
 
+def read_json(checkpoint: Path, name: str) -> Any:
+    """Returns what a JSON item of a checkpoint holds, as Orbax writes it."""
+    file = "metrics" if name == "metrics" else "metadata"
+    return json.loads((checkpoint / name / file).read_text("utf-8"))
+
+
 def verify_json(checkpoint: Path, names: Iterable[str]) -> None:
     """Raises OSError or ValueError where a JSON item is not what was saved; older ones pass."""
-    sums = checkpoint / "checksums"
-    if not sums.is_dir():
+    if not (checkpoint / "checksums").is_dir():
         return
-    expected = json.loads((sums / "metadata").read_text()).get("json", {})
+    expected = read_json(checkpoint, "checksums").get("json", {})
     for name in expected.keys() & set(names):
-        file = checkpoint / name / ("metrics" if name == "metrics" else "metadata")
-        if json_checksum(json.loads(file.read_text())) != expected[name]:
+        if json_checksum(read_json(checkpoint, name)) != expected[name]:
             raise ValueError(f"other values than were saved in {name}")
 
 

@@ -1,8 +1,9 @@
 """Reading the folder of a training run: its steps, its configuration, its network."""
 
+import contextlib
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from orbax.checkpoint import checkpoint_managers
 from lnln_jax.config import TrainConfig, build_module, from_dict
 from lnln_jax.models.variables import Variables, abstract_variables
 from lnln_jax.runtime.distributed import say
+from lnln_jax.runtime.plain_paths import plain_path
 from lnln_jax.weights.integrity import (
     DamagedCheckpointError,
     check_fit,
     damage_named,
     named_arrays,
     none_readable,
+    read_json,
     unreadable_scores,
     verify,
     verify_json,
@@ -38,8 +41,13 @@ def _score(metrics: Mapping[str, float] | None) -> float:
     return (metrics or {}).get(BEST_METRIC, -math.inf)
 
 
-def open_manager(folder: Path, *, keep: int = 1, create: bool = True) -> ocp.CheckpointManager:
+@contextlib.contextmanager
+def open_manager(
+    folder: Path, *, keep: int = 1, create: bool = True
+) -> Iterator[ocp.CheckpointManager]:
     """Opens Orbax's manager of a `checkpoints` folder; without `create`, nothing changes there."""
+    if create:
+        folder.mkdir(parents=True, exist_ok=True)
     policy = checkpoint_managers.AnyPreservationPolicy(
         [
             checkpoint_managers.LatestN(keep),
@@ -55,20 +63,21 @@ def open_manager(folder: Path, *, keep: int = 1, create: bool = True) -> ocp.Che
         cleanup_tmp_directories=create,
         lightweight_initialize=not create,  # leave the metrics of all steps unread
     )
-    return ocp.CheckpointManager(folder.resolve(), options=options)
+    with plain_path(folder) as path, ocp.CheckpointManager(path, options=options) as manager:
+        yield manager
 
 
 def saved_shapes(item: Path) -> Any:
     """Returns the tree of shapes that the metadata of a saved tree hold."""
-    return ocp.StandardCheckpointHandler().metadata(item.resolve()).tree
+    with plain_path(item) as path:
+        return ocp.StandardCheckpointHandler().metadata(path).tree
 
 
-def verify_step(manager: ocp.CheckpointManager, step: int, trees: dict[str, Any]) -> None:
+def verify_step(checkpoint: Path, trees: dict[str, Any]) -> None:
     """Compares arrays with the checksums in their checkpoint; older ones have none."""
-    if not (Path(manager.directory) / str(step) / "checksums").is_dir():
+    if not (checkpoint / "checksums").is_dir():
         return
-    args = ocp.args.Composite(checksums=ocp.args.JsonRestore())
-    sums = manager.restore(step, args=args)["checksums"]
+    sums = read_json(checkpoint, "checksums")
     for name, tree in trees.items():
         verify(tree, sums.get(name, {}))
 
@@ -84,14 +93,13 @@ def saved_config(folder: Path) -> TrainConfig | None:
     Raises:
       ValueError: all checkpoints are damaged, or another version wrote the newest.
     """
-    reader = ocp.Checkpointer(ocp.JsonCheckpointHandler())
     problems = []
     for step in reversed(saved_steps(folder)):
         checkpoint = folder / str(step)
         try:
             with damage_named(checkpoint):
                 verify_json(checkpoint, ("config",))
-                tree = reader.restore((checkpoint / "config").resolve())
+                tree = read_json(checkpoint, "config")
         except DamagedCheckpointError as error:
             problems.append(error)
             continue
@@ -157,7 +165,7 @@ def load_run(path: Path) -> tuple[TrainConfig, Variables, int]:
         problems = []
         for step in reversed(order):
             try:
-                config, variables = _read_network(manager, step)
+                config, variables = _read_network(manager, folder / str(step))
             except DamagedCheckpointError as error:
                 problems.append(error)
                 continue
@@ -176,13 +184,13 @@ def _metrics(manager: ocp.CheckpointManager, step: int) -> Mapping[str, float] |
         return None
 
 
-def _read_network(manager: ocp.CheckpointManager, step: int) -> tuple[TrainConfig, Variables]:
+def _read_network(
+    manager: ocp.CheckpointManager, checkpoint: Path
+) -> tuple[TrainConfig, Variables]:
     """Reads the configuration and the variables to evaluate."""
-    checkpoint = Path(manager.directory) / str(step)
     with damage_named(checkpoint):
         verify_json(checkpoint, ("config", "metrics"))
-        args = ocp.args.Composite(config=ocp.args.JsonRestore())
-        tree = manager.restore(step, args=args)["config"]
+        tree = read_json(checkpoint, "config")
     config = parse_config(tree, checkpoint)
     item, expected = "ema" if config.ema_decay else "variables", _expected(config)
     with damage_named(checkpoint):
@@ -190,8 +198,8 @@ def _read_network(manager: ocp.CheckpointManager, step: int) -> tuple[TrainConfi
     check_fit(saved, expected, checkpoint)
     with damage_named(checkpoint):
         args = ocp.args.Composite(**{item: ocp.args.StandardRestore(expected)})
-        variables = manager.restore(step, args=args)[item]
-        verify_step(manager, step, {item: variables})
+        variables = manager.restore(int(checkpoint.name), args=args)[item]
+        verify_step(checkpoint, {item: variables})
     return config, variables
 
 
@@ -221,7 +229,7 @@ def read_item(item: Path, sums: Mapping[str, int]) -> dict[str, np.ndarray]:
     shapes = saved_shapes(item)
     # Orbax reads into the memory of the host where it is given NumPy's arrays.
     host = jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), shapes)
-    with ocp.StandardCheckpointer() as reader:
-        arrays = named_arrays(reader.restore(item.resolve(), host))
+    with plain_path(item) as path, ocp.StandardCheckpointer() as reader:
+        arrays = named_arrays(reader.restore(path, host))
     verify(arrays, sums)
     return arrays
