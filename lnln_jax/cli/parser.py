@@ -6,10 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lnln_jax.runtime.suggestions import closest, did_you_mean
-
-# An unknown --name=value so much like an option is that option mistyped, and no config field.
-MISTYPED = 0.85
+from lnln_jax.runtime.suggestions import VERY_MUCH_ALIKE, closest, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
@@ -146,8 +143,8 @@ class Parser(argparse.ArgumentParser):
         name, equals, _ = word.partition("=")
         if not (self._has_overrides() and equals) or not word.startswith("--"):
             return False
-        known = self._option_string_actions
-        return name not in known and not closest(name, known, MISTYPED)
+        known = self._option_string_actions  # one so much like an option is that option mistyped
+        return name not in known and not closest(name, known, VERY_MUCH_ALIKE)
 
     def _has_overrides(self) -> bool:
         return any(action.dest == "overrides" for action in self._actions)

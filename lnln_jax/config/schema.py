@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lnln_jax.config.values import check_counts, check_fractions, check_positive, check_types
+from lnln_jax.data.degradations import Degradation
 from lnln_jax.models import create_model
 from lnln_jax.models.spec import ModelConfig
 from lnln_jax.runtime.durations import seconds_of
@@ -67,10 +68,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Checks what can be known before any data is read."""
         check_types("data.", self)
-        check_positive("data.", self, "lr_patch_size", "batch_size")
+        check_positive("data.", self, "lr_patch_size", "batch_size", "dead_leaves_size")
         check_counts(
             "data.", self, "num_threads", "num_workers", "dead_leaves", "validation_images"
         )
+        Degradation(self.degradation, self.blur_sigma, self.noise_level, self.jpeg_quality)
         if not 0 <= self.cache_share <= 1:
             raise ValueError(
                 f"data.cache_share is {self.cache_share}; it must be from 0, which keeps nothing, "
@@ -80,6 +82,11 @@ class DataConfig:
             raise ValueError(
                 f"data.degradation is {self.degradation}, but data.train_lr gives LR images; "
                 "leave one of them out"
+            )
+        if not all(weight > 0 for weight in self.weights):
+            raise ValueError(
+                f"data.weights is {self.weights}; each must be larger than 0 (leave a source out "
+                "of data.train instead)"
             )
         parts = len(self.train) + bool(self.dead_leaves)
         if self.weights and len(self.weights) != parts:
@@ -137,7 +144,7 @@ class OptimizerConfig:
         """Checks the fields."""
         check_types("optimizer.", self)
         stairs = ("decay_every_epochs", "decay_factor", "steps_per_epoch")
-        check_positive("optimizer.", self, "learning_rate", *stairs)
+        check_positive("optimizer.", self, "learning_rate", "eps", *stairs)
         check_counts("optimizer.", self, "warmup_steps", "cosine_steps", "skip_nonfinite")
         check_fractions("optimizer.", self, "b1", "b2", "momentum", "weight_decay")
         if self.weight_decay and self.name != "sgd":
@@ -146,7 +153,9 @@ class OptimizerConfig:
                 "leave it at 0 or set optimizer.name=sgd"
             )
         if self.clip_norm < 0:
-            raise ValueError(f"optimizer.clip_norm is {self.clip_norm}; 0 turns it off")
+            raise ValueError(
+                f"optimizer.clip_norm is {self.clip_norm}; it must be larger than 0, or 0 for none"
+            )
 
 
 @dataclass(frozen=True)
@@ -216,7 +225,8 @@ class TrainConfig:
         check_positive(
             "", self, "steps", "steps_per_call", "accumulate", "keep_checkpoints", *every
         )
-        check_counts("", self, "devices", "schedule_steps", "seed")
+        check_counts("", self, "devices", "schedule_steps", "sample_every")
+        check_counts("", self, "seed", bits=32)
         check_fractions("", self, "ema_decay")
         if self.time_budget:
             seconds_of("time_budget", self.time_budget)

@@ -6,6 +6,11 @@ They lie in `configs/` of the repository, and in `lnln_jax/configs/` of an insta
 import ast
 from pathlib import Path
 
+from lnln_jax.runtime.files import printable
+from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.suggestions import did_you_mean
+
+RUN_CONFIG = "config.json"  # in the folder of a training run
 _PACKAGE = Path(__file__).parents[1]
 _INSTALLED = _PACKAGE / "configs"
 FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "configs"
@@ -17,22 +22,32 @@ def config_names() -> list[str]:
 
 
 def find_config(source: str | Path) -> Path:
-    """Returns the file of a config: `source` itself, or the shipped one of that name.
+    """Returns the file of a config.
+
+    Args:
+      source: the file itself, the name of a shipped one, or the folder of a training run, which has
+        it as `config.json`.
 
     Raises:
-      ValueError: there is neither.
+      ValueError: there is none of these.
     """
-    path = Path(source)
+    path = Path(expand_home(str(source)))
     if path.is_file():
         return path
-    if str(source) in config_names():
+    names = config_names()
+    if str(source) in names:
         return FOLDER / f"{source}.py"
+    if (path / RUN_CONFIG).is_file():
+        return path / RUN_CONFIG
     raise ValueError(
-        f"there is no config file {path}; give a path, or one of the names that come with the "
-        f"package: {', '.join(config_names())}"
+        f"there is no config file {printable(path)}; give a path, the folder of a training run, or "
+        f"one of the names that come with the package: {', '.join(names)}"
+        + did_you_mean(str(source), names)
     )
 
 
 def description(path: Path) -> str:
-    """Returns the docstring of a config file, without running the file."""
+    """Returns the docstring of a config file, without running the file; a run's has none."""
+    if path.suffix == ".json":
+        return ""
     return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""

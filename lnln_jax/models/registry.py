@@ -14,6 +14,7 @@ from lnln_jax.models.lnln import LNLN
 from lnln_jax.models.rcan import RCAN
 from lnln_jax.models.vdsr import VDSR
 from lnln_jax.runtime.numbers import real, whole
+from lnln_jax.runtime.suggestions import did_you_mean
 
 MODELS: dict[str, type[nn.Module]] = {
     "lnln": LNLN,
@@ -41,8 +42,10 @@ def resolve(
     """
     network, defaults = VARIANTS.get(name, (name, {}))
     if network not in MODELS:
-        names = ", ".join(sorted([*MODELS, *VARIANTS]))
-        raise ValueError(f"name is {name!r}; the networks are {names}")
+        names = sorted([*MODELS, *VARIANTS])
+        raise ValueError(
+            f"name is {name!r}; the networks are {', '.join(names)}{did_you_mean(str(name), names)}"
+        )
     return network, {**defaults, **(options or {})}
 
 
@@ -76,9 +79,12 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
     known = model_options(network)
     for key, value in options.items():
         if key not in known:
-            raise ValueError(f"{network} has no hyper-parameter {key!r}; it has {', '.join(known)}")
+            raise ValueError(
+                f"{network} has no hyper-parameter {key!r}; it has {', '.join(known)}"
+                f"{did_you_mean(key, known)}"
+            )
         if known[key] is int:
-            options[key] = whole(key, value, least=1)
+            options[key] = whole(key, value, least=1, most=2**31 - 1)
         elif known[key] is float:
             options[key] = real(key, value, above=0)
     module: Any = MODELS[network](scale=scale, **options)

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -45,7 +46,13 @@ def remark(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def progress_of(what: str) -> Callable[[int, int], None]:
+def say(text: str, file: TextIO) -> None:
+    """Prints a line, above the bars if there are any."""
+    with tqdm.external_write_mode(file=file):
+        print(text, file=file)
+
+
+def progress_of(what: str) -> Callable[[float, int], None]:
     """Returns a progress bar for `what`: a function of how many of how many are done.
 
     Nothing is shown where `shows_progress` says no. The bar ends when all are done, or when nobody
@@ -54,7 +61,7 @@ def progress_of(what: str) -> Callable[[int, int], None]:
     bar = _Bar(what)
     bar.start()
 
-    def show(done: int, total: int) -> None:
+    def show(done: float, total: int) -> None:
         bar.done, bar.total = done, total
         if done >= total:
             bar.end()
@@ -85,7 +92,7 @@ class _Bar:
     """What is known of a bar, and the thread that draws it."""
 
     what: str
-    done: int = 0
+    done: float = 0
     total: int | None = None
     ended: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None

@@ -102,7 +102,7 @@ def test_booleans():
 
 
 def test_an_unknown_field_of_a_file_is_named():
-    with pytest.raises(ValueError, match="no config field 'colour'; the config has name, scale"):
+    with pytest.raises(ValueError, match=r"no config field 'model\.colour'; model has name, scale"):
         from_dict({"model": {"colour": 3}})
 
 

@@ -23,7 +23,11 @@ from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfi
             "leave one of them",
         ),
         (OptimizerConfig, {"b1": 1.0}, r"optimizer\.b1 is 1\.0; it must be at least 0 and below 1"),
-        (OptimizerConfig, {"clip_norm": -1.0}, r"optimizer\.clip_norm is -1\.0; 0 turns it off"),
+        (
+            OptimizerConfig,
+            {"clip_norm": -1.0},
+            r"optimizer\.clip_norm is -1\.0; it must be larger than 0, or 0",
+        ),
         (OptimizerConfig, {"warmup_steps": 2**32}, "it must be from 0 to 2"),
         (OptimizerConfig, {"weight_decay": 0.1}, r"weight_decay is 0\.1, which adam does not know"),
         (ModelConfig, {"name": "edvr"}, "name is 'edvr'; the networks are drca"),
