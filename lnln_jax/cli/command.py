@@ -1,6 +1,7 @@
 """The `lnln` command: parser and exit status. Commands import what is heavy when they run."""
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -19,6 +20,7 @@ from lnln_jax.cli import (
     upscale,
 )
 from lnln_jax.cli.parser import Parser
+from lnln_jax.runtime.progress import be_quiet, end_progress
 from lnln_jax.version import __version__
 
 # In the order of `lnln --help`.
@@ -39,7 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
       stopped and that the same command goes on with, 130 for Ctrl-C elsewhere. A wrong call exits
       with 2.
     """
-    args = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no name of a file ends a command
+            stream.reconfigure(errors="backslashreplace")
+    args = make_parser().parse_args(arguments)
+    be_quiet(args.quiet)
+    if arguments is None and not args.needs_device:  # this process is the command's own
+        os.environ["JAX_PLATFORMS"] = "cpu"  # so that no GPU is looked for, or its memory taken
     if not getattr(args, "distributed", False):
         return _run(args)
     try:
@@ -58,24 +66,35 @@ def _run(args: argparse.Namespace) -> int:
     """Runs the command of parsed arguments; an error becomes one line."""
     try:
         status = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
         return status
     except BrokenPipeError:
         # The reader, such as `head`, has left; stdout must not be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
+        end_progress()
         print("lnln: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("LNLN_TRACEBACK"):
+    except (ValueError, OSError, RuntimeError, AssertionError) as error:
+        end_progress()
+        text = _explained(error, args)
+        if os.environ.get("LNLN_TRACEBACK") or not text:
             raise
-        print(f"lnln: error: {_explained(error, args)}", file=sys.stderr)
+        print(f"lnln: error: {text}", file=sys.stderr)
         return 1
 
 
-def _explained(error: Exception, args: argparse.Namespace) -> str:
-    """Returns an error's text, and what it means where it comes from what joins processes."""
+def _explained(error: Exception, args: argparse.Namespace) -> str | None:
+    """Returns what an error means to who called the command; None for a bug."""
+    if "jax" in sys.modules:
+        from lnln_jax.runtime.backends import start_fault
+
+        if fault := start_fault(error):
+            return fault
+    if isinstance(error, AssertionError):
+        return None
     lost = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" not in str(error)
     if getattr(args, "distributed", False) and lost:
         return (
@@ -85,7 +104,8 @@ def _explained(error: Exception, args: argparse.Namespace) -> str:
     return str(error)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
+    """Returns the parser of `lnln`, with all commands."""
     parser = Parser(
         prog="lnln",
         description="Image super-resolution in JAX.",
@@ -95,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
             "lnln train lnln_x2 data.train=my_images --output runs/mine",
         ),
     )
-    parser.set_defaults(quiet=False)
+    parser.set_defaults(quiet=False, needs_device=True)
     parser.add_argument("--version", action="version", version=f"lnln {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in _COMMANDS:

@@ -1,0 +1,35 @@
+"""Whether JAX finds the devices that it is to compute on."""
+
+import os
+
+import jax
+
+_SAID = "Unable to initialize backend"
+
+
+def start_fault(error: Exception) -> str | None:
+    """Returns why JAX does not start, where that is what an error comes from; else None.
+
+    JAX itself raises a bare AssertionError where `JAX_PLATFORMS` names a GPU and there is none.
+    """
+    reason = "there is no such device"
+    if isinstance(error, RuntimeError) and _SAID in str(error):
+        reason = str(error).partition(" (")[0].rstrip(".")
+    elif not isinstance(error, AssertionError) or _starts():
+        return None
+    wanted = jax.config.jax_platforms
+    if not wanted:
+        return f"JAX does not start: {reason}; set JAX_PLATFORMS=cpu to do without that device"
+    setting = "JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == wanted else "jax_platforms"
+    return (
+        f"JAX does not start with {setting}={wanted}: {reason}; unset {setting}, or set it to cpu; "
+        "`lnln doctor` says more"
+    )
+
+
+def _starts() -> bool:
+    try:
+        jax.default_backend()
+    except (AssertionError, RuntimeError):
+        return False
+    return True
