@@ -20,6 +20,7 @@ from lnln_jax.cli import (
     upscale,
 )
 from lnln_jax.cli.parser import Parser
+from lnln_jax.runtime.processes import end_at_once
 from lnln_jax.runtime.progress import be_quiet, end_progress
 from lnln_jax.version import __version__
 
@@ -48,17 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     be_quiet(args.quiet)
     if arguments is None and not args.needs_device:  # this process is the command's own
         os.environ["JAX_PLATFORMS"] = "cpu"  # so that no GPU is looked for, or its memory taken
-    if not getattr(args, "distributed", False):
+    if arguments is not None:
         return _run(args)
     try:
         status = _run(args)
-    except Exception:  # a bug; to end as usual would be to wait for the other processes
+    except Exception:  # a bug
         traceback.print_exc()
         status = 1
-    if status not in (0, train.STOPPED):
-        from lnln_jax.runtime.distributed import leave
-
-        leave(status)
+    if status not in (0, train.STOPPED):  # to end as usual would be to wait for what may never end
+        end_at_once(status)
     return status
 
 

@@ -102,14 +102,3 @@ def check_same(what: str, text: str) -> None:
             f"{what} of process {', '.join(map(str, others))} differ from those of process 0; "
             "start all processes with the same command, on the same files"
         )
-
-
-def leave(status: int) -> None:
-    """Ends a process that failed at once, so that the others notice and end, too.
-
-    A normal exit would wait for them, and they for this one.
-    """
-    if jax.process_count() > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)

@@ -1,5 +1,6 @@
 """What a long run needs of the operating system: a folder of its own, and to be stopped."""
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -8,15 +9,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from lnln_jax.runtime.control_groups import MemoryLimit, core_limit, memory_limits
 from lnln_jax.runtime.extras import installed
 
 
-@contextmanager
+@contextlib.contextmanager
 def exclusive(folder: Path, doing: str) -> Iterator[None]:
     """Holds a folder, which is made if missing, against other processes that do the same.
 
@@ -113,6 +113,18 @@ def _own_limits() -> list[MemoryLimit]:
     return limits
 
 
+def end_at_once(status: int) -> NoReturn:
+    """Ends this process without waiting for its threads, or for processes that it works with.
+
+    After a failure some of them may wait for minutes for what does not come.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(status)
+
+
 def end_with_parent(*_: object) -> None:
     """Makes a worker process leave Ctrl-C to its parent, and end when that does, even if killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -132,7 +144,7 @@ class Stop:
     requested = False
 
 
-@contextmanager
+@contextlib.contextmanager
 def stop_signals(answer: str) -> Iterator[Stop]:
     """Turns SIGTERM and SIGINT into a request; a second SIGINT interrupts at once.
 
