@@ -4,7 +4,7 @@ import argparse
 import shlex
 from typing import Any
 
-from lnln_jax.cli.options import CONFIG_HELP
+from lnln_jax.cli.options import CONFIG_HELP, name_or_path
 
 
 def add_parser(commands: Any) -> None:
@@ -14,12 +14,15 @@ def add_parser(commands: Any) -> None:
         help="the configs of this package; all fields of one",
         description="Lists the configs that come with the package or, for one of them or a file, "
         "prints what it is and every field as an override would set it, with its type and meaning.",
+        examples=("lnln config", "lnln config lnln_x2 model.scale=4"),
     )
-    config.add_argument("config", nargs="?", help=f"{CONFIG_HELP}; default: a list of the names")
+    config.add_argument(
+        "config", nargs="?", type=name_or_path, help=f"{CONFIG_HELP}; default: a list of the names"
+    )
     config.add_argument(
         "overrides", nargs="*", metavar="key=value", help="fields to change, by dotted name"
     )
-    config.set_defaults(run=run)
+    config.set_defaults(run=run, needs_device=False)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from lnln_jax.config import load_config
     from lnln_jax.config.listing import list_fields
     from lnln_jax.config.shipped import FOLDER, config_names, description, find_config
+    from lnln_jax.runtime.files import printable
 
     rows: list[tuple[str, ...]]
     if args.config is None:
@@ -35,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         fields = list_fields(load_config(args.config, args.overrides))
         path = find_config(args.config)
-        print(f"{path}\n{description(path)}\n")
+        print("\n".join(filter(None, (printable(path), description(path)))), end="\n\n")
         rows = [(shlex.quote(f"{f.key}={f.value}"), f.type, f.meaning) for f in fields]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     for *cells, last in rows:

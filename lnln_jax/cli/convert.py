@@ -1,10 +1,9 @@
 """The command `lnln convert`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from lnln_jax.cli.options import NETWORK_HELP, add_target_options, positive
+from lnln_jax.cli.options import NETWORK_HELP, add_target_options, name_or_path, path, positive
 
 
 def add_parser(commands: Any) -> None:
@@ -12,9 +11,15 @@ def add_parser(commands: Any) -> None:
     convert = commands.add_parser(
         "convert",
         help="weights to .pt (PyTorch) or .safetensors; a run's state to .safetensors",
+        description="Writes the weights of a network to a file, or all that training needs to go "
+        "on elsewhere.",
+        examples=(
+            "lnln convert lnln_light_x2 lnln_light_x2.pt",
+            "lnln convert --state --split 15 runs/lnln_x2 state.safetensors",
+        ),
     )
-    convert.add_argument("source", type=Path, help=NETWORK_HELP)
-    convert.add_argument("target", type=Path, help="a file; its suffix is its format")
+    convert.add_argument("source", type=name_or_path, help=NETWORK_HELP)
+    convert.add_argument("target", type=path, help="a file; its suffix is its format")
     add_target_options(convert)
     convert.add_argument(
         "--state",
@@ -28,9 +33,9 @@ def add_parser(commands: Any) -> None:
         nargs="?",
         const=15,
         metavar="MiB",
-        help="cut the state in files of at most so many MiB (15)",
+        help="cut the state in files of at most so many MiB (15 without a number)",
     )
-    convert.set_defaults(run=run)
+    convert.set_defaults(run=run, needs_device=False)
 
 
 def run(args: argparse.Namespace) -> int:

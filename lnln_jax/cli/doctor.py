@@ -12,6 +12,7 @@ def add_parser(commands: Any) -> None:
         description="Says what this machine is and whether JAX uses its accelerator, compares all "
         "kernels with float64, measures speeds, and advises. Ends with 1 if anything fails or is "
         "out of its bounds. It changes nothing.",
+        examples=("lnln doctor", "lnln doctor --only speed --json > speed.json"),
     )
     doctor.add_argument("--json", action="store_true", help="print JSON, and nothing else")
     doctor.add_argument(

@@ -1,10 +1,16 @@
 """The command `lnln export`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from lnln_jax.cli.options import NETWORK_HELP, add_target_options, positive
+from lnln_jax.cli.options import (
+    NETWORK_HELP,
+    add_target_options,
+    listed,
+    name_or_path,
+    path,
+    positive,
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -14,9 +20,13 @@ def add_parser(commands: Any) -> None:
         help="a network with its weights as one StableHLO program",
         description="Writes a network with its weights as one program, which JAX runs without "
         "this package: float32 tiles in 0..255, batch x tile x tile x channels, to upscaled ones.",
+        examples=(
+            "lnln export lnln_light_x2 lnln.stablehlo",
+            "lnln export runs/lnln_x2 lnln.stablehlo --tile 128 --platforms cpu,cuda",
+        ),
     )
-    export.add_argument("source", type=Path, metavar="model", help=NETWORK_HELP)
-    export.add_argument("target", type=Path, help="a .stablehlo file")
+    export.add_argument("source", type=name_or_path, metavar="model", help=NETWORK_HELP)
+    export.add_argument("target", type=path, help="a .stablehlo file")
     export.add_argument(
         "--tile", type=positive, metavar="N", help="side in pixels (default: that of upscale)"
     )
@@ -25,9 +35,9 @@ def add_parser(commands: Any) -> None:
     )
     export.add_argument(
         "--platforms",
-        nargs="+",
-        metavar="P",
-        help="what it can run on: cpu, cuda, rocm, tpu (default: what JAX runs on here)",
+        type=listed(str),
+        metavar="P,P",
+        help="what it can run on, of cpu, cuda, rocm and tpu (default: what JAX runs on here)",
     )
     add_target_options(export)
     export.set_defaults(run=run)

@@ -12,12 +12,13 @@ def add_parser(commands: Any) -> None:
         description="The trained networks of this package with their scores, and the paper's Table "
         "2, measured: parameters, storage, multiply-adds and receptive field of the published "
         "networks.",
+        examples=("lnln models", "lnln models lnln drca --scale 4"),
     )
     models.add_argument(
         "names", nargs="*", metavar="network", help="only these; default: the paper's"
     )
     models.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default: 2")
-    models.set_defaults(run=run)
+    models.set_defaults(run=run, needs_device=False)
 
 
 def run(args: argparse.Namespace) -> int:

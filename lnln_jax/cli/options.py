@@ -16,7 +16,10 @@ NETWORK_HELP = (
     "a trained network that `lnln models` lists, the folder of a training run, or a .safetensors, "
     ".pt or .pth file"
 )
-CONFIG_HELP = "a name that `lnln config` lists, or a file that says config = TrainConfig(...)"
+CONFIG_HELP = (
+    "a name that `lnln config` lists, a file that says config = TrainConfig(...), or a run's "
+    "folder or config.json"
+)
 MODEL_HELP = f'"bicubic", or {NETWORK_HELP}'
 
 
@@ -81,8 +84,13 @@ def positive(text: str) -> int:
 
 def path(text: str) -> Path:
     """Returns a path; `~` in front is expanded, which shells don't do in `--output=~/x`."""
+    return Path(name_or_path(text))
+
+
+def name_or_path(text: str) -> str:
+    """Returns the text of a name or a path; `./lnln_x2` stays apart from the name `lnln_x2`."""
     try:
-        return Path(expand_home(text))
+        return expand_home(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

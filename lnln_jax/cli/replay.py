@@ -1,10 +1,9 @@
 """The command `lnln replay`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from lnln_jax.cli.options import positive
+from lnln_jax.cli.options import path, positive
 
 
 def add_parser(commands: Any) -> None:
@@ -14,10 +13,14 @@ def add_parser(commands: Any) -> None:
         help="look at one step of a training run again: its batch, losses and gradients",
         description="Goes from the newest checkpoint before a step to that step, bit for bit where "
         "the device allows it, and writes what it sees to replay/<step>/ in the run.",
+        examples=(
+            "lnln replay runs/lnln_x2 --step 1200",
+            "lnln replay runs/lnln_x2 --step 1200 --output looked_at",
+        ),
     )
-    replay.add_argument("run_folder", metavar="run", type=Path, help="the folder of a training run")
+    replay.add_argument("run_folder", metavar="run", type=path, help="the folder of a training run")
     replay.add_argument("--step", type=positive, required=True, help="the first step is 1")
-    replay.add_argument("--output", type=Path, metavar="folder", help="default: in the run")
+    replay.add_argument("-o", "--output", type=path, metavar="folder", help="default: in the run")
     replay.set_defaults(run=run)
 
 

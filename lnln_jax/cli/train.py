@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lnln_jax.cli.options import CONFIG_HELP, add_distributed, connect, positive
+from lnln_jax.cli.options import CONFIG_HELP, add_distributed, connect, name_or_path, path, positive
 from lnln_jax.runtime.durations import seconds_of
 from lnln_jax.training.clock import ending_by, process_start
 
@@ -14,13 +14,25 @@ STOPPED = 75  # EX_TEMPFAIL: try again
 
 def add_parser(commands: Any) -> None:
     """Adds `train` to the commands of `lnln`."""
-    train = commands.add_parser("train", help="train a network, or go on with a stopped run")
-    train.add_argument("config", help=CONFIG_HELP)
+    train = commands.add_parser(
+        "train",
+        help="train a network, or go on with a stopped run",
+        description="Trains a network. The same command goes on with a run that was stopped.",
+        examples=(
+            "lnln train lnln_light_x2 data.train=my_images data.validation=",
+            "lnln train runs/lnln_x2 steps=2000000 --output runs/longer",
+        ),
+    )
+    train.add_argument("config", type=name_or_path, help=CONFIG_HELP)
     train.add_argument(
         "overrides", nargs="*", metavar="key=value", help="fields of the config, by dotted name"
     )
     train.add_argument(
-        "--output", type=Path, help="folder of the run (default: runs/ and the config's name)"
+        "-o",
+        "--output",
+        type=path,
+        metavar="folder",
+        help="of the run (default: runs/ and the config's name, with _again for that of a run)",
     )
     train.add_argument(
         "--allow-config-change",
@@ -34,7 +46,8 @@ def add_parser(commands: Any) -> None:
         const=10,
         default=0,
         metavar="steps",
-        help="trace so many steps (default: 10) into profile/, for TensorBoard, XProf or Perfetto",
+        help="trace so many steps (10 without a number) into profile/, for TensorBoard, XProf or "
+        "Perfetto",
     )
     train.add_argument(
         "--time-limit",
@@ -56,12 +69,25 @@ def _seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0, or `STOPPED` where a signal or the time limit ended the run."""
-    folder = args.output or Path("runs") / Path(args.config).stem
+    folder = args.output or Path("runs") / _name(args.config)
     if args.time_limit is None:
         return _train(args, folder, None)
     deadline = process_start() + args.time_limit
     with ending_by(deadline, folder, STOPPED):
         return _train(args, folder, deadline)
+
+
+def _name(config: str) -> str:
+    """Returns what a run is called whose folder is not given: never as the run it is made from.
+
+    The same command must find the same run again, so no number is counted up.
+    """
+    source = Path(config)
+    if source.suffix == ".json" and source.name.startswith("config"):
+        source = source.resolve().parent
+    elif not (source / "config.json").is_file():
+        return source.stem
+    return f"{source.resolve().name}_again"
 
 
 def _train(args: argparse.Namespace, folder: Path, deadline: float | None) -> int:

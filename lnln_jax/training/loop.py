@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 
 from lnln_jax.config import TrainConfig, to_dict
+from lnln_jax.config.paths import with_homes
 from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.inference.bicubic import BicubicUpscaler
@@ -73,6 +74,7 @@ def train(
         nothing has been written then.
       NonFiniteLossError: the loss diverged; the last good checkpoint stays.
     """
+    config = with_homes(config)
     check_same("the configurations", repr((config, allow_config_change, deadline is None)))
     check_folder(folder)
     saved, replaced = saved_config(folder / "checkpoints"), None
