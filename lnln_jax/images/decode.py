@@ -6,19 +6,21 @@ colours of 16 bits to 8, so `imagecodecs` (libpng, libtiff) handles those.
 
 import contextlib
 import io
-import threading
-import warnings
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from lnln_jax.images import png_chunks
 from lnln_jax.images.arrays import inverse_dihedral
+from lnln_jax.images.formats import READ, unidentified
+from lnln_jax.images.library import guarded
+from lnln_jax.images.metadata import kept_metadata, resolution
+from lnln_jax.images.photo import Photo
+from lnln_jax.images.tiff_pages import Page, picture_page
 from lnln_jax.runtime.extras import require
 
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 # Pillow's mode to the mode read: without transparency, with it.
 _MODES = {
     "1": ("L", "LA"),
@@ -31,78 +33,40 @@ _MODES = {
     "RGBA": ("RGBA", "RGBA"),
     "YCbCr": ("RGB", "RGB"),
 }
+_NUMBERS = {"F": "floating point", "I": "integers of 32 bits"}
 # EXIF orientation to the index of `inverse_dihedral` that turns the pixels upright.
 _UPRIGHT = {1: 0, 2: 1, 3: 3, 4: 2, 5: 4, 6: 5, 7: 7, 8: 6}
-_KEPT_EXIF = (
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.Copyright,
-)
-_STALE_EXIF = (  # about the pixels or the layout of the file that was read
-    ExifTags.Base.ExifImageWidth,
-    ExifTags.Base.ExifImageHeight,
-    ExifTags.Base.ExifInteroperabilityOffset,
-)
 _BAND_PIXELS = 1 << 22
-_pillow_settings = threading.Lock()
+# Files of these have further images, of which Pillow shows the first one or all together.
+_ONE_OF_SEVERAL = ("MPO", "PSD", "TIFF")
+
+Tell = Callable[[str], object]
 
 
-class Photo(NamedTuple):
-    """A picture as its file stores it, but upright.
-
-    Attributes:
-      samples: samples `H W C`, uint8 or uint16, perhaps read-only; C is 1 for gray, 2 for gray and
-        alpha, 3 for RGB, 4 for RGB and alpha. Alpha is not premultiplied.
-      icc_profile: profile of the colour space of the samples; None means sRGB, or unknown.
-      exif: EXIF block from the bytes "Exif" on, without orientation, sizes and thumbnail; or None.
-    """
-
-    samples: np.ndarray
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-
-    @property
-    def gray(self) -> bool:
-        """Whether there is one colour channel."""
-        return self.samples.shape[2] < 3
-
-    @property
-    def colours(self) -> np.ndarray:
-        """Samples without alpha, `H W 1` or `H W 3`; a view."""
-        return self.samples[..., : 1 if self.gray else 3]
-
-    @property
-    def alpha(self) -> np.ndarray | None:
-        """Alpha, `H W 1`, a view; None for an opaque picture."""
-        return None if self.samples.shape[2] % 2 else self.samples[..., -1:]
-
-
-def decode(data: bytes, max_pixels: int | None = None) -> Photo:
+def decode(data: bytes, max_pixels: int | None = None, *, tell: Tell = str) -> Photo:
     """Decodes a still image and turns it upright.
 
     A palette becomes RGB(A), black and white becomes gray, CMYK becomes RGB (through its profile
     if there is one). A profile for other than gray or RGB samples, as they are now, is dropped.
-    Of EXIF the camera, author and place stay; orientation, sizes and thumbnail are dropped.
+    Of a TIFF file with thumbnails the picture is read.
 
     Args:
       data: bytes of the whole file.
       max_pixels: most pixels; larger images are refused before they take memory, as decompression
         bombs may be. `PIL.Image.MAX_IMAGE_PIXELS` counts where it is larger, or this is None.
+      tell: function that gets what is wrong with a file that can be read all the same.
 
     Raises:
       ValueError: there is no image, more than one, a damaged one or one that is not supported;
         the message gives the reason.
     """
     try:
-        return _decode_16_bit_tiff(data, max_pixels) or _decode_with_pillow(data, max_pixels)
+        page = picture_page(data)
+        if page is not None and page.is_16_bit:
+            return _decode_16_bit_tiff(page, max_pixels, tell)
+        return _decode_with_pillow(data, page, max_pixels, tell)
     except UnidentifiedImageError as error:
-        raise ValueError(
-            "not a PNG, JPEG, BMP, WebP or TIFF image, or its header is damaged"
-        ) from error
+        raise ValueError(unidentified(data)) from error
     except (MemoryError, ImportError):
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -111,50 +75,65 @@ def decode(data: bytes, max_pixels: int | None = None) -> Photo:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Photo:
-    with _guarded(max_pixels) as usual:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with further views of the scene
-        raise ValueError(f"it is animated or has pages ({frames}); give a single still image")
+def _decode_with_pillow(
+    data: bytes, page: Page | None, max_pixels: int | None, tell: Tell
+) -> Photo:
+    is_png = data.startswith(png_chunks.SIGNATURE)
+    texts = png_chunks.without_large_texts(data) if is_png else png_chunks.Texts(data)
+    with guarded(max_pixels, tell) as usual:
+        image = Image.open(io.BytesIO(texts.data), formats=READ)
+        frames = 1 if image.format in _ONE_OF_SEVERAL else getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise ValueError(f"it is animated or has pages ({frames}); give a single still image")
+        if page is not None and page.index:
+            image.seek(page.index)
     large = usual is not None and image.width * image.height > usual
-    with _guarded(max_pixels) if large else contextlib.nullcontext():  # TIFF: checked once more
+    with guarded(max_pixels, tell) if large else contextlib.nullcontext():  # TIFF: checked again
         image.load()
-    icc_profile = image.info.get("icc_profile")
-    if image.format == "PNG" and data[24] == 16:  # the bit depth in the IHDR chunk
+    with guarded(max_pixels, tell):  # for what it says of damaged EXIF
+        try:
+            exif = image.getexif()  # of a TIFF: without the orientation, which load() has applied
+        except Exception:  # damaged EXIF data make Pillow raise almost anything
+            exif = Image.Exif()  # the picture does not depend on it
+            tell("EXIF is damaged and left out")
+        info = _info(image, exif)
+    info |= {name: value for name, value in texts._asdict().items() if value and name in info}
+    if is_png and data[24] == 16:  # the bit depth in the IHDR chunk
         require("imagecodecs", "16bit", "an image of 16 bits per channel")
         import imagecodecs
 
-        samples = imagecodecs.png_decode(data)
-    elif image.mode == "CMYK":
-        samples = _samples(_cmyk_to_rgb(image, icc_profile))
-    elif image.mode in _MODES:
-        mode = _MODES[image.mode][image.has_transparency_data]
-        samples = _samples(image if image.mode == mode else image.convert(mode))
+        samples = imagecodecs.png_decode(texts.data)
     else:
-        raise ValueError(f"pixels of type {image.mode}; convert it to 8 or 16 bits per channel")
-    try:
-        exif = image.getexif()  # of a TIFF: without the orientation, which load() has applied
-    except Exception:  # damaged EXIF data make Pillow raise almost anything
-        exif = Image.Exif()  # the picture does not depend on it
-    return _upright(samples, icc_profile, exif)
+        has_palette = image.mode in ("P", "PA")
+        with guarded(max_pixels, tell) if has_palette else contextlib.nullcontext():  # it may warn
+            converted = _in_mode_read(image, info["icc_profile"])
+        samples = _samples(converted)
+        if samples.dtype == np.int32:  # of PGM files
+            samples = samples.astype(np.uint16)
+    colour = png_chunks.colour_chunks(data) if is_png else ()
+    return _upright(samples, info, exif, tell, colour)
 
 
-@contextlib.contextmanager
-def _guarded(max_pixels: int | None) -> Iterator[int | None]:
-    """Has Pillow refuse images with more pixels; yields its usual limit.
+def _info(image: Image.Image, exif: Image.Exif) -> dict[str, Any]:
+    """Returns what `kept_metadata` takes."""
+    info = {name: image.info.get(name) for name in ("icc_profile", "xmp", "dpi")}
+    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2):
+        info["dpi"] = None  # Pillow makes 72 of what EXIF does not say
+    info["dpi"] = info["dpi"] or resolution(exif)
+    return info
 
-    The lock: limit and warning filters belong to the process, and several threads read images.
-    """
-    with _pillow_settings, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        usual = Image.MAX_IMAGE_PIXELS
-        if usual is not None:
-            Image.MAX_IMAGE_PIXELS = max(usual, max_pixels or 0)
-        try:
-            yield usual
-        finally:
-            Image.MAX_IMAGE_PIXELS = usual
+
+def _in_mode_read(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    """Converts an image to gray or RGB, with alpha or without, where it is not."""
+    if image.mode == "CMYK":
+        return _cmyk_to_rgb(image, icc_profile)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return image
+    if image.mode not in _MODES:
+        kind = f"{image.mode} ({_NUMBERS[image.mode]})" if image.mode in _NUMBERS else image.mode
+        raise ValueError(f"pixels of type {kind}; convert it to 8 or 16 bits per channel")
+    mode = _MODES[image.mode][image.has_transparency_data]
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _samples(image: Image.Image) -> np.ndarray:
@@ -170,55 +149,19 @@ def _samples(image: Image.Image) -> np.ndarray:
     return samples
 
 
-def _decode_16_bit_tiff(data: bytes, max_pixels: int | None) -> Photo | None:
-    """Decodes gray and RGB TIFFs of 16 unsigned bits; None for any other file."""
-    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0"):
-        return None
-    is_big = data[2:3] == b"+"  # BigTIFF, of which Pillow knows the little-endian kind
-    tags = ImageFileDirectory_v2(data[: 16 if is_big else 8])
-    file = io.BytesIO(data)
-    start = tags.next
-    file.seek(start)
-    tags.load(file)
-    photometric = tags.get(ExifTags.Base.PhotometricInterpretation)
-    bits = set(tags.get(ExifTags.Base.BitsPerSample, (1,)))
-    formats = set(tags.get(ExifTags.Base.SampleFormat, (1,)))
-    if bits != {16} or formats != {1} or photometric not in (0, 1, 2):
-        return None
-    if tags.next:
-        raise ValueError("it has several pages; give a single image")
-    height, width = tags[ExifTags.Base.ImageLength], tags[ExifTags.Base.ImageWidth]
-    with _guarded(max_pixels):
+def _decode_16_bit_tiff(page: Page, max_pixels: int | None, tell: Tell) -> Photo:
+    height, width = page.size
+    with guarded(max_pixels, tell):
         limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
         raise ValueError(
             f"image size ({height * width} pixels) exceeds limit of {limit} pixels; "
             "make it smaller or cut it"
         )
-
-    require("imagecodecs", "16bit", "an image of 16 bits per channel")
-    import imagecodecs
-
-    samples = imagecodecs.tiff_decode(data)
-    if tags.get(ExifTags.Base.PlanarConfiguration) == 2 and samples.ndim == 3:
-        samples = np.moveaxis(samples, 0, -1)
-    samples = samples.reshape(height, width, -1)
-    colours = 3 if photometric == 2 else 1
-    if samples.shape[2] not in (colours, colours + 1):
-        raise ValueError(f"{samples.shape[2]} channels; reduce it to colour and alpha")
-    if photometric == 0:  # white is zero
-        samples[..., 0] = 65535 - samples[..., 0]
-    meaning = tags.get(ExifTags.Base.ExtraSamples, (2,))[0]
-    if meaning == 0:  # something else than alpha
-        samples = samples[..., :colours]
-    elif meaning == 1 and samples.shape[2] > colours:  # premultiplied by alpha
-        alpha = np.maximum(samples[..., -1:].astype(np.float64), 1)
-        straight = np.floor(samples[..., :-1] * 65535.0 / alpha + 0.5).clip(0, 65535)
-        samples[..., :-1] = straight
-    exif = Image.Exif()
-    exif.bigtiff, exif.endian = is_big, "<" if data[:2] == b"II" else ">"
-    exif.load_from_fp(file, start)
-    return _upright(samples, tags.get(ExifTags.Base.InterColorProfile), exif)
+    samples = page.samples_of_16_bits()
+    with guarded(max_pixels, tell):
+        exif = page.exif()
+    return _upright(samples, page.info(), exif, tell)
 
 
 def _cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
@@ -234,36 +177,17 @@ def _cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(samples: np.ndarray, icc_profile: bytes | None, exif: Image.Exif) -> Photo:
+def _upright(
+    samples: np.ndarray,
+    info: dict[str, Any],
+    exif: Image.Exif,
+    tell: Tell,
+    png_colour: tuple[tuple[bytes, bytes], ...] = (),
+) -> Photo:
     """Gives the samples a channel axis, turns them and drops the metadata that is now wrong."""
     if samples.ndim == 2:
         samples = samples[..., None]
     samples = inverse_dihedral(samples, _UPRIGHT.get(exif.get(ExifTags.Base.Orientation, 1), 0))
-    try:
-        kept = _kept_exif(exif)
-    except Exception:  # a damaged block, of which Pillow notices when it takes it apart
-        kept = None
-    return Photo(samples, fitting_profile(icc_profile, samples.shape[2]), kept)
-
-
-def _kept_exif(exif: Image.Exif) -> bytes | None:
-    kept = Image.Exif()
-    kept.endian = exif.endian
-    for tag in _KEPT_EXIF:
-        if tag in exif:
-            kept[tag] = exif[tag]
-    for group in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        entries = exif.get_ifd(group)
-        entries = {tag: value for tag, value in entries.items() if tag not in _STALE_EXIF}
-        if entries:
-            kept[group] = entries
-    if not kept:
-        return None
-    kept[ExifTags.Base.Orientation] = 1
-    return kept.tobytes()
-
-
-def fitting_profile(icc_profile: bytes | None, channels: int) -> bytes | None:
-    """Returns the profile if it is one for gray (1 or 2 channels) or RGB (3 or 4)."""
-    space = b"GRAY" if channels < 3 else b"RGB "
-    return icc_profile if icc_profile and icc_profile[16:20] == space else None
+    with guarded(None, tell):  # it warns of damaged tags when it takes EXIF apart
+        metadata = kept_metadata(info, exif, samples.shape[2], tell, png_colour)
+    return Photo(samples, metadata)

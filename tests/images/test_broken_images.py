@@ -26,7 +26,10 @@ PIXEL = np.zeros((1, 1, 3), np.uint8)
 
 BROKEN = {
     "zero bytes": (b"", "the file is empty"),
-    "text": (b"just some text\n", "not a PNG, JPEG, BMP, WebP or TIFF image"),
+    "text": (
+        b"just some text\n",
+        r"not an image of a known format \(PNG, JPEG, .* or TGA\), or its header",
+    ),
     "cut PNG": (encoded(NOISE, "PNG")[:5000], "truncated"),
     "cut PNG header": (encoded(NOISE, "PNG")[:20], "Truncated"),
     "cut JPEG": (encoded(NOISE, "JPEG")[:1500], "truncated"),
@@ -39,9 +42,15 @@ BROKEN = {
     "animated GIF": (encoded(RGB, "GIF", **FRAMES), r"animated or has pages \(2\)"),
     "animated PNG": (encoded(RGB, "PNG", **FRAMES), "animated"),
     "animated WebP": (encoded(RGB, "WEBP", **FRAMES), "animated"),
-    "TIFF pages": (encoded(RGB, "TIFF", **FRAMES), "has pages"),
-    "float TIFF": (encoded(GRAY.astype(np.float32), "TIFF"), "pixels of type F; convert it"),
-    "32-bit TIFF": (encoded(GRAY.astype(np.int32), "TIFF"), "pixels of type I; convert it"),
+    "TIFF pages": (encoded(RGB, "TIFF", **FRAMES), "has several pages"),
+    "float TIFF": (
+        encoded(GRAY.astype(np.float32), "TIFF"),
+        r"pixels of type F \(floating point\); convert it to 8 or 16 bits",
+    ),
+    "32-bit TIFF": (
+        encoded(GRAY.astype(np.int32), "TIFF"),
+        r"pixels of type I \(integers of 32 bits\); convert it",
+    ),
 }
 
 

@@ -132,7 +132,7 @@ def test_cmyk_goes_through_its_profile(tmp_path):
         path = save(tmp_path / "x.jpg", image, quality=100, icc_profile=profile)
         photo = read_photo(path)
         assert np.abs(photo.samples - float(expected)).max() < 3
-        assert photo.icc_profile is None  # the pixels are sRGB now
+        assert photo.metadata.icc_profile is None  # the pixels are sRGB now
         np.testing.assert_array_equal(read_rgb(path), photo.samples)
 
 

@@ -43,9 +43,9 @@ def test_pixels_are_upright(tmp_path, orientation, suffix):
     photo = read_photo(path)
     np.testing.assert_array_equal(to_rgb(photo), expected)
     np.testing.assert_array_equal(read_rgb(path), expected)
-    if photo.exif is not None:
+    if photo.metadata.exif is not None:
         kept = Image.Exif()
-        kept.load(photo.exif)
+        kept.load(photo.metadata.exif)
         assert kept[ExifTags.Base.Orientation] == 1
 
 
@@ -60,7 +60,7 @@ def test_alpha_is_turned_with_the_pixels(tmp_path):
 def test_exif_and_profile_survive(tmp_path, source, target, dtype):
     path = save(tmp_path / f"in{source}", RGB, exif=camera_exif(6), icc_profile=SRGB)
     photo = read_photo(path)
-    assert photo.icc_profile == SRGB
+    assert photo.metadata.icc_profile == SRGB
     result = tmp_path / f"out{target}"
     write_photo(photo._replace(samples=photo.samples.astype(dtype)), result)
     with Image.open(result) as image:
@@ -84,14 +84,14 @@ def test_damaged_exif_is_left_out(tmp_path):
     path = save(tmp_path / "x.jpg", RGB, exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(30))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow says that it is corrupt
-        assert read_photo(path).exif is None
+        assert read_photo(path).metadata.exif is None
 
 
 def test_a_profile_stays_only_where_it_fits(tmp_path):
     gray = read_photo(save(tmp_path / "x.png", GRAY, icc_profile=GRAY_PROFILE))
-    assert gray.icc_profile == GRAY_PROFILE
+    assert gray.metadata.icc_profile == GRAY_PROFILE
     for suffix, kept in ((".png", True), (".tif", True), (".webp", False)):  # WebP stores RGB
         write_photo(gray, tmp_path / f"y{suffix}")
         with Image.open(tmp_path / f"y{suffix}") as image:
             assert ("icc_profile" in image.info) == kept
-    assert read_photo(save(tmp_path / "x.png", GRAY, icc_profile=SRGB)).icc_profile is None
+    assert read_photo(save(tmp_path / "x.png", GRAY, icc_profile=SRGB)).metadata.icc_profile is None

@@ -1,0 +1,139 @@
+"""Formats of image files: which are read, which are written, and what each can hold."""
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lnln_jax.images.photo import Metadata
+from lnln_jax.images.profiles import fitting_profile, profile_from_png
+
+
+class Format(NamedTuple):
+    """A format that is written.
+
+    Attributes:
+      name: Pillow's name of it.
+      options: Pillow's options for saving.
+      alpha: whether it holds transparency.
+      gray: whether it holds gray pictures as such.
+      deep: whether it holds 16 bits per channel.
+      longest_side: pixels, or None.
+      limits: most bytes of fields of `Metadata`, for those that have a limit.
+    """
+
+    name: str
+    options: Mapping[str, Any] = {}
+    alpha: bool = True
+    gray: bool = True
+    deep: bool = False
+    longest_side: int | None = None
+    limits: Mapping[str, int] = {}
+
+
+_PNG, _TIFF = Format("PNG", deep=True), Format("TIFF", deep=True)
+_JPEG = Format(
+    "JPEG",
+    {"quality": 95, "subsampling": 0},
+    alpha=False,
+    longest_side=65500,
+    # A segment has 64 KiB; a profile may have 255 of them, and so no other may have more than one.
+    limits={"icc_profile": 255 * 65_519, "exif": 65_533, "xmp": 65_504},
+)
+_WEBP = Format(
+    "WEBP",
+    {"lossless": True, "exact": True},  # exact: colour under alpha 0
+    gray=False,
+    longest_side=16383,
+)
+_AVIF = Format("AVIF", {"quality": 90, "subsampling": "4:4:4"}, gray=False, longest_side=65535)
+_BMP = Format("BMP", alpha=False, limits={"icc_profile": 0, "exif": 0, "xmp": 0})
+_HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None  # from Pillow 11.3 on
+
+WRITTEN: Mapping[str, Format] = {
+    ".png": _PNG,
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".jif"), _JPEG),
+    **dict.fromkeys((".bmp", ".dib"), _BMP),
+    ".webp": _WEBP,
+    **dict.fromkeys((".tif", ".tiff"), _TIFF),
+    **({".avif": _AVIF} if _HAS_AVIF else {}),
+}
+_READ_ONLY = """
+.gif .jp2 .j2k .j2c .jpc .jpf .jpx .pbm .pgm .pnm .ppm .psd .qoi .tga
+"""
+# Suffixes of files that can be read (in lower case); the first ones can be written, too.
+IMAGE_SUFFIXES = (*WRITTEN, *_READ_ONLY.split())
+
+# Pillow's names of what is read. TGA has no mark that tells it from anything else: it is the last.
+READ = (
+    *("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM", "PSD", "QOI"),
+    *(("AVIF",) if _HAS_AVIF else ()),
+    "TGA",
+)
+
+# What else users give, by the bytes at some place of the file.
+_NOT_READ = (
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftyphev", "HEIC"),
+    (4, b"ftypmif1", "HEIF"),
+    (4, b"ftypmsf1", "HEIF"),
+    (4, b"ftypavi", "AVIF"),  # where Pillow has none
+    (4, b"ftypcrx", "a camera's raw file"),
+    (0, b"FUJIFILMCCD-RAW", "a camera's raw file"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+    (0, b"#?RADIANCE", "Radiance HDR"),
+    (0, b"%PDF", "PDF"),
+    (0, b"<svg", "SVG"),
+    (0, b"<?xml", "XML, perhaps SVG"),
+    (0, b"<!DOCTYPE html", "a web page"),
+    (0, b"<html", "a web page"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS"),
+)
+
+
+def unidentified(data: bytes) -> str:
+    """Returns why a file that no decoder knows is not read."""
+    for start, mark, name in _NOT_READ:
+        if data[start : start + len(mark)].lower() == mark.lower():
+            return f"it is {name}, which is not read; give it as PNG, JPEG or TIFF"
+    known = ", ".join(READ[:-1])
+    return f"not an image of a known format ({known} or {READ[-1]}), or its header is damaged"
+
+
+def fitting(metadata: Metadata, suffix: str, channels: int) -> tuple[Metadata, list[str]]:
+    """Leaves out what a format cannot hold, and says the same in another way where it can.
+
+    Args:
+      metadata: metadata of a picture.
+      suffix: suffix of a format that is written (`WRITTEN`).
+      channels: channels of the samples, 1 to 4.
+
+    Returns:
+      The metadata, and a phrase for all that is lost of them.
+    """
+    form, lost = WRITTEN[suffix], []
+    gray = channels < 3 and form.gray
+    profile, png_colour = fitting_profile(metadata.icc_profile, channels), metadata.png_colour
+    if form is not _PNG:
+        chunks = dict(metadata.png_colour)
+        if chunks and (profile is None or b"cICP" in chunks):
+            try:
+                profile = profile_from_png(chunks, gray=gray)
+            except ValueError as error:
+                lost += [] if profile else [str(error)]
+        png_colour = ()
+    if profile and fitting_profile(profile, 1 if gray else 3) is None:
+        profile = None
+        lost.append("a profile for gray, which is stored as RGB")
+    fields: dict[str, bytes | None] = {
+        "icc_profile": profile,
+        "exif": metadata.exif,
+        "xmp": metadata.xmp,
+    }
+    for field, name in (("icc_profile", "an ICC profile"), ("exif", "EXIF"), ("xmp", "XMP")):
+        size, limit = len(fields[field] or b""), form.limits.get(field)
+        if limit is not None and size > limit:
+            fields[field] = None
+            lost.append(f"{name} of {size} bytes" + (f" (at most {limit})" if limit else ""))
+    return Metadata(**fields, dpi=metadata.dpi, png_colour=png_colour), lost

@@ -1,0 +1,108 @@
+"""Chunks of PNG files: what they say about colour, and texts too large for Pillow."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from PIL import PngImagePlugin
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+
+# Chunks that say what colour the samples are, with the length of each.
+_COLOUR = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
+_TEXTS = (b"iCCP", b"tEXt", b"zTXt", b"iTXt")
+_MOST_TEXT = 32 << 20  # of all texts that Pillow gets
+_MOST_INFLATED = 64 << 20  # of a profile or XMP packet; more is a bomb
+
+
+class Texts(NamedTuple):
+    """A PNG file without the texts that Pillow would refuse, and what of them is of use.
+
+    Attributes:
+      data: bytes of the file; those that were given, if nothing was too large.
+      icc_profile: profile that was too large; else None.
+      xmp: XMP packet that was too large; else None.
+    """
+
+    data: bytes
+    icc_profile: bytes | None = None
+    xmp: bytes | None = None
+
+
+def colour_chunks(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Returns kind and body of the chunks gAMA, cHRM, sRGB, cICP, mDCV and cLLI of a PNG file."""
+    found: dict[bytes, bytes] = {}
+    for kind, start, length in _chunks(data):
+        if kind == b"IDAT":
+            break
+        if _COLOUR.get(kind) == length:
+            found.setdefault(kind, data[start : start + length])
+    return tuple(found.items())
+
+
+def without_large_texts(data: bytes) -> Texts:
+    """Takes out profiles and texts by which Pillow refuses the whole picture.
+
+    Raises:
+      ValueError: a profile or XMP packet inflates to more than 64 MiB.
+    """
+    large, total = [], 0
+    for kind, start, length in _chunks(data):
+        if kind in _TEXTS:
+            _, packed, rest = _parts(kind, data[start : start + length])
+            size = len(_inflated(rest, PngImagePlugin.MAX_TEXT_CHUNK + 1)) if packed else length
+            total += size
+            if (packed and size > PngImagePlugin.MAX_TEXT_CHUNK) or total > _MOST_TEXT:
+                total -= size
+                large.append((kind, start, length))
+    if not large:
+        return Texts(data)
+    icc_profile = xmp = None
+    pieces, end = [], 0
+    for kind, start, length in large:
+        keyword, packed, rest = _parts(kind, data[start : start + length])
+        pieces.append(data[end : start - 8])
+        end = start + length + 4
+        if kind == b"iCCP":
+            icc_profile = _whole(rest, "ICC profile")
+        elif keyword == XMP_KEYWORD:
+            xmp = _whole(rest, "XMP") if packed else rest
+    return Texts(b"".join([*pieces, data[end:]]), icc_profile, xmp)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yields kind, start and length of the chunks that are whole."""
+    at = len(SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if at + 12 + length > len(data):
+            return
+        yield kind, at + 8, length
+        at += 12 + length
+
+
+def _parts(kind: bytes, body: bytes) -> tuple[bytes, bool, bytes]:
+    """Returns the keyword of a text, whether it is deflated, and the text."""
+    keyword, _, rest = body.partition(b"\0")
+    if kind == b"tEXt":
+        return keyword, False, rest
+    if kind == b"iTXt":
+        packed, rest = rest[:1] == b"\1", rest[2:]
+        return keyword, packed, rest.partition(b"\0")[2].partition(b"\0")[2]
+    return keyword, True, rest[1:]
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(data, most)
+    except zlib.error:
+        return b""  # Pillow, too, leaves out what is damaged
+
+
+def _whole(data: bytes, what: str) -> bytes | None:
+    inflated = _inflated(data, _MOST_INFLATED + 1)
+    if len(inflated) > _MOST_INFLATED:
+        raise ValueError(f"its {what} inflates to more than {_MOST_INFLATED >> 20} MiB")
+    return inflated or None

@@ -1,0 +1,68 @@
+"""XMP packets, without what is untrue of an enlarged and upright picture."""
+
+from xml.dom import minidom
+from xml.parsers.expat import ExpatError
+
+_MOST_BYTES = 4 << 20
+_TIFF = """
+BitsPerSample Compression ImageLength ImageWidth NativeDigest Orientation PhotometricInterpretation
+PlanarConfiguration ResolutionUnit SamplesPerPixel XResolution YCbCrPositioning YCbCrSubSampling
+YResolution
+"""
+# By namespace; None stands for all names in it.
+_STALE: dict[str, frozenset[str] | None] = {
+    "http://ns.adobe.com/tiff/1.0/": frozenset(_TIFF.split()),
+    "http://ns.adobe.com/exif/1.0/": frozenset(
+        ["NativeDigest", "PixelXDimension", "PixelYDimension"]
+    ),
+    "http://ns.adobe.com/xap/1.0/": frozenset(["Thumbnails"]),
+    "http://ns.adobe.com/photoshop/1.0/": frozenset(["ColorMode", "ICCProfile"]),
+    # Places in the picture, in pixels or as the camera held it:
+    "http://www.metadataworkinggroup.com/schemas/regions/": None,
+    "http://ns.google.com/photos/1.0/panorama/": None,
+    # Data behind or beside the picture in its file: gain and depth maps, films, further XMP.
+    "http://ns.adobe.com/hdr-gain-map/1.0/": None,
+    "http://ns.adobe.com/xmp/note/": None,
+    "http://ns.google.com/photos/1.0/camera/": None,
+    "http://ns.google.com/photos/1.0/container/": None,
+    "http://ns.google.com/photos/1.0/depthmap/": None,
+    "http://ns.google.com/photos/1.0/image/": None,
+}
+
+
+def kept_xmp(packet: bytes) -> bytes | None:
+    """Returns an XMP packet without orientation, sizes, thumbnails and places in pixels.
+
+    Raises:
+      ValueError: it is damaged, or larger than 4 MiB.
+    """
+    packet = packet.strip(b"\0 \r\n\t")
+    if not packet:
+        return None
+    if len(packet) > _MOST_BYTES:
+        raise ValueError(f"XMP of more than {_MOST_BYTES >> 20} MiB")
+    if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:  # entities can be bombs
+        raise ValueError("XMP with a document type")
+    try:
+        with minidom.parseString(packet) as document:
+            for node in document.getElementsByTagName("*"):
+                _strip(node)
+            text = "".join(child.toxml() for child in document.childNodes)
+    except (ExpatError, ValueError, LookupError, RecursionError) as error:
+        raise ValueError(f"damaged XMP ({error})") from error
+    return text.encode()
+
+
+def _strip(node: minidom.Element) -> None:
+    for attribute in list((node.attributes or {}).values()):
+        if _is_stale(attribute):
+            node.removeAttributeNode(attribute)
+    if _is_stale(node) and node.parentNode is not None:
+        node.parentNode.removeChild(node)
+
+
+def _is_stale(node: minidom.Element | minidom.Attr) -> bool:
+    if node.namespaceURI not in _STALE:
+        return False
+    names = _STALE[node.namespaceURI]
+    return names is None or node.localName in names
