@@ -1,41 +1,124 @@
 """The command `lnln upscale`."""
 
 import argparse
+import functools
+import shutil
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO
 
-from lnln_jax.cli.options import MODEL_HELP, positive, tile
+from lnln_jax.cli.options import MODEL_HELP, path, positive, tile
+
+_STREAM = "-"  # standard input or output
 
 
 def add_parser(commands: Any) -> None:
     """Adds `upscale` to the commands of `lnln`."""
-    upscale = commands.add_parser("upscale", help="upscale photos")
-    upscale.add_argument("inputs", nargs="+", type=Path, help="image files and folders of them")
+    upscale = commands.add_parser(
+        "upscale",
+        help="upscale photos",
+        description="Upscales photos; - is standard input or output. What an earlier run has left "
+        "in a folder is not upscaled again, unless it is itself named.",
+        examples=(
+            "lnln upscale photo.jpg holidays --scale 4 --output enlarged",
+            "lnln upscale photo.jpg --output photo_x2.png",
+            "curl -s https://example.org/a.jpg | lnln upscale - --output - > a_x2.png",
+        ),
+    )
+    upscale.add_argument("inputs", nargs="*", type=path, help="image files and folders of them")
     upscale.add_argument(
-        "--model", help=f"default: the package's best for the scale; or {MODEL_HELP}"
+        "-i", "--input", type=path, action="append", default=[], help="one more of them"
     )
     upscale.add_argument(
-        "--output", type=Path, default=Path("upscaled"), help="folder for the results (upscaled)"
+        *("-m", "-n", "--model"),
+        help=f"default: the package's best for the scale; or {MODEL_HELP}",
     )
-    upscale.add_argument("--scale", type=positive, help="default: the model's; without one, 2")
+    upscale.add_argument(
+        *("-o", "--output"),
+        type=path,
+        default=Path("upscaled"),
+        help="folder for the results (upscaled); or, for one photo, a file",
+    )
+    upscale.add_argument(
+        "-s", "--scale", type=positive, help="default: the model's; without one, 2"
+    )
     upscale.add_argument(
         "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
     )
-    upscale.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     upscale.add_argument(
-        "--tile",
-        type=tile,
-        default="auto",
-        help='side in pixels of the tiles that photos are cut in; "auto" or "none"',
+        "-x", "--self-ensemble", action="store_true", help="average 8 symmetries (TTA)"
     )
-    upscale.add_argument("--format", default="png", help="png, jpg, webp, tiff or same")
-    upscale.add_argument("--overwrite", action="store_true", help="replace existing results")
-    upscale.set_defaults(run=run)
+    upscale.add_argument(
+        *("-t", "--tile"),
+        type=_tile,
+        default="auto",
+        help='side in pixels of the tiles that photos are cut in; "auto" (or 0) or "none"',
+    )
+    upscale.add_argument(
+        *("-f", "--ext", "--format"),
+        dest="format",
+        help="png, jpg, webp, tiff or same; default: that of --output if it is a file, else png",
+    )
+    upscale.add_argument(
+        "--suffix", help='appended to names; default: "_x2" where the scale is 2; "none" for none'
+    )
+    there = upscale.add_mutually_exclusive_group()
+    there.add_argument("--overwrite", action="store_true", help="replace existing results")
+    there.add_argument(
+        "--skip-existing", action="store_true", help="leave out photos whose results exist"
+    )
+    upscale.set_defaults(run=run, refuse=upscale.error)
+
+
+def _tile(text: str) -> int | Literal["auto"] | None:
+    return "auto" if text == "0" else tile(text)  # as in realesrgan-ncnn-vulkan
 
 
 def run(args: argparse.Namespace) -> int:
     """Upscales what can be upscaled; returns 1 if anything failed, else 0."""
+    inputs = [*args.input, *args.inputs]
+    if not inputs:
+        args.refuse("there is nothing to upscale; name image files or folders of them")
+    reads, writes = inputs.count(Path(_STREAM)), args.output == Path(_STREAM)
+    _check_streams(inputs, reads=reads, writes=writes)
+    say = functools.partial(_say, quiet=args.quiet, file=sys.stderr if writes else sys.stdout)
+    complain = functools.partial(_say, quiet=False, file=sys.stderr)
+    if not reads and not writes:
+        return _upscale(args, inputs, args.output, say, complain)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, target = folder / "stdin", folder / f"stdout.{_format_of_stream(args, inputs)}"
+
+        def streams_named(line: str) -> str:
+            line = line.replace(str(source), "standard input")
+            return line.replace(str(target), "standard output")
+
+        if reads:
+            with source.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        status = _upscale(
+            args,
+            [source if given == Path(_STREAM) else given for given in inputs],
+            target if writes else args.output,
+            lambda line: say(streams_named(line)),
+            lambda line: complain(streams_named(line)),
+        )
+        if writes and status == 0:
+            with target.open("rb") as picture:
+                shutil.copyfileobj(picture, sys.stdout.buffer, 1 << 20)
+        return status
+
+
+def _upscale(
+    args: argparse.Namespace,
+    inputs: list[Path],
+    output: Path,
+    say: Callable[[str], object],
+    complain: Callable[[str], object],
+) -> int:
     from lnln_jax.inference.loading import load_model
     from lnln_jax.inference.photos import upscale_files
     from lnln_jax.runtime.compilation_cache import enable_compilation_cache
@@ -45,17 +128,51 @@ def run(args: argparse.Namespace) -> int:
     model = args.model or path_of(best(args.scale or 2))  # no folder of that name in its place
     files = upscale_files(
         load_model(model, scale=args.scale, res_scale=args.res_scale),
-        args.inputs,
-        args.output,
+        inputs,
+        output,
         self_ensemble=args.self_ensemble,
         tile=args.tile,
         overwrite=args.overwrite,
+        skip_existing=args.skip_existing,
         format=args.format,
+        suffix="" if args.suffix == "none" else args.suffix,
+        report=say,
+        complain=complain,
     )
-    failed = [str(file.source) for file in files if file.error]
-    if failed:
-        print(
-            f"lnln: error: {len(failed)} of {len(files)} failed: {', '.join(failed)}",
-            file=sys.stderr,
+    return 1 if any(file.error for file in files) else 0
+
+
+def _check_streams(inputs: list[Path], *, reads: int, writes: bool) -> None:
+    """Refuses, before anything is waited for, what streams cannot do.
+
+    Raises:
+      ValueError: several pictures for one stream, or a terminal.
+    """
+    if reads > 1:
+        raise ValueError("standard input (-) is given twice; it holds one picture")
+    if writes and (len(inputs) > 1 or inputs[0].is_dir()):
+        raise ValueError("standard output (--output -) takes one picture; name a folder for more")
+    if reads and (sys.stdin is None or sys.stdin.isatty()):
+        raise ValueError(
+            "standard input (-) is a terminal or closed; pipe a picture into it: "
+            "lnln upscale - < photo.jpg"
         )
-    return 1 if failed else 0
+    if writes and (sys.stdout is None or sys.stdout.isatty()):
+        raise ValueError(
+            "standard output is a terminal or closed; redirect it: "
+            "lnln upscale photo.jpg --output - > photo_x2.png"
+        )
+
+
+def _format_of_stream(args: argparse.Namespace, inputs: list[Path]) -> str:
+    """Returns the suffix of a result on standard output, without its dot."""
+    name = (args.format or "png").lower().removeprefix(".")
+    return inputs[0].suffix.lower()[1:] or "png" if name in ("same", "auto") else name
+
+
+def _say(line: str, *, quiet: bool, file: TextIO) -> None:
+    """Prints a line above the progress bar, if there is one."""
+    from lnln_jax.runtime.progress import say
+
+    if not quiet:
+        say(line, file)

@@ -9,6 +9,7 @@ import numpy as np
 from lnln_jax.images.arrays import from_float32, to_float32
 from lnln_jax.images.resize import imresize_rows
 from lnln_jax.inference.upscaler import Upscaler
+from lnln_jax.runtime.numbers import whole
 
 _BAND_PIXELS = 1 << 18  # of a band that is made at once
 
@@ -24,6 +25,10 @@ class BicubicUpscaler(Upscaler):
     name: str = "bicubic"
     module: None = None
     variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Takes a scale of any kind of number."""
+        object.__setattr__(self, "scale", whole("scale", self.scale, least=1))
 
     def _bands(
         self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int

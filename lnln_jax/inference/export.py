@@ -26,6 +26,7 @@ from lnln_jax.kernels.attention import DENSE_POSITIONS
 from lnln_jax.models import input_channels
 from lnln_jax.runtime.extras import installed
 from lnln_jax.runtime.files import check_target, failure_named, write_file
+from lnln_jax.runtime.numbers import whole
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _TRACEBACK_LIMIT = "jax_traceback_in_locations_limit"
@@ -103,9 +104,7 @@ def export_program(
         raise ValueError(f"platforms are {platforms}; choose one or several of {PLATFORMS}")
     if batch is None:
         batch = min(TILE_BATCHES.get(platform, TILE_BATCH) for platform in platforms)
-    for name, value, least in (("tile", tile, 2), ("batch", batch, 1)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    tile, batch = whole("tile", tile, least=2), whole("batch", batch, least=1)
 
     module, constants = model.module, jax.device_get(model.variables)
     channels = input_channels(module)

@@ -7,6 +7,7 @@ import jax
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.inference.upscaler import Upscaler
+from lnln_jax.runtime.numbers import real, whole
 from lnln_jax.weights.load import SUFFIXES, load_weights
 from lnln_jax.weights.part_names import stem_of
 
@@ -41,8 +42,8 @@ def load_model(
       ValueError: nothing there that can be loaded, or another network than the arguments say.
       RuntimeError: a PyTorch file, and PyTorch is not installed.
     """
-    if scale is not None and (not isinstance(scale, int) or scale < 1):
-        raise ValueError(f"scale is {scale!r}; it must be a whole number of at least 1")
+    scale = None if scale is None else whole("scale", scale, least=1)
+    res_scale = None if res_scale is None else real("res_scale", res_scale)
     if str(source) == "bicubic":
         if res_scale is not None:
             raise ValueError(f"res_scale is {res_scale}, but bicubic has none; leave it out")

@@ -30,6 +30,8 @@ from lnln_jax.models import input_channels
 TILE_BATCHES = {"cpu": 1}
 TILE_BATCH = 16
 
+_LEAST_SIDE = 2  # pixels that all networks take; what is narrower is repeated
+
 # Studio-range luma is a multiple of this: psnr_y of the gray result equals that of the RGB result.
 _GRAY_WEIGHTS = np.array(Y_WEIGHTS, np.float32) / np.float32(sum(Y_WEIGHTS))
 
@@ -56,7 +58,6 @@ class NetworkUpscaler(Upscaler):
     module: Any
     variables: Mapping[str, Any] = dataclasses.field(repr=False)
     tile_batch: int | None = None
-    min_size: ClassVar[int] = 2
     uses_tiles: ClassVar[bool] = True
 
     def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
@@ -72,7 +73,11 @@ class NetworkUpscaler(Upscaler):
     ) -> Iterator[np.ndarray]:
         upscale = functools.partial(self._upscale, self_ensemble=self_ensemble)
         if tile is None:
-            yield upscale(image[None])[0]
+            height, width = image.shape[:2]
+            if min(height, width) < _LEAST_SIDE:
+                missing = [(0, max(_LEAST_SIDE - side, 0)) for side in (height, width)]
+                image = np.pad(image, (*missing, (0, 0)), mode="edge")
+            yield upscale(image[None])[0, : height * self.scale, : width * self.scale]
             return
         batch = self.tile_batch or TILE_BATCHES.get(jax.default_backend(), TILE_BATCH)
         yield from tiled_bands(

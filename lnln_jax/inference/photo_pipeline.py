@@ -8,29 +8,32 @@ passes through in bands, so at most two photos and a few bands are held.
 import collections
 import dataclasses
 import itertools
+import os
 import queue
 import time
-from collections.abc import Generator, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-import jax
 import numpy as np
 
 from lnln_jax.images.arrays import from_float32, to_float32
-from lnln_jax.images.decode import Photo
-from lnln_jax.images.encode import Header
-from lnln_jax.images.files import ImageFileError, check_writable, read_photo, write_bands
+from lnln_jax.images.files import ImageFileError, fit, read_photo, write_bands
+from lnln_jax.images.photo import Header, Photo
 from lnln_jax.images.resize import imresize_rows
 from lnln_jax.images.transparency import fill_transparent
+from lnln_jax.inference.photo_targets import UpscaledFile
 from lnln_jax.inference.upscaler import DEFAULT_OVERLAP, Upscaler
+from lnln_jax.runtime.files import check_folder, printable
 
 # The best of those that `scripts/benchmarks/upscaling.py` compares, for LNLN on a CPU: larger ones
 # cost more attention for a pixel, smaller ones more overlap.
 AUTO_TILE = 96
 
 _QUEUED_BANDS = 2
+_LONGEST_NAME = 255  # bytes, of most file systems
 
 
 def upscale_each(
@@ -40,11 +43,14 @@ def upscale_each(
     self_ensemble: bool,
     tile: int | Literal["auto"] | None,
     overwrite: bool,
+    progress: Callable[[float], object],
 ) -> Generator[tuple[UpscaledFile, str], None, None]:
     """Upscales the files that have a target and no error, and yields all in order.
 
-    Each comes with what to say about it. Where the iterator is closed or fails, as it does by
-    Ctrl-C, files that are not complete do not appear, and older ones are kept.
+    Each comes with what to say about it. Whatever a file makes fail is its error, and no other's.
+    Where the iterator is closed or fails, as it does by Ctrl-C, files that are not complete do not
+    appear, and older ones are kept. `progress` is told how many files have been upscaled, with the
+    part of the present one.
     """
     if tile == "auto":
         tile = AUTO_TILE
@@ -53,30 +59,35 @@ def upscale_each(
     waiting: collections.deque[_Job] = collections.deque()
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
         coming = [reader.submit(_open, entry, upscaler.scale, overwrite) for entry in planned[:1]]
-        for entry, following in itertools.zip_longest(planned, planned[1:]):
+        pairs = itertools.zip_longest(planned, planned[1:])
+        for number, (entry, following) in enumerate(pairs):
             job = _Job(entry)
             waiting.append(job)
             photo = None
             try:
                 photo = coming.pop().result()
-            except _EXPECTED as failure:
+            except Exception as failure:  # decoders raise almost anything
                 job.error = _reason(failure, entry.source)
             if following is not None:
                 coming.append(reader.submit(_open, following, upscaler.scale, overwrite))
             if photo is not None:
                 try:
                     job.begin(writer, photo, upscaler.scale, tile)
+                    done, height = 0, upscaler.scale * len(photo.samples)
                     for band in _upscaled(upscaler, photo, self_ensemble, tile):
                         if not job.put(band):
                             break
+                        done += len(band)
+                        progress(number + done / height)
                         yield from _finished(waiting)
                     job.put(None)
-                except _EXPECTED as failure:
+                except Exception as failure:
                     job.abandon()
                     job.error = _reason(failure, entry.source)
                 except BaseException:
                     job.abandon()
                     raise
+            progress(number + 1)
             yield from _finished(waiting)
         while waiting:
             yield waiting.popleft().result()
@@ -105,7 +116,7 @@ class _Job:
         self.text = f"{width}x{height} -> {target} {shape[1]}x{shape[0]}"
         if tile is not None and max(height, width) > tile:
             self.text += f", tiles of {tile}"
-        header = Header(shape, photo.samples.dtype, photo.icc_profile, photo.exif)
+        header = Header(shape, photo.samples.dtype, photo.metadata)
         self.written = writer.submit(self._write, header, target)
 
     def put(self, item: np.ndarray | _Abandoned | None) -> bool:
@@ -125,7 +136,10 @@ class _Job:
             self.put(_Abandoned())
 
     def _write(self, header: Header, target: Path) -> float:
-        write_bands(self._received(), header, target)
+        bands = self._received()
+        first = next(bands)  # if there is none, no folder is made either
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_bands(itertools.chain([first], bands), header, target)
         return time.perf_counter()
 
     def _received(self) -> Iterator[np.ndarray]:
@@ -144,7 +158,7 @@ class _Job:
         if error is None and self.written is not None:
             try:
                 end = self.written.result()
-            except _EXPECTED as failure:
+            except Exception as failure:
                 error = _reason(failure, self.entry.source)
         said = f"error: {error}" if error else f"{self.text}, {end - self.start:.1f} s"
         return dataclasses.replace(self.entry, error=error), said
@@ -160,18 +174,27 @@ def _open(entry: UpscaledFile, scale: int, overwrite: bool) -> Photo | None:
     target = entry.target
     if target is None or entry.error is not None:
         return None
-    if target.is_dir():
-        raise ImageFileError(f"{target} is a folder; move it away or choose another output folder")
-    if target.exists() and not overwrite:
-        raise ImageFileError(f"{target} exists; allow overwriting or choose another output folder")
-    photo = read_photo(entry.source)
-    height, width = photo.samples.shape[:2]
-    check_writable(target, height * scale, width * scale, alpha=photo.alpha is not None)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageFileError(f"{target.parent}: cannot be made: {error.strerror}") from error
-    return photo
+    _check_target(target, overwrite)
+    if os.path.exists(entry.source) and not os.path.isfile(entry.source):  # opening a pipe waits
+        raise ImageFileError("it is not a file; pipe it into standard input, which is called -")
+    return fit(read_photo(entry.source), target, scale=scale)
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    shown = printable(target)
+    if os.path.isdir(target):
+        raise ImageFileError(f"{shown} is a folder; move it away or choose another output folder")
+    if os.path.lexists(target) and not overwrite:
+        raise ImageFileError(
+            f"{shown} exists; allow overwriting, skip what exists or choose another output folder"
+        )
+    if (length := len(os.fsencode(target.name))) > _LONGEST_NAME:
+        raise ImageFileError(
+            f"its result would have a name of {length} bytes, and {_LONGEST_NAME} are the most; "
+            "rename it"
+        )
+    if not os.path.isdir(target.parent):
+        check_folder(target.parent)
 
 
 def _upscaled(
@@ -193,11 +216,13 @@ def _upscaled(
 
 
 def _reason(error: Exception, source: Path) -> str:
-    """Returns the message for one file, without its name in front; raises any other."""
+    """Returns the message for one file, without its name in front."""
+    if os.environ.get("LNLN_TRACEBACK"):
+        traceback.print_exception(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return "not enough memory; use tiles, or smaller ones"
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, ValueError):
-        return str(error).removeprefix(f"{source}: ")
-    raise error
+        return str(error).removeprefix(f"{source}: ").removeprefix(f"{printable(source)}: ")
+    return f"{type(error).__name__}: {error}"

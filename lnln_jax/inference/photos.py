@@ -1,142 +1,137 @@
 """Upscaling of image files and folders of them, for `lnln upscale`."""
 
 import contextlib
-import dataclasses
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
-from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError
-from lnln_jax.images.listing import find_images
-from lnln_jax.inference.photo_pipeline import UpscaledFile, upscale_each
+from lnln_jax.images.formats import WRITTEN
+from lnln_jax.images.listing import skipped
+from lnln_jax.inference.photo_pipeline import upscale_each
+from lnln_jax.inference.photo_targets import Plan, UpscaledFile, naming_of, plan
 from lnln_jax.inference.upscaler import Upscaler
-from lnln_jax.runtime.files import make_folder
+from lnln_jax.runtime.files import check_folder, printable
+from lnln_jax.runtime.numbers import whole
+from lnln_jax.runtime.progress import progress_of
 
 FORMATS = ("png", "jpg", "webp", "tiff", "same")
+_MOST_NAMED = 10  # failed files in the line at the end
+
+Report = Callable[[str], object]
 
 
 def upscale_files(
     upscaler: Upscaler,
-    inputs: Sequence[Path],
-    output: Path,
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str] = "upscaled",
     *,
     self_ensemble: bool = False,
     tile: int | Literal["auto"] | None = "auto",
     overwrite: bool = False,
-    format: str = "png",
-    report: Callable[[str], object] = print,
+    skip_existing: bool = False,
+    format: str | None = None,
+    suffix: str | None = None,
+    report: Report = print,
+    complain: Report | None = None,
 ) -> list[UpscaledFile]:
     """Upscales files, keeping alpha, gray, 16 bits, colour profile and EXIF.
 
     `photo.jpg` becomes `output/photo_x2.png`; below an input folder the sub-folders are kept. What
-    an earlier run left among the files of an input folder is not upscaled again: files in the
-    output folder, and files that carry the name of another one's result. A file that fails does
-    not stop the others.
+    an earlier run left there is not upscaled again (see `photo_targets.plan`). A file that fails,
+    for whatever reason, does not stop the others.
 
     Args:
       upscaler: network or bicubic. Alpha is always upscaled by bicubic interpolation.
-      inputs: image files and folders; folders are searched with `find_images`.
-      output: folder to write to; made if missing.
+      inputs: image files, and folders to be searched for them.
+      output: folder to write to, made if missing; or, for one input file, a file, which is known by
+        its suffix and gives the format.
       self_ensemble: as for `Upscaler.upscale`.
       tile: side of the tiles in LR pixels, which are of one shape for photos of all sizes; None
         takes images whole; "auto" chooses.
       overwrite: whether to replace files; otherwise each that exists is an error, found before
         computing.
-      format: "png", "jpg", "webp" or "tiff"; "same" keeps the format of the input.
-      report: function called with one line for each file.
+      skip_existing: whether to leave out, instead, files whose results exist.
+      format: "png", "jpg", "webp", "tiff", or "same" as the input; None for PNG, or as `output`.
+      suffix: text appended to the names of results; None for "_x2" where the scale is 2.
+      report: function called with a line for each file, and one at the end unless it was a single
+        file and nothing was skipped.
+      complain: the same, where files failed; None for `report`.
 
     Returns:
-      One entry for each file, in order. The run failed if any has an `error`.
+      One entry for each file that was not skipped. The run failed if any has an `error`.
 
     Raises:
-      ValueError: `format` or `tile` is out of its range.
-      ImageFileError: `output` is not a folder, or nothing can be written there.
+      ValueError: an argument is out of its range, `output` cannot be written to, or two results
+        would have one name, or that of an input; nothing has been done then.
     """
-    if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
-    if isinstance(tile, str) and tile != "auto":
-        raise ValueError(f'tile must be a number of pixels, "auto" or None, got {tile!r}')
-    if isinstance(tile, int) and tile < 2:
-        raise ValueError(f"tile must be at least 2, got {tile}")
-    output = Path(output)
-    _make_output(output)
+    if overwrite and skip_existing:
+        raise ValueError("overwrite and skip_existing contradict each other; choose one")
+    tile = tile if tile is None or tile == "auto" else whole("tile", tile, least=2)
+    suffix = f"_x{upscaler.scale}" if suffix is None else _checked_suffix(suffix)
+    naming = naming_of(output, inputs, suffix=suffix, format=_ending(format))
+    planned = plan(inputs, naming, skip_existing=skip_existing)
+    check_folder(naming.output.parent if naming.one else naming.output)
+    options = {"self_ensemble": self_ensemble, "tile": tile, "overwrite": overwrite}
+    return _carry_out(planned, upscaler, options, report, complain or report)
 
-    planned = _plan([Path(path) for path in inputs], output, upscaler.scale, format)
-    results = []
+
+def _carry_out(
+    planned: Plan,
+    upscaler: Upscaler,
+    options: Mapping[str, Any],
+    report: Report,
+    complain: Report,
+) -> list[UpscaledFile]:
+    files, results = planned.files, []
+    show = progress_of("upscaling")
     finished = upscale_each(
-        upscaler, planned, self_ensemble=self_ensemble, tile=tile, overwrite=overwrite
+        upscaler, files, progress=lambda done: show(round(done, 2), len(files)), **options
     )
     with contextlib.closing(finished):
         for number, (result, said) in enumerate(finished, start=1):
             results.append(result)
-            report(f"[{number}/{len(planned)}] {result.source}: {said}")
+            say = complain if result.error else report
+            say(printable(f"[{number}/{len(files)}] {result.source}: {said}"))
+    _sum_up(results, planned, report, complain)
     return results
 
 
-def _make_output(output: Path) -> None:
-    try:
-        make_folder(output)
-    except OSError as error:
-        reason = "it is not a folder" if output.exists() and not output.is_dir() else error.strerror
-        raise ImageFileError(f"{output}: cannot write to the output folder: {reason}") from error
+def _ending(format: str | None) -> str | None:
+    """Returns a format as the suffix of its files; "same" and None stay."""
+    if format is None:
+        return None
+    name = format.lower().removeprefix(".")
+    if name in ("same", "auto"):  # as Real-ESRGAN calls it
+        return "same"
+    if f".{name}" not in WRITTEN:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    return f".{name}"
 
 
-def _plan(inputs: list[Path], output: Path, scale: int, format: str) -> list[UpscaledFile]:
-    """Lists each file once with its target, and with an error where there can be none."""
-    found: list[UpscaledFile] = []
-    for given in inputs:
-        if not given.is_dir():
-            found.append(UpscaledFile(given, _target(given, given.parent, output, scale, format)))
-            continue
-        try:
-            paths = _images_in(given, output)
-        except ImageFileError as error:
-            reason = str(error).removeprefix(f"{given}: ")
-            found.append(UpscaledFile(given, None, reason))
-            continue
-        targets = [_target(path, given, output, scale, format) for path in paths]
-        results = {_real(target) for target in targets}  # left by an earlier run, or not yet there
-        pairs = zip(paths, targets, strict=True)
-        found += [UpscaledFile(*pair) for pair in pairs if _real(pair[0]) not in results]
-
-    sources = {_real(file.source) for file in found}
-    planned: list[UpscaledFile] = []
-    source_of: dict[Path, Path] = {}  # target -> source
-    for file in found:
-        if file.target is None:
-            planned.append(file)
-            continue
-        source, target, problem = _real(file.source), _real(file.target), None
-        if source_of.get(target) == source:
-            continue  # the same file, given twice
-        if target in source_of:
-            problem = (
-                f"{file.target} is already the result of {source_of[target]}; rename one of them, "
-                'or choose format "same" if their formats differ'
-            )
-        elif target in sources:
-            problem = f"{file.target} is itself an input; choose another output folder"
-        else:
-            source_of[target] = source
-        planned.append(dataclasses.replace(file, error=problem))
-    return planned
+def _checked_suffix(suffix: str) -> str:
+    if any(character in suffix for character in ("/", "\0", os.sep)):
+        raise ValueError(f"suffix is {suffix!r}; it is a part of a file's name, without slashes")
+    return suffix
 
 
-def _images_in(folder: Path, output: Path) -> list[Path]:
-    """Lists the images of a folder without those in the output folder, if that lies inside it."""
-    paths = find_images(folder)
-    if _real(folder) in _real(output).parents:
-        paths = [path for path in paths if _real(output) not in _real(path).parents]
-    if not paths:
-        raise ImageFileError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return paths
-
-
-def _target(path: Path, root: Path, output: Path, scale: int, format: str) -> Path:
-    suffix = path.suffix.lower() if format == "same" else f".{format}"
-    return output / path.relative_to(root).with_name(f"{path.stem}_x{scale}{suffix}")
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+def _sum_up(
+    results: Sequence[UpscaledFile], planned: Plan, report: Report, complain: Report
+) -> None:
+    """Says at the end how many were upscaled, failed, and were skipped, and of what kind."""
+    left_out = []
+    if number := len(planned.existing):
+        left_out.append(f"{number} whose result{'s exist' if number > 1 else ' exists'}")
+    if number := len(planned.results):
+        what = "results" if number > 1 else "result"
+        left_out.append(f"{number} {what} of earlier runs (to have one, name the file itself)")
+    left_out += skipped(planned.listings)
+    failed = [printable(result.source) for result in results if result.error]
+    if not failed and not left_out and len(results) == 1:
+        return
+    parts = [f"{len(results) - len(failed)} of {len(results)} upscaled"]
+    if failed:
+        more = [f"and {len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
+        parts.append(f"{len(failed)} failed: {', '.join(failed[:_MOST_NAMED] + more)}")
+    if left_out:
+        parts.append(f"skipped: {', '.join(left_out)}")
+    (complain if failed else report)("; ".join(parts))

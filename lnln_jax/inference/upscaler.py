@@ -11,6 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lnln_jax.images.arguments import check_array, warn_of_unit_range
+from lnln_jax.runtime.numbers import whole
+
 DEFAULT_OVERLAP = 16
 
 
@@ -22,7 +25,6 @@ class Upscaler(abc.ABC):
       scale: whole factor by which it upscales.
       module: Flax module of the network, or None.
       variables: first argument of `module.apply`; empty without a network.
-      min_size: shortest side that it takes, in pixels.
       uses_tiles: whether `tile` makes a difference.
     """
 
@@ -30,7 +32,6 @@ class Upscaler(abc.ABC):
     scale: int
     module: Any
     variables: Mapping[str, Any]
-    min_size: ClassVar[int] = 1
     uses_tiles: ClassVar[bool] = False
 
     def upscale(
@@ -60,10 +61,10 @@ class Upscaler(abc.ABC):
           `H*scale W*scale` with the channel axis of the input, uint8.
 
         Raises:
-          ValueError: `lr` has another dtype or shape or too few pixels, or `tile` does not fit
+          ValueError: `lr` has another dtype or shape or no pixels, or `tile` does not fit
             `overlap`.
         """
-        _check_image(lr, (np.uint8,), self)
+        _check_image("lr", lr, (np.uint8,))
         return self._whole(lr, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
 
     def upscale_float(
@@ -74,8 +75,12 @@ class Upscaler(abc.ABC):
         tile: int | None = None,
         overlap: int = DEFAULT_OVERLAP,
     ) -> np.ndarray:
-        """Upscales a float32 image in 0..255 as `upscale` does, but neither rounds nor clips."""
-        _check_image(x, (np.float32,), self)
+        """Upscales a float32 image in 0..255 as `upscale` does, but neither rounds nor clips.
+
+        An image that looks as if it were in 0..1 gets a warning.
+        """
+        _check_image("x", x, (np.float32,))
+        warn_of_unit_range(stacklevel=2, x=x)
         return self._whole(x, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
 
     def bands(
@@ -102,12 +107,9 @@ class Upscaler(abc.ABC):
         Raises:
           ValueError: as for `upscale`, before there is an iterator.
         """
-        _check_image(lr, (np.uint8, np.uint16, np.float32), self)
-        _check_tile(tile, overlap)
-        options: dict[str, Any] = {"self_ensemble": self_ensemble, "tile": tile, "overlap": overlap}
-        if lr.ndim == 2:
-            return (band[..., 0] for band in self._bands(lr[..., None], **options))
-        return self._bands(lr, **options)
+        _check_image("lr", lr, (np.uint8, np.uint16, np.float32))
+        warn_of_unit_range(stacklevel=2, lr=lr)
+        return self._checked_bands(lr, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
 
     def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
         """Compiles the programs for whole images of a shape, which `upscale` does where it must.
@@ -122,8 +124,18 @@ class Upscaler(abc.ABC):
         """
         return 0
 
+    def _checked_bands(
+        self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
+    ) -> Iterator[np.ndarray]:
+        tile, overlap = checked_tile(tile, overlap)
+        options: dict[str, Any] = {"self_ensemble": self_ensemble, "tile": tile, "overlap": overlap}
+        image = np.asarray(image)  # of a JAX array
+        if image.ndim == 2:
+            return (band[..., 0] for band in self._bands(image[..., None], **options))
+        return self._bands(image, **options)
+
     def _whole(self, image: np.ndarray, **options: Any) -> np.ndarray:
-        bands = self.bands(image, **options)
+        bands = self._checked_bands(image, **options)
         band = next(bands)
         height = image.shape[0] * self.scale
         if len(band) == height:
@@ -142,7 +154,8 @@ class Upscaler(abc.ABC):
         """Yields `bands` of an image `H W C`; the arguments have been checked."""
 
 
-def _check_image(image: np.ndarray, dtypes: tuple[type, ...], upscaler: Upscaler) -> None:
+def _check_image(name: str, image: np.ndarray, dtypes: tuple[type, ...]) -> None:
+    check_array(name, image)
     if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):
         raise ValueError(
             f"the image must have shape (H, W, 3), (H, W, 1) or (H, W), got {image.shape}; "
@@ -154,19 +167,24 @@ def _check_image(image: np.ndarray, dtypes: tuple[type, ...], upscaler: Upscaler
             f"the image must be {names} with values in 0..255, got {image.dtype}; "
             "upscale takes uint8, upscale_float takes float32, bands also uint16"
         )
-    height, width = image.shape[:2]
-    if min(height, width) < upscaler.min_size:
-        raise ValueError(
-            f"the image is {width}x{height} pixels; {upscaler.name} takes at least "
-            f"{upscaler.min_size} a side"
-        )
+    if image.size == 0:
+        height, width = image.shape[:2]
+        raise ValueError(f"the image is {width}x{height} pixels; give one of at least 1x1")
 
 
-def _check_tile(tile: int | None, overlap: int) -> None:
-    if overlap < 0:
-        raise ValueError(f"overlap must be at least 0, got {overlap}")
-    if tile is not None and tile < max(2 * overlap, 2):
+def checked_tile(tile: Any, overlap: Any) -> tuple[int | None, int]:
+    """Returns the two as Python's numbers.
+
+    Raises:
+      ValueError: one of them is out of its range, or they do not fit.
+    """
+    overlap = whole("overlap", overlap, least=0)
+    if tile is None:
+        return None, overlap
+    tile = whole("tile", tile, least=2)
+    if tile < 2 * overlap:
         raise ValueError(
-            f"tile must be at least 2 and twice the overlap, got tile {tile} with overlap "
-            f"{overlap}; use a larger tile or a smaller overlap"
+            f"tile must be at least twice the overlap, got tile {tile} with overlap {overlap}; use "
+            "a larger tile or a smaller overlap"
         )
+    return tile, overlap

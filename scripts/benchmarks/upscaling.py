@@ -25,7 +25,8 @@ from lnln_jax.images.files import read_photo, write_bands
 from lnln_jax.images.listing import find_images
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.network import NetworkUpscaler
-from lnln_jax.inference.photo_pipeline import AUTO_TILE, UpscaledFile
+from lnln_jax.inference.photo_pipeline import AUTO_TILE
+from lnln_jax.inference.photo_targets import UpscaledFile
 from lnln_jax.inference.photos import upscale_files
 from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.models import create_model

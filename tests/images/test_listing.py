@@ -36,12 +36,12 @@ def test_find_images_wants_a_folder(tmp_path):
 
 
 def test_what_looks_like_pictures_is_told_by_kind_and_number(tmp_path):
-    touch(tmp_path, "a.png", "a.HEIC", "sub/b.heic", "c.psd", "sub/d.mov")
+    touch(tmp_path, "a.png", "a.HEIC", "sub/b.heic", "c.SVG", "sub/d.mov")
     touch(tmp_path, "notes.txt", "a.xmp", "Thumbs.db", ".DS_Store", ".e.heic", "no_suffix")
     listing = list_images(tmp_path)
     assert listing.images == [tmp_path / "a.png"]
-    assert skipped([listing]) == ["2 .heic", "1 .mov", "1 .psd"]
-    assert skipped([listing, listing]) == ["4 .heic", "2 .mov", "2 .psd"]
+    assert skipped([listing]) == ["2 .heic", "1 .mov", "1 .svg"]
+    assert skipped([listing, listing]) == ["4 .heic", "2 .mov", "2 .svg"]
     assert skipped([]) == []
 
 

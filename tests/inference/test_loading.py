@@ -75,7 +75,7 @@ def test_what_does_not_fit_the_arguments_is_refused(edsr_run, edsr_file):
             load_model(source, res_scale=0.1)
     with pytest.raises(ValueError, match=r"res_scale is 0\.1, but bicubic has none; leave it out"):
         load_model("bicubic", res_scale=0.1)
-    for scale in (0, -2, 2.0, "2"):
+    for scale in (0, -2, 2.5, "2", True):
         with pytest.raises(ValueError, match="it must be a whole number of at least 1"):
             load_model(edsr_file, scale=scale)
 

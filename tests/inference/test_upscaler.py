@@ -1,5 +1,6 @@
 """What networks and bicubic interpolation have in common as upscalers."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -64,8 +65,41 @@ def test_wrong_images_are_refused(upscaler):
 
 @pytest.mark.parametrize("upscaler", UPSCALERS, ids=["net", "bicubic"])
 def test_wrong_tiles_are_refused(upscaler):
-    for tile, overlap in ((31, 16), (0, 0), (1, 0), (-4, 0)):
-        with pytest.raises(ValueError, match=f"got tile {tile} with overlap {overlap}"):
-            upscaler.upscale(image(8, 8), tile=tile, overlap=overlap)
-    with pytest.raises(ValueError, match="overlap must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="got tile 31 with overlap 16"):
+        upscaler.upscale(image(8, 8), tile=31, overlap=16)
+    for tile in (0, 1, -4, 2.5, "8", True, np.zeros(2)):
+        with pytest.raises(ValueError, match=r"tile is .*; it must be a whole number of at le"):
+            upscaler.upscale(image(8, 8), tile=tile, overlap=0)
+    with pytest.raises(ValueError, match="overlap is -1; it must be a whole number of at least 0"):
         upscaler.upscale(image(8, 8), tile=8, overlap=-1)
+
+
+@pytest.mark.parametrize("upscaler", UPSCALERS, ids=["net", "bicubic"])
+def test_numbers_of_all_kinds(upscaler):
+    lr = image(20, 20)
+    expected = upscaler.upscale(lr, tile=16, overlap=4)
+    for kind in (np.int64, np.array, jnp.array):
+        sr = upscaler.upscale(lr, tile=kind(16), overlap=kind(4))
+        np.testing.assert_array_equal(sr, expected)
+    np.testing.assert_array_equal(
+        BicubicUpscaler(np.int64(3)).upscale(lr), UPSCALERS[1].upscale(lr)
+    )
+
+
+@pytest.mark.parametrize("upscaler", UPSCALERS, ids=["net", "bicubic"])
+def test_images_in_0_to_1_are_told(upscaler):
+    x = image(8, 8).astype(np.float32)
+    for call in (upscaler.upscale_float, upscaler.bands):
+        with pytest.warns(UserWarning, match=r"and 0..255 is meant; multiply by 255") as warned:
+            call(x / 255)
+        assert [warning.filename for warning in warned] == [__file__]
+        call(x)
+        call(np.zeros_like(x))
+
+
+@pytest.mark.parametrize("upscaler", UPSCALERS, ids=["net", "bicubic"])
+def test_images_of_jax_and_of_no_library(upscaler):
+    lr = image(8, 8)
+    np.testing.assert_array_equal(upscaler.upscale(jnp.asarray(lr)), upscaler.upscale(lr))
+    with pytest.raises(ValueError, match="lr must be an array of NumPy or JAX, got list"):
+        upscaler.upscale(lr.tolist())

@@ -1,0 +1,250 @@
+"""Which photos are upscaled, and what their results are called: all that is decided before work.
+
+`photo.jpg` becomes `output/photo_x2.png`; below an input folder the sub-folders are kept. The name
+of a result depends on which photos there are, never on their order.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError
+from lnln_jax.images.listing import PICTURE_SUFFIXES, Listing, list_images
+from lnln_jax.runtime.files import printable
+
+_ALIKE = {".jpeg": ".jpg", ".tif": ".tiff"}
+
+
+@dataclasses.dataclass(frozen=True)
+class UpscaledFile:
+    """The fate of one input.
+
+    Attributes:
+      source: file; or folder, where that could not be listed or holds no images.
+      target: file that was to be written; None for a folder.
+      error: why it was not written; None for success.
+    """
+
+    source: Path
+    target: Path | None
+    error: str | None = None
+
+
+class Naming(NamedTuple):
+    """How results are called.
+
+    Attributes:
+      output: folder for all; or file, where there is one input.
+      suffix: text that is appended to the names of the sources, such as "_x2".
+      format: suffix of the results, such as ".png"; None for those of their sources.
+      one: whether `output` is a file.
+    """
+
+    output: Path
+    suffix: str
+    format: str | None
+    one: bool = False
+
+    @property
+    def result(self) -> re.Pattern[str]:
+        """Pattern of a result's stem, of this run or of an earlier one with the usual suffix."""
+        ours = f"|{re.escape(self.suffix)}" if self.suffix else ""
+        return re.compile(f"(.+)(?:_x[1-9][0-9]*{ours})", re.DOTALL)
+
+    def target(self, source: Path, root: Path, *, distinct: bool = False) -> Path:
+        """Returns the result of a source found in a folder; `distinct` from those of its stem."""
+        if self.one:
+            return self.output
+        stem = _distinct(source) if distinct else source.stem
+        name = f"{stem}{self.suffix}{self.format or source.suffix.lower()}"
+        return self.output / source.relative_to(root).with_name(name)
+
+
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+      files: files, each once, with its target or an error.
+      existing: sources that are left out, since their results exist.
+      results: files that are left out as results of an earlier run.
+      listings: listings of the folders.
+    """
+
+    files: list[UpscaledFile]
+    existing: list[Path]
+    results: list[Path]
+    listings: list[Listing]
+
+
+def naming_of(
+    output: str | os.PathLike[str],
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    suffix: str,
+    format: str | None,
+) -> Naming:
+    """Returns how results are called.
+
+    Args:
+      output: folder; or, for one input file, a file, which is known by its suffix.
+      inputs: files and folders.
+      suffix: text that is appended to the names of the sources.
+      format: suffix such as ".png"; "same" for those of the sources; None for that of `output` if
+        it is a file, else ".png".
+
+    Raises:
+      ValueError: `output` is a file, and there are several inputs, or another format is asked for.
+    """
+    text, path = os.fspath(output), Path(output)
+    ending = path.suffix.lower()
+    is_folder = text.endswith((os.sep, "/")) or os.path.isdir(path)
+    if is_folder or ending not in PICTURE_SUFFIXES:
+        return Naming(path, suffix, None if format == "same" else format or ".png")
+    shown = f"output is {printable(path)}, the name of one picture"
+    if len(inputs) != 1 or os.path.isdir(inputs[0]):
+        what = "a folder" if len(inputs) == 1 else f"{len(inputs)} inputs"
+        raise ValueError(f"{shown}, but there is {what} to upscale; name a folder for the results")
+    wanted = Path(inputs[0]).suffix.lower() if format == "same" else format or ending
+    if _ALIKE.get(wanted, wanted) != _ALIKE.get(ending, ending):
+        raise ValueError(f"{shown}, but format is {wanted.lstrip('.')}; leave one of them out")
+    return Naming(path, suffix, ending, one=True)
+
+
+def plan(
+    inputs: Sequence[str | os.PathLike[str]], naming: Naming, *, skip_existing: bool = False
+) -> Plan:
+    """Lists each file once with its target, and with an error where there can be none.
+
+    What an earlier run has left in an input folder is left out, unless it is itself an input: files
+    in the output folder, and files called as a result of another file there, of whatever scale and
+    format. Files of one stem, such as a.jpg and a.png, become a_jpg_x2.png and a_png_x2.png.
+
+    Args:
+      inputs: files and folders.
+      naming: how results are called.
+      skip_existing: whether to leave out files whose results exist.
+
+    Raises:
+      ValueError: an input is empty text, two files would have one result, or a result would take
+        the place of an input.
+    """
+    paths = [_path_of(each) for each in inputs]
+    roots: dict[Path, Path] = {}  # of a source: where its path in the output folder begins
+    failed: dict[Path, str] = {}
+    made: list[Path] = []
+    listings: list[Listing] = []
+    for path in paths:
+        if not os.path.isdir(path):
+            roots.setdefault(path, path.parent)
+            continue
+        try:
+            listings.append(list_images(path))
+        except ImageFileError as error:
+            failed[path] = str(error).removeprefix(f"{printable(path)}: ")
+            continue
+        sources, results = _without_results(listings[-1].images, path, naming)
+        roots |= {source: path for source in sources if source not in roots}
+        made += results
+        if not listings[-1].images:
+            failed[path] = f"holds no images ({', '.join(IMAGE_SUFFIXES)})"
+    given = {_real(path) for path in paths}
+    if naming.suffix:  # what is the result of a file in another folder
+        places = {_real(naming.target(*each)): each[0] for each in roots.items()}
+        for path in [path for path in roots if _real(path) in places.keys() - given]:
+            del roots[path]
+            made.append(path)
+    targets = _targets(roots, naming)
+    made = [path for path in made if _real(path) not in given]
+    existing = [path for path in targets if skip_existing and os.path.isfile(targets[path])]
+    files = [UpscaledFile(path, None, reason) for path, reason in failed.items()]
+    files += [UpscaledFile(*each) for each in targets.items() if each[0] not in {*existing}]
+    return Plan(files, existing, made, listings)
+
+
+def _path_of(given: str | os.PathLike[str]) -> Path:
+    if not os.fspath(given).strip():
+        raise ValueError("inputs has an empty name; name files or folders (is a variable unset?)")
+    return Path(given)
+
+
+def _without_results(
+    images: Sequence[Path], folder: Path, naming: Naming
+) -> tuple[list[Path], list[Path]]:
+    """Parts the images of a folder in those to be upscaled and what an earlier run has made."""
+    output = _real(naming.output)
+    inside = _real(folder) in output.parents
+    known = {
+        (image.relative_to(folder).parent.parts, stem)
+        for image in images
+        for stem in (image.stem, _distinct(image))
+    }
+    parted: tuple[list[Path], list[Path]] = ([], [])
+    for image in images:
+        made = inside and output in _real(image).parents
+        parted[made or _is_result(image.relative_to(folder), known, naming.result)].append(image)
+    return parted
+
+
+def _is_result(
+    image: Path, known: Container[tuple[tuple[str, ...], str]], pattern: re.Pattern[str]
+) -> bool:
+    """Returns whether a file is called as a result of a known one, or as a result of a result.
+
+    The result may lie as deep below another folder as the known file does below the first.
+    """
+    parents, stem = image.parent.parts, image.stem
+    while match := pattern.fullmatch(stem):
+        stem = match[1]
+        if any((parents[start:], stem) in known for start in range(len(parents) + 1)):
+            return True
+    return False
+
+
+def _targets(roots: Mapping[Path, Path], naming: Naming) -> dict[Path, Path]:
+    """Returns the target of each source, and of files that are given twice of the first."""
+    by_place: dict[Path, dict[Path, Path]] = {}  # target -> what is to be there, by its real path
+    for source, root in roots.items():
+        place = _real(naming.target(source, root))
+        by_place.setdefault(place, {}).setdefault(_real(source), source)
+    distinct = {each for sources in by_place.values() if len(sources) > 1 for each in sources}
+    once = {source for sources in by_place.values() for source in sources.values()}
+    targets = {
+        source: naming.target(source, root, distinct=_real(source) in distinct)
+        for source, root in roots.items()
+        if source in once
+    }
+
+    inputs = {_real(source) for source in roots}
+    source_of: dict[Path, Path] = {}
+    for source, target in targets.items():
+        place = _real(target)
+        if place in source_of:
+            raise ValueError(
+                f"{printable(target)} would be the result of {printable(source_of[place])} and of "
+                f"{printable(source)}; give each an output of its own, or the folder above them, "
+                "whose sub-folders are kept"
+            )
+        source_of[place] = source
+        if place == _real(source):
+            raise ValueError(
+                f"{printable(source)} would be replaced by its own result; choose another output "
+                "folder, or a suffix"
+            )
+        if place in inputs:
+            raise ValueError(
+                f"{printable(target)} is an input, and would be replaced by the result of "
+                f"{printable(source)}; choose another output folder, or leave one of them out"
+            )
+    return targets
+
+
+def _distinct(path: Path) -> str:
+    """Returns a stem that tells a.jpg from a.png."""
+    return f"{path.stem}_{path.suffix[1:]}"
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.normcase(os.path.realpath(path)))
