@@ -1,21 +1,36 @@
 """Image files that belong together: those of a folder, or of a .zip file that is never unpacked."""
 
+import collections
 import contextlib
 import functools
 import threading
+import warnings
 import zipfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
+from typing import IO
 from zipfile import ZipInfo
 
 import numpy as np
 from PIL import Image
 
-from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError, decode_rgb, read_rgb
-from lnln_jax.images.listing import find_images
+from lnln_jax.images.files import (
+    IMAGE_SUFFIXES,
+    ImageFileError,
+    decode_photo,
+    read_photo,
+    read_rgb,
+    to_rgb,
+)
+from lnln_jax.images.listing import PICTURE_SUFFIXES, Listing, list_images, skipped
+from lnln_jax.images.photo import Photo
+from lnln_jax.runtime.files import printable
 
 _BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, uncompressed
 _HEADER_BYTES = 2**20
+_ORIENTATION = 0x0112  # of EXIF; from 5 on, height and width change places
+_READ = frozenset(IMAGE_SUFFIXES)
 
 
 class ImageSet(AbstractContextManager):
@@ -25,9 +40,10 @@ class ImageSet(AbstractContextManager):
       root: folder of the files.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Takes a folder, which is listed when it is asked for."""
+    def __init__(self, root: Path, within: Sequence[str] = ("",)) -> None:
+        """Takes a folder, or some folders in it, which are listed when they are asked for."""
         self.root = root
+        self._within = within
 
     @functools.cached_property
     def names(self) -> list[str]:
@@ -36,11 +52,44 @@ class ImageSet(AbstractContextManager):
         Raises:
           ImageFileError: `root` is not a folder, or cannot be listed.
         """
-        return [path.relative_to(self.root).as_posix() for path in find_images(self.root)]
+        paths = sorted(path for listing in self._listings for path in listing.images)
+        return [path.relative_to(self.root).as_posix() for path in paths]
+
+    @property
+    def skipped(self) -> list[str]:
+        """What was left out, a phrase for each kind: ["3 .heic", "2 linked folders"]."""
+        return skipped(self._listings)
+
+    @functools.cached_property
+    def _listings(self) -> list[Listing]:
+        return [list_images(self.root / folder) for folder in self._within]
 
     def read(self, name: str) -> np.ndarray:
         """Reads an image as `lnln_jax.images.files.read_rgb` does: uint8 `H W 3`."""
         return read_rgb(self.root / name)
+
+    def photo(self, name: str) -> Photo:
+        """Reads an image as `lnln_jax.images.files.read_photo` does."""
+        return read_photo(self.root / name)
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """Returns height and width of an upright image by its header; None where it shows none."""
+        try:
+            with self._opened(name) as file:
+                return header_size(file)
+        except Exception:  # damaged files make decoders raise almost anything
+            return None
+
+    def stamp(self, name: str) -> str:
+        """Returns text that changes with a file: its size and time."""
+        try:
+            stat = (self.root / name).stat()
+            return f"{stat.st_size}-{stat.st_mtime_ns}"
+        except OSError:  # a link to nowhere, which `read` will name
+            return ""
+
+    def _opened(self, name: str) -> IO[bytes]:
+        return (self.root / name).open("rb")
 
     def __exit__(self, *_: object) -> None:
         """Closes nothing."""
@@ -68,39 +117,52 @@ class Archive(ImageSet):
         # NotImplementedError: of a version, or in parts, that zipfile does not know.
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"{root} cannot be read as a .zip file: {error}; fetch or make it again"
+                f"{printable(root)} cannot be read as a .zip file: {error}; fetch or make it again"
             ) from error
         self._lock = threading.Lock()  # ZipFile counts its open members without one
 
     @functools.cached_property
-    def members(self) -> list[ZipInfo]:
-        """Entries of the images in the archive, in the order of `names`.
+    def names(self) -> list[str]:
+        """Names as in an `ImageSet`; listing them takes longer than reading one.
 
         Raises:
           ValueError: an image has a password, or a name that leads out of the archive.
         """
         found = {member.filename: member for member in self._file.infolist() if _is_image(member)}
-        members = sorted(found.values(), key=lambda member: PurePosixPath(member.filename))
-        for member in members:
+        for member in found.values():
             _check(self.root, member)
-        return members
+        return sorted(found, key=PurePosixPath)
 
-    @functools.cached_property
-    def names(self) -> list[str]:
-        """Names as in an `ImageSet`; listing them takes longer than reading one."""
-        return [member.filename for member in self.members]
+    @property
+    def skipped(self) -> list[str]:
+        """What was left out, a phrase for each kind, as in an `ImageSet`."""
+        suffixes = [PurePosixPath(name).suffix.lower() for name in self._file.namelist()]
+        left_out = collections.Counter(s for s in suffixes if s in PICTURE_SUFFIXES - _READ)
+        return skipped([Listing([], left_out, [], [])])
 
     def read(self, name: str) -> np.ndarray:
         """Reads an image as `lnln_jax.images.files.read_rgb` does: uint8 `H W 3`."""
-        return decode_rgb(self._bytes(name), str(self.root / name))
+        return to_rgb(self.photo(name))
+
+    def photo(self, name: str) -> Photo:
+        """Reads an image as `lnln_jax.images.files.read_photo` does, up to Pillow's limit."""
+        return decode_photo(self._bytes(name), str(self.root / name))
+
+    def stamp(self, name: str) -> str:
+        """Returns text that changes with a file: its size, and the checksum in the archive."""
+        member = self._file.getinfo(name)
+        return f"{member.file_size}-{member.CRC:08x}"
+
+    def _opened(self, name: str) -> IO[bytes]:
+        return self._file.open(name)
 
     def _bytes(self, name: str) -> bytes:
         limit = Image.MAX_IMAGE_PIXELS
         size = self._file.getinfo(name).file_size
         if limit is not None and size > limit * _BYTES_PER_PIXEL + _HEADER_BYTES:
             raise ImageFileError(
-                f"{self.root / name}: cannot be read: it unpacks to {size} bytes, more than an "
-                f"image of {limit} pixels has"
+                f"{printable(self.root / name)}: cannot be read: it unpacks to {size} bytes, more "
+                f"than an image of {limit} pixels has"
             )
         try:
             with self._lock:
@@ -108,7 +170,9 @@ class Archive(ImageSet):
         except MemoryError:
             raise
         except Exception as error:  # damaged archives make decompressors raise almost anything
-            raise ImageFileError(f"{self.root / name}: cannot be read: {error}") from error
+            raise ImageFileError(
+                f"{printable(self.root / name)}: cannot be read: {error}"
+            ) from error
 
     def __exit__(self, *_: object) -> None:
         """Closes the file."""
@@ -121,14 +185,49 @@ def open_images(root: Path) -> ImageSet:
     Raises:
       ValueError: as the two classes raise it; or there are no images.
     """
-    images = Archive(root) if is_archive(root) else ImageSet(root)
+    return not_empty(open_image_set(root))
+
+
+def open_image_set(root: Path) -> ImageSet:
+    """Opens the same, with or without images."""
+    return Archive(root) if is_archive(root) else ImageSet(root)
+
+
+def not_empty(images: ImageSet) -> ImageSet:
+    """Returns image files if there are any, and closes them otherwise.
+
+    Raises:
+      ValueError: there are none.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(images)
         if images.names:
             stack.pop_all()
             return images
-    where = "this .zip file" if is_archive(root) else "this folder or its sub-folders"
-    raise ValueError(f"{root}: no images in {where}; expected PNG, JPEG, BMP, WebP or TIFF files")
+        besides = f", only {', '.join(images.skipped)}" if images.skipped else ""
+    where = "this .zip file" if isinstance(images, Archive) else "this folder or its sub-folders"
+    raise ValueError(
+        f"{printable(images.root)}: no images in {where}{besides}; expected files that end in "
+        f"{', '.join(IMAGE_SUFFIXES)}"
+    )
+
+
+def reason_of(error: ImageFileError, path: Path) -> str:
+    """Returns what is wrong with an image, without its path, which the error begins with."""
+    return str(error).removeprefix(f"{path}: ").removeprefix(f"{printable(path)}: ")
+
+
+def header_size(file: IO[bytes]) -> tuple[int, int]:
+    """Reads height and width of an upright image from the header of its file.
+
+    Raises:
+      Exception: it is damaged; decoders raise almost anything then.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever reads the image says what is wrong with it
+        with Image.open(file) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def is_archive(path: Path) -> bool:
@@ -151,10 +250,11 @@ def _check(archive: Path, member: ZipInfo) -> None:
     parts = member.filename.replace("\\", "/").split("/")
     if not parts[0] or ".." in parts or parts[0].endswith(":"):
         raise ValueError(
-            f"{archive} has an image named {member.filename}, which leads out of the archive; make "
-            "it again with paths in its folder"
+            f"{printable(archive)} has an image named {printable(member.filename)}, which leads "
+            "out of the archive; make it again with paths in its folder"
         )
     if member.flag_bits & 1:
         raise ValueError(
-            f"{archive} has a password on {member.filename}; make it again without one"
+            f"{printable(archive)} has a password on {printable(member.filename)}; make it again "
+            "without one"
         )

@@ -6,6 +6,7 @@ processes share, as long as there is room, so that later visits cost as little a
 
 import io
 import json
+import logging
 import math
 import os
 from pathlib import Path
@@ -18,9 +19,13 @@ from lnln_jax.data.degradations import Degradation
 from lnln_jax.data.pairs import Pair
 from lnln_jax.data.shared_memory import SharedMemory
 from lnln_jax.runtime.extras import installed, require
+from lnln_jax.runtime.files import printable
+from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.numbers import whole
 
 FORMAT = 1  # of the records
 _CACHE_BYTES = 2**30  # that decoded images may take, unless told otherwise
+_logger = logging.getLogger(__name__)
 
 
 class RecordSource:
@@ -52,6 +57,7 @@ class RecordSource:
           ValueError: it is not one of ours, is damaged, or has no such scale or split.
           MissingExtraError: TensorFlow Datasets is not installed.
         """
+        scale, cache_bytes = whole("scale", scale, least=1), whole("cache_bytes", cache_bytes)
         self._folder = folder
         self._split = split
         metadata, lengths = _describe(folder)
@@ -160,37 +166,64 @@ class RecordSource:
 
 
 def default_data_dir() -> Path:
-    """Returns where TFDS keeps datasets: `TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    """Returns where TFDS keeps datasets: `TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
+
+    Without a home folder `~` stays, and there are no datasets in such a place.
+    """
+    place = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    try:
+        return Path(expand_home(place))
+    except ValueError:
+        return Path(place)
 
 
 def find_dataset(name: str, scale: int, data_dir: Path) -> Path | None:
     """Returns the folder of the dataset of a scale that a name or path stands for, or None.
 
     Args:
-      name: path to a dataset, to one of its configurations or versions; or, where there is no
-        such path, the same below `data_dir`: "bsds400" or "bsds400/x2_480_384".
+      name: path to a dataset, to one of its configurations or versions; or, where there is no such
+        folder or .zip file, the same below `data_dir`: "bsds400" or "bsds400/x2_480_384". Where
+        there are both, and only the second is a dataset, the first counts, and a warning says so.
       scale: HR size / LR size.
       data_dir: folder of TFDS datasets.
 
     Raises:
       ValueError: several, or one that isn't finished or has other scales.
     """
-    path = Path(name).expanduser()
-    base = path if path.exists() else data_dir / name
-    versions = [
+    path, named = Path(expand_home(name)), data_dir / name
+    if not (path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip")):
+        return _dataset_in(named, name, scale)
+    found = _dataset_in(path, name, scale)
+    if found is None and not path.is_absolute() and any(_versions(named)):
+        _logger.warning(
+            "%s is what lies in the current folder, not the dataset of this name in %s; to have "
+            "that, give its path",
+            printable(name),
+            printable(data_dir),
+        )
+    return found
+
+
+def _versions(base: Path) -> list[Path]:
+    """Returns the folders of versions of a dataset, below that of the dataset or a part of it."""
+    return [
         info.parent
         for pattern in ("", "*/", "*/*/")
         for info in sorted(base.glob(f"{pattern}dataset_info.json"))
         if not info.parent.name.startswith("incomplete")
         and (info.parent / "metadata.json").exists()
     ]
+
+
+def _dataset_in(base: Path, name: str, scale: int) -> Path | None:
+    """Returns the one dataset of a scale in a folder; None where there is no dataset."""
+    versions = _versions(base)
     fitting = [folder for folder in versions if scale in _describe(folder)[0]["scales"]]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise ValueError(
-            f"{name} is several datasets of scale {scale}: "
+            f"{printable(name)} is several datasets of scale {scale}: "
             f"{', '.join(str(folder.parent) for folder in fitting)}; give one of these"
         )
     if versions:

@@ -1,32 +1,27 @@
-"""Folders of test images, in the layouts in which benchmarks are handed around.
+"""Folders and .zip files of test images, in the layouts of `lnln_jax.data.layouts`.
 
-    Set5/HR/baby.png              Set5/LRx2/baby.png
-    Set5/HR/baby.png              Set5/LR_bicubic/X2/babyx2.png (or babyX2.png)
-    DIV2K_valid_HR/0801.png       DIV2K_valid_LR_bicubic/X2/0801x2.png
-    Set5/image_SRF_2/img_001_SRF_2_HR.png, Set5/image_SRF_2/img_001_SRF_2_LR.png
-
-or HR images alone, of which `degrade` then makes the LR images. The folder to give is the one
-above `HR/`, `DIV2K_valid_HR/` or `image_SRF_2/`, or one of these; or that of a dataset of
-`lnln prepare`, for its validation images.
+The folder to give is the one above `HR/`, `DIV2K_valid_HR/` or `image_SRF_2/`, or one of these; or
+that of a dataset of `lnln prepare`, for its validation images.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
-from lnln_jax.data.records import RecordSource, find_dataset
+from lnln_jax.data.image_sets import ImageSet, is_archive, open_image_set
+from lnln_jax.data.layout_folders import AUTO, MADE, Found, find_images_of
+from lnln_jax.data.records import RecordSource, default_data_dir, find_dataset
 from lnln_jax.images.arrays import modcrop
-from lnln_jax.images.files import read_photo, read_rgb, to_rgb
-from lnln_jax.images.listing import find_images
+from lnln_jax.images.files import to_rgb
 from lnln_jax.images.resize import Border, imresize
+from lnln_jax.runtime.files import printable
+from lnln_jax.runtime.numbers import whole
 
-_LR_FOLDER = re.compile(r"(^|_)LR(_|x|$)")  # such as LRx2 and DIV2K_valid_LR_unknown
 _MAKE_LR = 'lr="imresize" (--lr imresize)'
 
 
@@ -40,11 +35,11 @@ class BenchmarkImage(NamedTuple):
 
 
 class ImageFiles(NamedTuple):
-    """Where one image of a benchmark lies; without an LR file, `imresize` makes it."""
+    """Which files are one image of a benchmark; without an LR file, `imresize` makes it."""
 
     name: str
-    hr: Path
-    lr: Path | None
+    hr: str
+    lr: str | None
 
 
 @dataclass(frozen=True)
@@ -54,8 +49,10 @@ class Benchmark:
     Attributes:
       name: name of the folder, such as "Set5".
       scale: scale of the LR images.
-      folder: folder that was searched for HR images.
-      files: files of its images, sorted.
+      folder: folder of the HR images, or the .zip file.
+      files: files of its images, sorted; HR below `root`, LR below `lr_root`.
+      root: folder or .zip file.
+      lr_root: folder or .zip file.
       lr_folder: folder of the LR files, as seen from the benchmark; empty without LR files.
       held: images that are in memory, if they are.
       degradation: degradation by which LR images are made, where there are no LR files.
@@ -65,6 +62,8 @@ class Benchmark:
     scale: int
     folder: Path
     files: tuple[ImageFiles, ...]
+    root: Path
+    lr_root: Path
     lr_folder: str = ""
     held: tuple[BenchmarkImage, ...] = ()
     degradation: Degradation = BICUBIC
@@ -90,8 +89,9 @@ class Benchmark:
         if self.held and (self.lr_folder or border == "symmetric"):
             yield from self.held
             return
-        for files in self.files:
-            yield self._read(files, border)
+        with open_image_set(self.root) as hr, open_image_set(self.lr_root) as lr:
+            for files in self.files:
+                yield self._read(files, border, hr, lr)
 
     def image(self, name: str) -> BenchmarkImage:
         """Reads one image.
@@ -104,7 +104,8 @@ class Benchmark:
                 return held
         for files in self.files:
             if files.name == name:
-                return self._read(files, "symmetric")
+                only = replace(self, files=(files,), held=())
+                return next(iter([*only]))
         raise ValueError(f"{self.name} has no image {name!r}; it has {', '.join(self.names)}")
 
     @property
@@ -126,12 +127,17 @@ class Benchmark:
     def __iter__(self) -> Iterator[BenchmarkImage]:
         return self.images()
 
-    def _read(self, files: ImageFiles, border: Border) -> BenchmarkImage:
+    def _read(
+        self, files: ImageFiles, border: Border, hr_files: ImageSet, lr_files: ImageSet
+    ) -> BenchmarkImage:
         scale = self.scale
-        photo = read_photo(files.hr)
+        photo = hr_files.photo(files.hr)
         height, width = photo.samples.shape[:2]
         if min(height, width) < scale:
-            raise ValueError(f"{files.hr} is {width}x{height} pixels, too small for x{scale}")
+            raise ValueError(
+                f"{printable(self.root / files.hr)} is {width}x{height} pixels, too small for "
+                f"x{scale}"
+            )
         hr = modcrop(to_rgb(photo), scale)
         if files.lr is None:
             if self.degradation == BICUBIC:
@@ -139,13 +145,13 @@ class Benchmark:
             else:
                 made = degrade(np.ascontiguousarray(hr), scale, self.degradation)
             return BenchmarkImage(files.name, made, hr, photo.gray)
-        lr = read_rgb(files.lr)
+        lr = lr_files.read(files.lr)
         height, width = (size // scale for size in hr.shape[:2])
         if lr.shape[:2] != (height, width):
             raise ValueError(
-                f"{files.lr} is {lr.shape[1]}x{lr.shape[0]} pixels, but x{scale} of "
-                f"{files.hr.name} needs {width}x{height}; mend it, or have LR made from HR: "
-                f"{_MAKE_LR}"
+                f"{printable(self.lr_root / files.lr)} is {lr.shape[1]}x{lr.shape[0]} pixels, but "
+                f"x{scale} of {printable(Path(files.hr).name)} needs {width}x{height}; mend it, or "
+                f"have LR made from HR: {_MAKE_LR}"
             )
         return BenchmarkImage(files.name, lr, hr, photo.gray)
 
@@ -154,75 +160,83 @@ def open_benchmark(
     folder: str | Path,
     scale: int,
     *,
-    lr: Literal["auto", "imresize"] = "auto",
+    lr: str | Path = AUTO,
     degradation: Degradation = BICUBIC,
     first: int | None = None,
 ) -> Benchmark:
     """Finds the images of a benchmark.
 
+    What is left out is told by a warning, and so are folders of LR images that are not used while
+    LR images have to be made.
+
     Args:
-      folder: folder in one of the layouts above, searched with its sub-folders, but not in those of
-        LR images, such as LR_unknown.
+      folder: folder or .zip file in one of the layouts above, or a dataset, as `find_dataset` finds
+        it by its path or, in `default_data_dir`, its name.
       scale: scale of the LR images.
-      lr: "auto" takes LR files where there are any of this scale; "imresize" takes none.
-      degradation: how LR images are made; if other than bicubic, no LR files are taken.
+      lr: "auto" takes LR files where there are any of this scale; "imresize" takes none; else a
+        folder or .zip file of LR images, of whatever degradation.
+      degradation: how LR images are made; if other than bicubic, of all images that `lr` gives
+        none for.
       first: number of images to take, from the first on; None for all.
 
     Raises:
       ValueError: no such folder, no images in it, two of one name, several folders of HR images, or
         LR files missing for some.
     """
-    if lr not in ("auto", "imresize"):
-        raise ValueError(f"lr is {lr!r}; it must be 'auto' or 'imresize'")
-    folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}; give one that holds HR images")
-    if dataset := find_dataset(str(folder), scale, folder):
+    scale = whole("scale", scale, least=1)
+    first = None if first is None else whole("first", first, least=1)
+    place = default_data_dir()
+    if dataset := find_dataset(os.fspath(folder), scale, place):
         return _from_records(dataset, scale, degradation, first)
-    folder = _top(folder, scale)
-    lr_folder: tuple[str, Path] | None
-    if not (folder / "HR").is_dir() and any(folder.glob("image_SRF_*")):
-        name, hr_folder = folder.name, folder / f"image_SRF_{scale}"
-        hr, found = _self_ex_sr(hr_folder, scale)
-        lr_folder = hr_folder.name, hr_folder
-    else:
-        hr_folder = _hr_folder(folder)
-        name = folder.name if hr_folder.name == "HR" else hr_folder.name
-        hr, lr_folder = _plain(hr_folder), _lr_folder(hr_folder, scale)
-        found = {path.stem: path for path in find_images(lr_folder[1])} if lr_folder else {}
-    hr = hr[:first]
-    if lr == "imresize" or lr_folder is None or degradation != BICUBIC:
-        alone = tuple(ImageFiles(image, path, None) for image, path in hr)
-        return Benchmark(name, scale, hr_folder, alone, degradation=degradation)
-    files = _matched(hr, found, scale, lr_folder[1])
-    return Benchmark(name, scale, hr_folder, files, lr_folder[0])
-
-
-def _top(folder: Path, scale: int) -> Path:
-    """Returns the folder of a benchmark, where its `HR/` or `image_SRF_*/` may have been given."""
-    if folder.name.startswith("image_SRF_") and folder.name != f"image_SRF_{scale}":
+    folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
+    if not (folder.is_dir() or is_archive(folder)):
         raise ValueError(
-            f"{folder} is not of scale {scale}; give {folder.parent}, or its scale (--scale)"
+            f"there is no folder or .zip file {printable(folder)}, nor a dataset of this name in "
+            f"{printable(place)}; give one that holds HR images"
         )
-    inside = folder.name == "HR" or folder.name.startswith("image_SRF_")
-    return folder.parent if inside else folder
+    if lr == AUTO and degradation != BICUBIC:
+        lr = MADE
+    with find_images_of(folder, scale, purpose="evaluation", lr=lr) as found:
+        files = _files(found, first)
+    return Benchmark(
+        found.name,
+        scale,
+        found.hr_folder,
+        files,
+        found.images.root,
+        found.lr_images.root,
+        found.lr_folder,
+        degradation=degradation,
+    )
 
 
-def _matched(
-    hr: list[tuple[str, Path]], lr: dict[str, Path], scale: int, lr_folder: Path
-) -> tuple[ImageFiles, ...]:
-    """Finds the LR file of each HR image among those of `lr`, by their names."""
-    files, missing = [], []
-    for image, path in hr:
-        spellings = (image, f"{image}x{scale}", f"{image}X{scale}")
-        files.append(ImageFiles(image, path, next(filter(None, map(lr.get, spellings)), None)))
-        missing += [image] if files[-1].lr is None else []
+def _files(found: Found, first: int | None) -> tuple[ImageFiles, ...]:
+    """Returns the files of the images under names that tell them apart.
+
+    Raises:
+      ValueError: there are several of one name, or LR files are missing for some.
+    """
+    layout = found.layout
+    names = layout.titles
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{printable(found.hr_folder)} has several images of one name: {_shown(twice)}; "
+            "rename them"
+        )
+    files = [
+        ImageFiles(name, hr, layout.lr.get(hr)) for name, hr in zip(names, layout.hr, strict=True)
+    ][:first]
+    missing = [each.name for each in files if each.hr in layout.missing]
     if missing:
         raise ValueError(
-            f"{lr_folder} has no LR image for {', '.join(missing)}; add them, or have all made "
+            f"{found.lr_folder} has no LR image for {_shown(missing)}; add them, or have all made "
             f"from HR: {_MAKE_LR}"
         )
     return tuple(files)
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(map(printable, names))
 
 
 def _from_records(
@@ -240,62 +254,5 @@ def _from_records(
         lr, hr = source[i]
         gray = bool((hr[..., :1] == hr).all())
         held.append(BenchmarkImage(Path(source.image_name(i)).stem, lr, hr, gray))
-    files = tuple(ImageFiles(image.name, folder / image.name, None) for image in held)
-    return Benchmark(source.name, scale, folder, files, "the dataset", tuple(held))
-
-
-def _hr_folder(folder: Path) -> Path:
-    """Returns `HR/` or the only `*_HR/` in a folder, or the folder itself."""
-    if (folder / "HR").is_dir():
-        return folder / "HR"
-    inside = sorted(path for path in folder.glob("*_HR") if path.is_dir())
-    if len(inside) > 1:
-        raise ValueError(
-            f"{folder} has several folders of HR images; give one of them: "
-            f"{', '.join(map(str, inside))}"
-        )
-    return inside[0] if inside else folder
-
-
-def _plain(folder: Path) -> list[tuple[str, Path]]:
-    """Lists names and files of the images in a folder of HR images."""
-    paths = [
-        path
-        for path in find_images(folder)
-        if not any(map(_LR_FOLDER.search, path.relative_to(folder).parts[:-1]))
-    ]
-    names = [path.stem for path in paths]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"{folder} has several images of one name: {', '.join(twice)}; rename them"
-        )
-    if not paths:
-        raise ValueError(f"{folder} holds no images; give a folder that holds HR images")
-    return list(zip(names, paths, strict=True))
-
-
-def _lr_folder(hr_folder: Path, scale: int) -> tuple[str, Path] | None:
-    """Returns the name, in messages, and the path of the folder of LR files that belong to HR."""
-    folder = hr_folder.parent if hr_folder.name == "HR" else hr_folder
-    candidates = [(folder, f"LRx{scale}"), (folder, f"LR_bicubic/X{scale}")]
-    if folder.name.endswith("_HR"):
-        stem = folder.name.removesuffix("_HR")
-        candidates.append((folder.parent, f"{stem}_LR_bicubic/X{scale}"))
-    for parent, name in candidates:
-        if (parent / name).is_dir():
-            return name, parent / name
-    return None
-
-
-def _self_ex_sr(folder: Path, scale: int) -> tuple[list[tuple[str, Path]], dict[str, Path]]:
-    """Lists names and files of HR, and of LR, where SelfExSR's results may lie beside them."""
-    if not folder.is_dir():
-        others = ", ".join(sorted(path.name for path in folder.parent.glob("image_SRF_*")))
-        raise ValueError(f"there is no folder {folder}, only {others}; choose another scale")
-    found: dict[str, dict[str, Path]] = {"HR": {}, "LR": {}}
-    for path in find_images(folder):
-        if match := re.fullmatch(rf"(.+)_SRF_{scale}_(HR|LR)", path.stem):
-            found[match[2]][match[1]] = path
-    if not found["HR"]:
-        raise ValueError(f"{folder} holds no images such as img_001_SRF_{scale}_HR.png; add them")
-    return sorted(found["HR"].items()), found["LR"]
+    files = tuple(ImageFiles(image.name, image.name, None) for image in held)
+    return Benchmark(source.name, scale, folder, files, folder, folder, "the dataset", tuple(held))

@@ -16,6 +16,8 @@ from lnln_jax.data.records import default_data_dir
 from lnln_jax.evaluation.test_sets import Benchmark, open_benchmark
 from lnln_jax.runtime.distributed import processes_here
 from lnln_jax.runtime.extras import require
+from lnln_jax.runtime.files import printable
+from lnln_jax.runtime.home import expand_home
 from lnln_jax.runtime.processes import available_memory
 from lnln_jax.runtime.progress import progress_of
 
@@ -24,7 +26,7 @@ _UNLIMITED = 2**62  # bytes
 
 def data_dir(data: DataConfig) -> Path:
     """Returns the folder in which datasets are looked for by name."""
-    return Path(data.data_dir).expanduser() if data.data_dir else default_data_dir()
+    return Path(expand_home(data.data_dir)) if data.data_dir else default_data_dir()
 
 
 def degradation(data: DataConfig) -> Degradation:
@@ -39,8 +41,6 @@ def degradation(data: DataConfig) -> Degradation:
 def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
     """Finds what a field of the configuration names.
 
-    Training images may be in a .zip file, too.
-
     Returns:
       Its folder or file, and whether that is a dataset and not a folder or file of images.
 
@@ -50,12 +50,11 @@ def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
     place = data_dir(config.data)
     if found := find_dataset(name, config.model.scale, place):
         return found, True
-    folder = Path(name).expanduser()
-    zipped = field == "data.train"
-    if not (folder.is_dir() or (zipped and is_archive(folder))):
+    folder = Path(expand_home(name))
+    if not (folder.is_dir() or is_archive(folder)):
         raise ValueError(
-            f"{field} names {name}, which is not a folder of images or a dataset in {place}; "
-            f"build one with `lnln prepare`, or give a folder{' or a .zip file' if zipped else ''}"
+            f"{field} names {printable(name)}, which is not a folder or .zip file of images, nor a "
+            f"dataset in {printable(place)}; give a folder, or build a dataset with `lnln prepare`"
         )
     return folder, False
 
@@ -95,10 +94,10 @@ def open_sources(config: TrainConfig) -> list[Source]:
                     folder,
                     scale=scale,
                     min_lr_size=data.lr_patch_size,
-                    lr_root=lr,
+                    lr_root=None if lr is None else expand_home(lr),
                     degradation=degraded,
                     on_bad_image=data.on_bad_image,
-                    progress=progress_of(f"reading {name}"),
+                    progress=progress_of(f"reading {printable(name)}"),
                 )
             )
             continue
@@ -154,7 +153,7 @@ def open_validation(config: TrainConfig) -> Benchmark | None:
         return None
     folder, _ = locate("data.validation", data.validation, config)
     benchmark = open_benchmark(
-        folder,
+        folder.absolute(),
         config.model.scale,
         degradation=degradation(data),
         first=data.validation_images or None,

@@ -134,7 +134,7 @@ def test_load_folder_reports_progress(t91):
 def test_lr_folder_of_matlab_equals_imresize(data_dir, scale):
     hr_root, lr_root = data_dir / "Set5" / "HR", data_dir / "Set5" / f"LRx{scale}"
     given = load_folder(hr_root, scale=scale, min_lr_size=16, lr_root=lr_root)
-    made = load_folder(hr_root, scale=scale, min_lr_size=16)
+    made = load_folder(hr_root, scale=scale, min_lr_size=16, lr_root="imresize")
     assert len(given) == len(made) == 5
     for pair, same_pair in zip(given, made, strict=True):
         np.testing.assert_array_equal(pair[0], same_pair[0])
@@ -143,7 +143,7 @@ def test_lr_folder_of_matlab_equals_imresize(data_dir, scale):
 
 def test_lr_folder_with_div2k_names(data_dir, tmp_path):
     hr_root, lr_root = tmp_path / "hr", tmp_path / "lr"
-    for split in ("train", "valid"):
+    for split in ("first", "second"):
         (hr_root / split).mkdir(parents=True)
         (lr_root / split).mkdir(parents=True)
         shutil.copy(data_dir / "Set5" / "HR" / "bird.png", hr_root / split / "0001.png")

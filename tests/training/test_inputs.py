@@ -128,13 +128,13 @@ def test_another_degradation_than_the_data_set_has(data_sets):
 
 
 def test_no_such_data_set_or_folder(data_sets):
-    with pytest.raises(ValueError, match="sett5, which is not a folder of images or a dataset in"):
+    with pytest.raises(ValueError, match=r"sett5, which is not a folder or \.zip file"):
         open_sources(configure(data_sets, "data.train=sett5"))
 
 
 def test_no_such_validation_images(data_sets):
     config = configure(data_sets, "data.validation=nosuch")
-    with pytest.raises(ValueError, match=r"data\.validation names nosuch, .* or a dataset in"):
+    with pytest.raises(ValueError, match=r"data\.validation names nosuch, .* nor a dataset in"):
         open_validation(config)
 
 

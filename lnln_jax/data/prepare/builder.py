@@ -117,7 +117,7 @@ class SubImages(  # type: ignore[call-arg]  # TFDS has no types, so mypy knows n
         self._progress = progress
         config = tfds.core.BuilderConfig(name=cut.label, description=_in_words(cut))
         with _quiet():
-            super().__init__(data_dir=data_dir.expanduser(), config=config)
+            super().__init__(data_dir=data_dir, config=config)
         self.info.set_file_format("array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:

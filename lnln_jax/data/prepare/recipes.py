@@ -1,16 +1,21 @@
 """Datasets from folders and from DIV2K, for `lnln prepare`."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lnln_jax.data.prepare.origins import Origin, every_nth, in_archive, in_folder
+from lnln_jax.data.image_sets import open_images
+from lnln_jax.data.layout_folders import find_images_of
+from lnln_jax.data.prepare.origins import Origin, every_nth, origins_of
 from lnln_jax.data.prepare.sub_images import Cut
 from lnln_jax.data.records import default_data_dir
 from lnln_jax.runtime.extras import require
-from lnln_jax.runtime.files import free_space
+from lnln_jax.runtime.files import free_space, printable
+from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.numbers import whole
 
 Progress = Callable[[int, int], None]
 ProgressOf = Callable[[str], Progress]
@@ -79,10 +84,12 @@ def prepare_folder(
     license: str = "",
     citation: str = "",
 ) -> Prepared:
-    """Builds a dataset from a folder of HR images, sub-folders included.
+    """Builds a dataset from a folder or .zip file of HR images, sub-folders included.
 
     Args:
-      folder: folder of HR images. Sub-folders `train` and `validation` are taken as the splits.
+      folder: folder or .zip file, in one of the layouts of `lnln_jax.data.layouts`. Images for
+        training and for validation side by side, such as in `train/` and `validation/` or in
+        `DIV2K_train_HR/` and `DIV2K_valid_HR/`, are the splits. LR images are not used.
       name: name of the dataset.
       cut: how images are cut.
       validation_every: otherwise every n-th image is for validation; 0 for none.
@@ -101,14 +108,15 @@ def prepare_folder(
     _check_packages()
     from lnln_jax.data.prepare.builder import Description
 
-    if validation_every < 0 or validation_every == 1:
+    validation_every = whole("validation_every", validation_every, least=0)
+    if validation_every == 1:
         raise ValueError(
             f"validation_every is {validation_every}; 0 holds no image out, 20 one of 20"
         )
-    folder = folder.expanduser()
-    found = _splits(folder, validation_every)
+    folder = _expanded(folder)
+    found = _splits(folder, validation_every, cut)
     description = Description(
-        text=f"The images of {folder.resolve().name}, for super-resolution.",
+        text=f"The images of {printable(folder.resolve().name)}, for super-resolution.",
         license=license,
         citation=citation,
     )
@@ -118,25 +126,23 @@ def prepare_folder(
         fixed=False,
         cut=cut,
         description=description,
-        data_dir=data_dir or default_data_dir(),
+        data_dir=_expanded(data_dir or default_data_dir()),
         on_bad_image=on_bad_image,
         workers=workers,
         progress_of=progress_of,
     )
 
 
-def _splits(folder: Path, validation_every: int) -> dict[str, list[Origin]]:
-    images = in_folder(folder)
-    parts = [folder / split for split in ("train", "validation")]
-    if all(part.is_dir() for part in parts):
-        train, validation = (in_folder(part, folder) for part in parts)
-        if beside := [image.name for image in images if image not in {*train, *validation}]:
-            raise ValueError(
-                f"{folder} has train/ and validation/ and images beside them, such as {beside[0]}; "
-                "move them into one of the two"
-            )
+def _splits(folder: Path, validation_every: int, cut: Cut) -> dict[str, list[Origin]]:
+    scale = cut.scales[0] if len(cut.scales) == 1 else None
+    with find_images_of(folder, scale, purpose="both", lr=None) as found:
+        layout = found.layout
+        origins = origins_of(found.images, layout.hr)
+    if not layout.validation:
+        train, validation = every_nth(origins, validation_every)
     else:
-        train, validation = every_nth(images, validation_every)
+        train = [origin for origin in origins if origin.name not in layout.validation]
+        validation = [origin for origin in origins if origin.name in layout.validation]
     return {"train": train, "validation": validation}
 
 
@@ -176,14 +182,14 @@ def prepare_div2k(
     _check_packages()
     from lnln_jax.data.prepare.builder import Description
 
-    place = (data_dir or default_data_dir()).expanduser()
-    downloads = (download_dir or place / "downloads" / "manual").expanduser()
+    place = _expanded(data_dir or default_data_dir())
+    downloads = _expanded(download_dir or place / "downloads" / "manual")
 
     def find() -> dict[str, list[Origin]]:
         downloads.mkdir(parents=True, exist_ok=True)
         _check_space(cut, archives, downloads, place)
-        train, validation = map(in_archive, _fetch(url, archives, downloads, place, progress_of))
-        return {"train": train, "validation": validation}
+        paths = _fetch(url, archives, downloads, place, progress_of)
+        return dict(zip(("train", "validation"), map(_in_archive, paths), strict=True))
 
     return _build(
         DIV2K_NAME,
@@ -198,9 +204,18 @@ def prepare_div2k(
     )
 
 
+def _in_archive(path: Path) -> list[Origin]:
+    with open_images(path) as images:
+        return origins_of(images, images.names)
+
+
 def _check_packages() -> None:
     for module in ("tensorflow_datasets", "array_record", "requests", "urllib3"):
         require(module, "prepare", "building a dataset")
+
+
+def _expanded(path: Path) -> Path:
+    return Path(expand_home(os.fspath(path)))
 
 
 def _check_space(

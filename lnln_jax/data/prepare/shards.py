@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lnln_jax.data.image_sets import reason_of
 from lnln_jax.data.prepare.shard_plan import Shard
 from lnln_jax.data.prepare.sub_images import SubImage, sub_images, whole
 from lnln_jax.images.encode import encode_png
 from lnln_jax.images.files import ImageFileError
-from lnln_jax.runtime.files import write_file
+from lnln_jax.runtime.files import printable, write_file
 from lnln_jax.runtime.processes import end_with_parent, stop_signals
 
 _OPTIONS = "group_size:1,uncompressed"  # PNG is compressed already
@@ -59,30 +60,22 @@ class ShardReport:
 def examples(shard: Shard, left_out: dict[str, str]) -> Iterator[tuple[str, SubImage]]:
     """Yields the records of a shard with the names of their images; notes those not usable."""
     for origin in shard.origins:
-        try:
-            origin.name.encode()
-        except UnicodeEncodeError:
-            shown = origin.name.encode(errors="backslashreplace").decode()
-            left_out[shown] = "its name is not UTF-8; rename it"
-            continue
+        name = printable(origin.name)  # records hold UTF-8
         try:
             hr = origin.read()
         except ImageFileError as error:
-            reason = str(error)
-            left_out[origin.name] = reason[reason.find(origin.name) :].removeprefix(
-                f"{origin.name}: "
-            )
+            left_out[name] = reason_of(error, Path(origin.container, origin.name))
             continue
         height, width = hr.shape[:2]
         if min(height, width) < shard.cut.min_side:
-            left_out[origin.name] = (
+            left_out[name] = (
                 f"{width}x{height} pixels (width x height) is too small: no side may have fewer "
                 f"than {shard.cut.min_side}"
             )
             continue
         parts = sub_images(hr, shard.cut) if shard.split == "train" else [whole(hr, shard.cut)]
         for part in parts:
-            yield origin.name, part
+            yield name, part
 
 
 def example(name: str, part: SubImage) -> Example:

@@ -4,9 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lnln_jax.data.prepare.origins import in_archive
+from lnln_jax.data.image_sets import open_images
+from lnln_jax.data.prepare.origins import Origin, origins_of
 from lnln_jax.images.files import read_rgb
 from tests.support.prepared import copy_images
+
+
+def in_archive(path: Path) -> list[Origin]:
+    with open_images(path) as images:
+        return origins_of(images, images.names)
 
 
 def test_images_in_an_archive(data_dir, tmp_path):

@@ -162,13 +162,12 @@ def damaged_images(data_dir: Path, folder: Path) -> dict[str, str]:
     return {
         "empty.png": "zero bytes",
         "truncated.png": "cannot be read",
-        "text.png": "not a PNG",
+        "text.png": "not an image of a known format",
         "dot.png": "1x1 pixels",
         "flipped_bit.png": "cannot be read",
         "animated.webp": "animated",
         "huge_header.png": "exceeds",
         "link.png": "No such file",
-        "name\\udcff.png": "not UTF-8",
     }
 
 
@@ -188,6 +187,7 @@ def test_bad_images_are_named_at_the_end(data_dir, tmp_path):
         "cmyk.jpg",
         "palette.png",
         "gray16.png",
+        r"name\xff.png",
     }
     gray = read_rgb(tmp_path / "images" / "gray16.png")
     np.testing.assert_array_equal(source[names.index("gray16.png")][1], gray[:120, :120])
@@ -273,7 +273,7 @@ def test_no_folder_and_an_empty_one(tmp_path):
     with pytest.raises(ValueError, match="nowhere"):
         build(tmp_path / "nowhere", tmp_path / "tfds")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no images"):
+    with pytest.raises(ValueError, match="empty: no images in this folder"):
         build(tmp_path / "empty", tmp_path / "tfds")
     assert not (tmp_path / "tfds").exists()
 

@@ -1,6 +1,14 @@
-from lnln_jax.data.prepare.origins import every_nth, in_folder
+from pathlib import Path
+
+from lnln_jax.data.image_sets import open_images
+from lnln_jax.data.prepare.origins import Origin, every_nth, origins_of
 from lnln_jax.data.prepare.shard_plan import plan_shards
 from tests.support.prepared import CUT, build, copy_images
+
+
+def in_folder(folder: Path) -> list[Origin]:
+    with open_images(folder) as images:
+        return origins_of(images, images.names)
 
 
 def test_few_shards_depend_on_one_image(data_dir):
