@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from lnln_jax.cli import (
+    completion,
     config,
     convert,
     doctor,
@@ -27,7 +28,7 @@ from lnln_jax.version import __version__
 # In the order of `lnln --help`.
 _COMMANDS = (
     *(train, config, replay, prepare, evaluate, models),
-    *(convert, export, upscale, doctor),
+    *(convert, export, upscale, doctor, completion),
 )
 
 

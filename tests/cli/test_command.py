@@ -13,7 +13,7 @@ from tests.support.commands import fails, lnln, refuses
 HEAVY = {"jax", "flax", "numpy", "scipy", "PIL", "grain", "optax", "orbax", "tensorflow_datasets"}
 COMMANDS = (
     *("train", "config", "replay", "prepare", "evaluate", "models"),
-    *("convert", "export", "upscale", "doctor"),
+    *("convert", "export", "upscale", "doctor", "completion"),
 )
 
 
