@@ -85,8 +85,8 @@ class Training:
         self._process.send_signal(number)
         return self
 
-    def end(self) -> tuple[int, str, str]:
-        out, err = self._process.communicate(timeout=300)
+    def end(self, within: float = 300) -> tuple[int, str, str]:
+        out, err = self._process.communicate(timeout=within)
         return self._process.returncode, out, err
 
 

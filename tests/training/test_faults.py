@@ -170,10 +170,11 @@ def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environm
     training = Training(config, run, environment).at(20)
     limit_files(training, 30_000)  # more than metrics have, and less than a checkpoint's metadata
     status, out, err = training.end()
+    *steps, line = err.splitlines()
     assert (status, out) == (1, "")
-    # TensorStore's threads print traces of an event loop that Orbax has closed, in between.
     message = f"lnln: error: a checkpoint cannot be written to {run / 'checkpoints'} (File too"
-    assert message in err
+    assert line.startswith(message)
+    assert all(step.startswith("step ") for step in steps), err
     last = saved_steps(run / "checkpoints")[-1]
     assert being_saved(run / "checkpoints")
     assert load_run(run)[2] == last
@@ -182,6 +183,26 @@ def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environm
     assert goes_on.end()[0] == 75
     assert saved_steps(run / "checkpoints")[-1] >= last + 10
     assert not being_saved(run / "checkpoints")
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_save_ends_at_once(tmp_path, environment):
+    """Orbax waits for 5 minutes, in a thread, for a folder that it could not make."""
+    items = ["model.n_feats=64", "log_every=1", "checkpoint_every=5", "validate_every=1000000"]
+    config, run = (
+        write_config(tmp_path, override(CONFIG, [*items, "steps=1000000"])),
+        tmp_path / "r",
+    )
+    training = Training(config, run, environment).at(7)
+    (run / "checkpoints").rename(run / "aside")
+    (run / "checkpoints").touch()
+    status, out, err = training.end(within=60)
+    *steps, line = err.splitlines()
+    assert (status, out) == (1, "")
+    assert line.startswith(
+        f"lnln: error: a checkpoint cannot be written to {run / 'checkpoints'} ("
+    )
+    assert all(step.startswith("step ") for step in steps), err
 
 
 class Disk:
