@@ -6,6 +6,7 @@ colours of 16 bits to 8, so `imagecodecs` (libpng, libtiff) handles those.
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,9 +34,11 @@ _MODES = {
     "RGBA": ("RGBA", "RGBA"),
     "YCbCr": ("RGB", "RGB"),
 }
-_NUMBERS = {"F": "floating point", "I": "integers of 32 bits"}
+_NUMBERS = {"F": "floating point", "I": "signed or of 32 bits"}
 # EXIF orientation to the index of `inverse_dihedral` that turns the pixels upright.
 _UPRIGHT = {1: 0, 2: 1, 3: 3, 4: 2, 5: 4, 6: 5, 7: 7, 8: 6}
+# Width, height and the largest value of a binary PGM or PPM file, perhaps with comments.
+_PNM = re.compile(rb"P[56]" + 3 * rb"(?:\s|#[^\n]*\n)+(\d+)" + rb"\s")
 _BAND_PIXELS = 1 << 22
 # Files of these have further images, of which Pillow shows the first one or all together.
 _ONE_OF_SEVERAL = ("MPO", "PSD", "TIFF")
@@ -60,12 +63,18 @@ def decode(data: bytes, max_pixels: int | None = None, *, tell: Tell = str) -> P
       ValueError: there is no image, more than one, a damaged one or one that is not supported;
         the message gives the reason.
     """
+    page = None
     try:
-        page = picture_page(data)
+        with guarded(max_pixels, tell):  # for what it says of odd tags
+            page = picture_page(data)
         if page is not None and page.is_16_bit:
             return _decode_16_bit_tiff(page, max_pixels, tell)
         return _decode_with_pillow(data, page, max_pixels, tell)
     except UnidentifiedImageError as error:
+        if page is not None:
+            raise ValueError(
+                f"a TIFF file of {page.kind} is not read; save it as gray or RGB of 8 or 16 bits"
+            ) from error
         raise ValueError(unidentified(data)) from error
     except (MemoryError, ImportError):
         raise
@@ -79,7 +88,7 @@ def _decode_with_pillow(
     data: bytes, page: Page | None, max_pixels: int | None, tell: Tell
 ) -> Photo:
     is_png = data.startswith(png_chunks.SIGNATURE)
-    texts = png_chunks.without_large_texts(data) if is_png else png_chunks.Texts(data)
+    texts = png_chunks.without_large_texts(data, tell) if is_png else png_chunks.Texts(data)
     with guarded(max_pixels, tell) as usual:
         image = Image.open(io.BytesIO(texts.data), formats=READ)
         frames = 1 if image.format in _ONE_OF_SEVERAL else getattr(image, "n_frames", 1)
@@ -87,6 +96,8 @@ def _decode_with_pillow(
             raise ValueError(f"it is animated or has pages ({frames}); give a single still image")
         if page is not None and page.index:
             image.seek(page.index)
+    if image.format == "PPM" and (deep := _PNM.match(data)) and int(deep[3]) > 255:
+        return _upright(_decode_16_bit_pnm(data, deep), {}, Image.Exif(), tell)
     large = usual is not None and image.width * image.height > usual
     with guarded(max_pixels, tell) if large else contextlib.nullcontext():  # TIFF: checked again
         image.load()
@@ -97,6 +108,8 @@ def _decode_with_pillow(
             exif = Image.Exif()  # the picture does not depend on it
             tell("EXIF is damaged and left out")
         info = _info(image, exif)
+    if page is not None:
+        info["dpi"] = resolution(page.tags)  # Pillow has 1 where there is none
     info |= {name: value for name, value in texts._asdict().items() if value and name in info}
     if is_png and data[24] == 16:  # the bit depth in the IHDR chunk
         require("imagecodecs", "16bit", "an image of 16 bits per channel")
@@ -108,8 +121,6 @@ def _decode_with_pillow(
         with guarded(max_pixels, tell) if has_palette else contextlib.nullcontext():  # it may warn
             converted = _in_mode_read(image, info["icc_profile"])
         samples = _samples(converted)
-        if samples.dtype == np.int32:  # of PGM files
-            samples = samples.astype(np.uint16)
     colour = png_chunks.colour_chunks(data) if is_png else ()
     return _upright(samples, info, exif, tell, colour)
 
@@ -127,7 +138,7 @@ def _in_mode_read(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     """Converts an image to gray or RGB, with alpha or without, where it is not."""
     if image.mode == "CMYK":
         return _cmyk_to_rgb(image, icc_profile)
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+    if image.mode.startswith("I;16"):
         return image
     if image.mode not in _MODES:
         kind = f"{image.mode} ({_NUMBERS[image.mode]})" if image.mode in _NUMBERS else image.mode
@@ -162,6 +173,18 @@ def _decode_16_bit_tiff(page: Page, max_pixels: int | None, tell: Tell) -> Photo
     with guarded(max_pixels, tell):
         exif = page.exif()
     return _upright(samples, page.info(), exif, tell)
+
+
+def _decode_16_bit_pnm(data: bytes, header: re.Match[bytes]) -> np.ndarray:
+    width, height, most = map(int, header.groups())
+    channels = 3 if data[1:2] == b"6" else 1
+    count = height * width * channels
+    if len(data) < header.end() + 2 * count:
+        raise ValueError("image file is truncated")
+    samples = np.frombuffer(data, ">u2", count, header.end()).reshape(height, width, channels)
+    if most == 65535:
+        return samples.astype(np.uint16)
+    return np.rint(samples.clip(0, most) * (65535 / most)).astype(np.uint16)
 
 
 def _cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:

@@ -153,8 +153,8 @@ def _options(metadata: Metadata, name: str) -> dict[str, Any]:
     """Returns metadata as Pillow's options for saving."""
     options: dict[str, Any] = {}
     exif = metadata.exif
-    if metadata.dpi and name in ("JPEG", "BMP"):
-        options["dpi"] = metadata.dpi
+    if name in ("JPEG", "BMP"):
+        options["dpi"] = metadata.dpi or (0, 0)  # without, Pillow writes 96 for BMP
     elif metadata.dpi:  # only EXIF has a place for it
         tags = Image.Exif()
         if exif:

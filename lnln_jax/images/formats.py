@@ -70,33 +70,34 @@ READ = (
     "TGA",
 )
 
-# What else users give, by the bytes at some place of the file.
+# What else users give, by the bytes at some place of the file, with what to do.
+_SAVE = "save it as PNG, JPEG or TIFF"
 _NOT_READ = (
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftyphev", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftypmsf1", "HEIF"),
-    (4, b"ftypavi", "AVIF"),  # where Pillow has none
-    (4, b"ftypcrx", "a camera's raw file"),
-    (0, b"FUJIFILMCCD-RAW", "a camera's raw file"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
-    (0, b"#?RADIANCE", "Radiance HDR"),
-    (0, b"%PDF", "PDF"),
-    (0, b"<svg", "SVG"),
-    (0, b"<?xml", "XML, perhaps SVG"),
-    (0, b"<!DOCTYPE html", "a web page"),
-    (0, b"<html", "a web page"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS"),
+    (4, b"ftyphei", "HEIC", _SAVE),
+    (4, b"ftyphev", "HEIC", _SAVE),
+    (4, b"ftypmif1", "HEIF", _SAVE),
+    (4, b"ftypmsf1", "HEIF", _SAVE),
+    (4, b"ftypavi", "AVIF", "install Pillow 11.3 or newer"),
+    (4, b"ftypcrx", "a camera's raw file", "develop it to TIFF or JPEG"),
+    (0, b"FUJIFILMCCD-RAW", "a camera's raw file", "develop it to TIFF or JPEG"),
+    (0, b"\xff\x0a", "JPEG XL", _SAVE),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL", _SAVE),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR", "save it as TIFF of 16 bits"),
+    (0, b"#?RADIANCE", "Radiance HDR", "save it as TIFF of 16 bits"),
+    (0, b"%PDF", "PDF", _SAVE),
+    (0, b"<svg", "SVG", "draw it larger: it has no pixels"),
+    (0, b"<?xml", "XML, perhaps SVG", _SAVE),
+    (0, b"<!DOCTYPE html", "a web page", "download the picture itself"),
+    (0, b"<html", "a web page", "download the picture itself"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS", "git lfs pull brings the file itself"),
 )
 
 
 def unidentified(data: bytes) -> str:
     """Returns why a file that no decoder knows is not read."""
-    for start, mark, name in _NOT_READ:
+    for start, mark, name, remedy in _NOT_READ:
         if data[start : start + len(mark)].lower() == mark.lower():
-            return f"it is {name}, which is not read; give it as PNG, JPEG or TIFF"
+            return f"it is {name}, which is not read; {remedy}"
     known = ", ".join(READ[:-1])
     return f"not an image of a known format ({known} or {READ[-1]}), or its header is damaged"
 
@@ -113,19 +114,18 @@ def fitting(metadata: Metadata, suffix: str, channels: int) -> tuple[Metadata, l
       The metadata, and a phrase for all that is lost of them.
     """
     form, lost = WRITTEN[suffix], []
-    gray = channels < 3 and form.gray
-    profile, png_colour = fitting_profile(metadata.icc_profile, channels), metadata.png_colour
+    stored = channels if form.gray else 3
+    profile, png_colour = fitting_profile(metadata.icc_profile, stored), metadata.png_colour
+    if stored != channels and fitting_profile(metadata.icc_profile, channels):
+        lost.append("a profile for gray, which is stored as RGB")
     if form is not _PNG:
-        chunks = dict(metadata.png_colour)
+        chunks = dict(png_colour)
         if chunks and (profile is None or b"cICP" in chunks):
             try:
-                profile = profile_from_png(chunks, gray=gray)
+                profile = profile_from_png(chunks, gray=stored < 3)
             except ValueError as error:
                 lost += [] if profile else [str(error)]
         png_colour = ()
-    if profile and fitting_profile(profile, 1 if gray else 3) is None:
-        profile = None
-        lost.append("a profile for gray, which is stored as RGB")
     fields: dict[str, bytes | None] = {
         "icc_profile": profile,
         "exif": metadata.exif,

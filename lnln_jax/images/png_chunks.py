@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from PIL import PngImagePlugin
@@ -42,11 +42,10 @@ def colour_chunks(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(found.items())
 
 
-def without_large_texts(data: bytes) -> Texts:
+def without_large_texts(data: bytes, tell: Callable[[str], object]) -> Texts:
     """Takes out profiles and texts by which Pillow refuses the whole picture.
 
-    Raises:
-      ValueError: a profile or XMP packet inflates to more than 64 MiB.
+    Those that inflate to more than 64 MiB are not kept; `tell` is told of profiles and XMP.
     """
     large, total = [], 0
     for kind, start, length in _chunks(data):
@@ -66,9 +65,9 @@ def without_large_texts(data: bytes) -> Texts:
         pieces.append(data[end : start - 8])
         end = start + length + 4
         if kind == b"iCCP":
-            icc_profile = _whole(rest, "ICC profile")
+            icc_profile = _whole(rest, "ICC profile", tell)
         elif keyword == XMP_KEYWORD:
-            xmp = _whole(rest, "XMP") if packed else rest
+            xmp = _whole(rest, "XMP", tell) if packed else rest
     return Texts(b"".join([*pieces, data[end:]]), icc_profile, xmp)
 
 
@@ -101,8 +100,9 @@ def _inflated(data: bytes, most: int) -> bytes:
         return b""  # Pillow, too, leaves out what is damaged
 
 
-def _whole(data: bytes, what: str) -> bytes | None:
+def _whole(data: bytes, what: str, tell: Callable[[str], object]) -> bytes | None:
     inflated = _inflated(data, _MOST_INFLATED + 1)
     if len(inflated) > _MOST_INFLATED:
-        raise ValueError(f"its {what} inflates to more than {_MOST_INFLATED >> 20} MiB")
+        tell(f"{what} inflates to more than {_MOST_INFLATED >> 20} MiB and is left out")
+        return None
     return inflated or None

@@ -12,7 +12,26 @@ from lnln_jax.runtime.extras import require
 
 _MOST_PAGES = 1000
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
-_DNG_VERSION = 50706
+_TAGS = (
+    ExifTags.Base.NewSubfileType,
+    ExifTags.Base.SubfileType,
+    ExifTags.Base.ImageWidth,
+    ExifTags.Base.ImageLength,
+    ExifTags.Base.BitsPerSample,
+    ExifTags.Base.Compression,
+    ExifTags.Base.PhotometricInterpretation,
+    ExifTags.Base.SamplesPerPixel,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.PlanarConfiguration,
+    ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.SubIFDs,
+    ExifTags.Base.ExtraSamples,
+    ExifTags.Base.SampleFormat,
+    ExifTags.Base.XMLPacket,
+    ExifTags.Base.InterColorProfile,
+    ExifTags.Base.DNGVersion,
+)
 
 
 class Page:
@@ -21,11 +40,12 @@ class Page:
     Attributes:
       index: number of the page, from 0.
       start: byte where the directory begins.
-      tags: its tags.
+      tags: those of its tags that matter here.
     """
 
     def __init__(self, data: bytes, index: int, start: int, tags: ImageFileDirectory_v2) -> None:
-        self.index, self.start, self.tags = index, start, tags
+        self.index, self.start = index, start
+        self.tags: dict[int, Any] = {tag: tags[tag] for tag in _TAGS if tag in tags}
         self._data = data
 
     @property
@@ -43,6 +63,17 @@ class Page:
         formats = set(self.tags.get(ExifTags.Base.SampleFormat, (1,)))
         photometric = self.tags.get(ExifTags.Base.PhotometricInterpretation)
         return bits == {16} and formats == {1} and photometric in (0, 1, 2)
+
+    @property
+    def kind(self) -> str:
+        """Samples in words, for errors."""
+        tags = self.tags
+        bits = "/".join(map(str, sorted(set(tags.get(ExifTags.Base.BitsPerSample, (1,))))))
+        formats = {1: "unsigned", 2: "signed", 3: "floating"}
+        numbers = formats.get(tags.get(ExifTags.Base.SampleFormat, (1,))[0], "other")
+        count = tags.get(ExifTags.Base.SamplesPerPixel, 1)
+        compression = tags.get(ExifTags.Base.Compression, 1)
+        return f"{count} channels of {bits} {numbers} bits, compression {compression}"
 
     def samples_of_16_bits(self) -> np.ndarray:
         """Decodes them as `H W C`, uint16, alpha not premultiplied; not turned upright."""
@@ -131,7 +162,7 @@ def _kind(page: Page) -> int:
 
 
 def _has_raw(page: Page) -> bool:
-    return ExifTags.Base.SubIFDs in page.tags or _DNG_VERSION in page.tags
+    return ExifTags.Base.SubIFDs in page.tags or ExifTags.Base.DNGVersion in page.tags
 
 
 def _is_smaller(page: Page, picture: Page) -> bool:

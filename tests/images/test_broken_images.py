@@ -49,7 +49,7 @@ BROKEN = {
     ),
     "32-bit TIFF": (
         encoded(GRAY.astype(np.int32), "TIFF"),
-        r"pixels of type I \(integers of 32 bits\); convert it",
+        r"pixels of type I \(signed or of 32 bits\); convert it",
     ),
 }
 

@@ -15,6 +15,23 @@ RGB16 = np.random.default_rng(1).integers(0, 65536, (7, 5, 3), np.uint16)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GRAY_PROFILE = SRGB[:16] + b"GRAY" + SRGB[20:]  # only its name matters here
 
+# Of a camera: half of it is untrue as soon as the picture is turned or enlarged.
+XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+  xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+  xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:e="http://ns.adobe.com/exif/1.0/"
+  xmlns:dc="http://purl.org/dc/elements/1.1/"
+  xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"
+  xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="0123"
+  xmp:Rating="5" tiff:Orientation="6" hdrgm:GainMapMax="3" tiff:Make="Maker">
+<dc:creator><rdf:Seq><rdf:li>Ann Author</rdf:li></rdf:Seq></dc:creator>
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">Wir \u00fcber uns</rdf:li></rdf:Alt></dc:title>
+<e:PixelXDimension>5</e:PixelXDimension><e:PixelYDimension>7</e:PixelYDimension>
+<xmp:Thumbnails><rdf:Alt><rdf:li>base64</rdf:li></rdf:Alt></xmp:Thumbnails>
+</rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>""".encode()
+
 
 def replicated(gray: np.ndarray) -> np.ndarray:
     return np.stack([gray] * 3, axis=-1)
