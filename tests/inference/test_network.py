@@ -202,7 +202,22 @@ def test_one_program_for_images_of_all_sizes():
     assert inference._compile.cache_info().misses == 1
 
 
-# ---- the real network ----
+# ---- the real networks ----
+
+
+@pytest.mark.parametrize("name", ["lnln", "drca", "rcan", "edsr", "vdsr"])
+def test_images_of_one_row_or_column(name, hasty_compiler):
+    """Wholes are widened to two pixels, which all networks take, and tiles are filled."""
+    options = {"n_feats": 4} | ({"n_layers": 3} if name == "vdsr" else {"n_resblocks": 1})
+    groups = {"n_resgroups": 1, "reduction": 2} if name in ("lnln", "drca", "rcan") else {}
+    module = create_model(name, 2, **options, **groups)
+    upscaler = NetworkUpscaler(name, 2, module, initialize(module, 0))
+    wide = upscaler.upscale(np.repeat(image(1, 3), 2, axis=0))
+    np.testing.assert_array_equal(upscaler.upscale(image(1, 3)), wide[:2])
+    for size in ((1, 1), (3, 1), (1, 7)):
+        for lr in (image(*size), image(*size)[..., 0]):
+            shape = (2 * size[0], 2 * size[1], *lr.shape[2:])
+            assert upscaler.upscale(lr, tile=2, overlap=0).shape == shape
 
 
 def test_a_real_network_takes_odd_sizes():
