@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from lnln_jax.runtime.files import check_target, failure_named
+from lnln_jax.runtime.numbers import whole
 from lnln_jax.weights.base import Weights
 from lnln_jax.weights.handed_state import read_state, write_state
-from lnln_jax.weights.load import SUFFIXES, load_weights
+from lnln_jax.weights.load import WRITTEN, find_source, load_weights
 from lnln_jax.weights.part_names import files_of, stem_of
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.torch_files import write_state_dict
@@ -47,15 +48,16 @@ def convert(
       ValueError: the source cannot be loaded, or the target cannot be written.
       RuntimeError: one of the two is a PyTorch file, and PyTorch is not installed.
     """
-    source, target = Path(source), Path(target)
+    target = Path(target)
     suffix = target.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"target is {target}; its suffix must be one of {', '.join(SUFFIXES)}")
+    if suffix not in WRITTEN:
+        raise ValueError(f"target is {target}; its suffix must be one of {', '.join(WRITTEN)}")
     if str(source) == "bicubic":
         raise ValueError("source is bicubic, which has no weights; give a run's folder or a file")
     with failure_named(target):
         exists = target.exists()
-    if exists and source.exists() and target.samefile(source):
+    path = find_source(source)
+    if exists and path.exists() and target.samefile(path):
         raise ValueError(f"source and target are the same file, {target}; name another target")
     check_target(target, overwrite=overwrite)
 
@@ -106,8 +108,7 @@ def convert_state(
       ValueError: the source holds no state that can be read, or the target cannot be written.
     """
     source, target = Path(source), Path(target)
-    if split is not None and split < 1:
-        raise ValueError(f"split is {split}; it must be at least 1 (MiB)")
+    split = None if split is None else whole("split", split, least=1)
     if target.suffix.lower() != ".safetensors":
         raise ValueError(f"target is {target}; a state is written to .safetensors, so name it so")
     if stem_of(target) != target.stem:

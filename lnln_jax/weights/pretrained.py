@@ -29,6 +29,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lnln_jax.runtime.numbers import whole
+from lnln_jax.runtime.suggestions import did_you_mean
 from lnln_jax.weights.base import Weights
 from lnln_jax.weights.safetensors_files import load_safetensors
 
@@ -91,7 +93,10 @@ def path_of(name: str) -> Path:
     """
     listed = index()
     if name not in listed:
-        raise ValueError(f"there is no trained network {name!r}; there are {', '.join(names())}")
+        raise ValueError(
+            f"there is no trained network {name!r}; there are {', '.join(names())}"
+            f"{did_you_mean(name, names())}"
+        )
     path = FOLDER / f"{name}.safetensors"
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
     if found != listed[name]["sha256"]:
@@ -122,6 +127,7 @@ def best(scale: int) -> str:
     Raises:
       ValueError: none has that scale.
     """
+    scale = whole("scale", scale)
     listed = index()
     matching = {name: about for name, about in listed.items() if about["scale"] == scale}
     if not matching:

@@ -24,12 +24,13 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
 from lnln_jax.models.spec import ModelConfig, hyper_parameters, number_types
 from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.files import write_file
+from lnln_jax.runtime.numbers import whole
 from lnln_jax.version import __version__
 from lnln_jax.weights.base import Weights, build, checked, describe
 from lnln_jax.weights.integrity import raise_if
@@ -45,7 +46,8 @@ from lnln_jax.weights.safetensors_parts import (
 FORMAT = 1
 STATE_FORMAT = 2  # of a file that holds the state of a training run
 _DTYPES = ("float32", "bfloat16")  # of a computation
-_FLOATS = ("F64", "F32", "F16", "BF16")
+_NARROW = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}  # JAX teaches NumPy these
+_FLOATS = ("F64", "F32", "F16", "BF16", *_NARROW)
 
 
 def save_safetensors(
@@ -71,6 +73,7 @@ def save_safetensors(
       ValueError: the variables are those of another network, and all such paths are listed;
         another dtype; or too much about the training.
     """
+    step = whole("step", step, least=0)
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
     arrays = {
@@ -151,9 +154,20 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 f"{path} holds what are not weights; they have {', '.join(_FLOATS)}",
             )
             # JAX has taught NumPy bfloat16, by which safetensors asks for it.
-            return {key: file.get_tensor(key) for key in slices}
+            narrow = {key for key, part in slices.items() if part.get_dtype() in _NARROW}
+            arrays = {key: file.get_tensor(key) for key in slices.keys() - narrow}
+        return arrays | (_read_narrow(path) if narrow else {})
     except SafetensorError as error:
         raise damaged(path, error) from error
+
+
+def _read_narrow(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of 8-bit numbers, which safetensors does not give to NumPy."""
+    return {
+        key: np.frombuffer(part["data"], np.dtype(_NARROW[part["dtype"]])).reshape(part["shape"])
+        for key, part in deserialize(path.read_bytes())
+        if part["dtype"] in _NARROW
+    }
 
 
 def _read_network_of_state(path: Path) -> dict[str, np.ndarray]:

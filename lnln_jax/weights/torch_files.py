@@ -10,65 +10,91 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from lnln_jax.runtime.extras import MissingExtraError, install
 from lnln_jax.runtime.files import write_file
+from lnln_jax.weights import inert_pickles
 from lnln_jax.weights.integrity import raise_if
-
-# Where training scripts put the state dict, the moving average first.
-WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
+from lnln_jax.weights.nesting import flatten, select_network
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads a `.pt` or `.pth` file, in PyTorch's zip or older format, and runs no code of it.
+    """Reads a file of `torch.save`, in PyTorch's zip or older format, and runs no code of it.
 
     Args:
-      path: file whose state dict may lie in a dictionary, or several, under one of `WRAPPERS`.
+      path: file with the state dict of a known network, on its own or within dictionaries and under
+        prefixes (`nesting`); or with the network itself, of whose class nothing is imported.
 
     Returns:
-      Arrays by key, float32 whatever the file has, and int64 for `num_batches_tracked`.
+      Arrays by key without prefix, in the dtypes of the file.
 
     Raises:
-      ValueError: the file is empty, damaged or of another kind, or holds more than tensors, so that
-        reading it would run code that the file chooses.
+      ValueError: the file is empty, damaged or of another kind, holds none or several of the known
+        networks, or what cannot be read without running code that the file chooses.
       RuntimeError: PyTorch is not installed.
     """
     path = Path(path)
     _check_format(path)
     torch = _import_torch()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about pickles that are going to be refused
+    tree, refusal = _load(torch, path)
+    flat = flatten(tree)
+    if not flat:
+        kind = type(tree).__name__
+        raise refusal or ValueError(
+            f"{path} holds no state dict but a {kind}; save model.state_dict()"
+        )
+    try:
+        state_dict = select_network(flat, path)
+    except ValueError as error:
+        raise (refusal or error) from error
+    strange = [repr(key) for key, value in state_dict.items() if not _is_plain(torch, value)]
+    raise_if(
+        strange,
+        f"{path} holds what is not an array of floating-point numbers; save model.state_dict(), "
+        "as it is or in a dictionary",
+    )
+    if sum(value.nbytes for value in state_dict.values()) > path.stat().st_size:
+        raise ValueError(f"{path} is smaller than the arrays that it claims to hold; it is damaged")
+    return {key: _array(torch, value.detach()) for key, value in state_dict.items()}
+
+
+def _load(torch: Any, path: Path) -> tuple[Any, ValueError | None]:
+    """Reads a file; also returns what to raise if it holds more than tensors and no network."""
+    inert: Any = inert_pickles  # a module, as torch.load wants
+    # Given a name, torch.load goes by its suffix.
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickles that are read in another way
         try:
-            tree = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True), None
         except pickle.UnpicklingError as error:
             name = re.search(r"GLOBAL ([\w.]+)", str(error))
-            raise ValueError(
+            refusal = ValueError(
                 f"{path} holds more than tensors ({name[1] if name else 'another kind of pickle'}),"
                 " and to read it would run code that the file chooses; where you trust the file, "
                 'load it with PyTorch, torch.save(model.state_dict(), "weights.pt"), and take that'
-            ) from error
+            )
         except Exception as error:  # a damaged file can raise anything
             reason = " ".join([type(error).__name__, *str(error).split()])[:100]
             raise ValueError(
                 f"{path} is damaged or incomplete ({reason}); download it again"
             ) from error
-    state_dict = _unwrap(tree)
-    if not isinstance(state_dict, Mapping) or not state_dict:
-        kind = type(state_dict).__name__
-        raise ValueError(f"{path} holds no state dict but a {kind}; save model.state_dict()")
-    strange = [repr(key) for key, value in state_dict.items() if not _is_plain(torch, key, value)]
-    raise_if(
-        strange,
-        f"{path} holds what is not an array of floating-point numbers; save model.state_dict(), "
-        f"as it is or in a dictionary under {', '.join(WRAPPERS)}",
-    )
-    if sum(value.nbytes for value in state_dict.values()) > path.stat().st_size:
-        raise ValueError(f"{path} is smaller than the arrays that it claims to hold; it is damaged")
-    return {
-        key: (value.detach().float() if value.is_floating_point() else value).numpy()
-        for key, value in state_dict.items()
-    }
+        try:
+            file.seek(0)
+            tree = torch.load(file, map_location="cpu", weights_only=False, pickle_module=inert)
+        except Exception as error:  # what makes no sense without its code
+            raise refusal from error
+    return tree, refusal
+
+
+def _array(torch: Any, tensor: Any) -> np.ndarray:
+    """Returns a tensor as an array of the same dtype, which NumPy may know from JAX alone."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    if tensor.element_size() > 2 or name == "float16":
+        return tensor.numpy()
+    bits = {1: torch.uint8, 2: torch.int16}[tensor.element_size()]
+    return tensor.contiguous().view(bits).numpy().view(np.dtype(getattr(ml_dtypes, name)))
 
 
 def write_state_dict(path: str | Path, state_dict: Mapping[str, np.ndarray]) -> None:
@@ -123,20 +149,10 @@ def _check_format(path: Path) -> None:
         raise ValueError(f"{path} is not a PyTorch file; it begins with {head!r}")
 
 
-def _unwrap(tree: Any) -> Any:
-    """Returns what lies under `WRAPPERS`, at most four deep: a dictionary can hold itself."""
-    for _ in range(4):
-        wrapped = tree if isinstance(tree, Mapping) else {}
-        inner = [wrapped[key] for key in WRAPPERS if isinstance(wrapped.get(key), Mapping)]
-        tree = inner[0] if inner else tree
-    return tree
-
-
-def _is_plain(torch: Any, key: Any, value: Any) -> bool:
+def _is_plain(torch: Any, value: Any) -> bool:
     """Returns whether an item of a state dict is an array of floating-point numbers, or a count."""
     return (
-        isinstance(key, str)
-        and isinstance(value, torch.Tensor)
+        isinstance(value, torch.Tensor)
         and (value.device.type, value.layout) == ("cpu", torch.strided)
         and (value.is_floating_point() or (value.dtype == torch.int64 and value.ndim == 0))
     )

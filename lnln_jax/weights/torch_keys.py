@@ -132,7 +132,7 @@ _ENDS = (
 )
 
 
-def _size(keys: str, axis: int = 0) -> Measure:
+def size_of(keys: str, axis: int = 0) -> Measure:
     """Reads the length of an axis of the first array whose key matches."""
     regex = re.compile(keys)
 
@@ -143,7 +143,7 @@ def _size(keys: str, axis: int = 0) -> Measure:
     return size
 
 
-def _count(keys: str, more: int = 0) -> Measure:
+def count_of(keys: str, more: int = 0) -> Measure:
     """Counts indices from 0 on without a gap, at least one; the group in `keys` is the index."""
     regex = re.compile(keys)
 
@@ -154,12 +154,18 @@ def _count(keys: str, more: int = 0) -> Measure:
     return count
 
 
-def _scale(layer: str, n_feats: Measure) -> Measure:
-    """Reads the scale: 4 has two convolutions, 2 and 3 have one to 4 or 9 times `n_feats`."""
-    outputs = _size(rf"tail\.0\.0\.{layer}bias")
+def scale_of(upsampler: str, n_feats: Measure, layer: str = "") -> Measure:
+    """Reads the scale: 4 has two convolutions, 2 and 3 have one to 4 or 9 times `n_feats`.
+
+    Args:
+      upsampler: prefix of the upsampler's keys.
+      n_feats: reads the width of the network.
+      layer: pattern that leads from a convolution to the array that shows its outputs.
+    """
+    outputs = size_of(rf"{re.escape(upsampler)}0\.{layer}bias")
 
     def scale(shapes: Shapes) -> int:
-        if any(key.startswith("tail.0.2.") for key in shapes):
+        if any(key.startswith(f"{upsampler}2.") for key in shapes):
             return 4
         return {4: 2, 9: 3}[outputs(shapes) // n_feats(shapes)]
 
@@ -173,18 +179,18 @@ def _grouped_measures(attention: int, layer: str = "") -> dict[str, Measure]:
       attention: index of the channel attention in a block.
       layer: pattern that leads from a 3x3 convolution to the array that shows its outputs.
     """
-    n_feats = _size(rf"(head\.0|body\.\d+\.body\.0\.body\.0)\.{layer}bias")
-    squeezed = _size(rf"body\.\d+\.body\.\d+\.body\.{attention}\.conv_du\.0\.bias")
+    n_feats = size_of(rf"(head\.0|body\.\d+\.body\.0\.body\.0)\.{layer}bias")
+    squeezed = size_of(rf"body\.\d+\.body\.\d+\.body\.{attention}\.conv_du\.0\.bias")
     return {
-        "scale": _scale(layer, n_feats),
-        "n_resgroups": _count(r"body\.(\d{1,9})\.body\."),
-        "n_resblocks": _count(r"body\.0\.body\.(\d{1,9})\.body\."),
+        "scale": scale_of("tail.0.", n_feats, layer),
+        "n_resgroups": count_of(r"body\.(\d{1,9})\.body\."),
+        "n_resblocks": count_of(r"body\.0\.body\.(\d{1,9})\.body\."),
         "n_feats": n_feats,
         "reduction": lambda shapes: n_feats(shapes) // squeezed(shapes),
     }
 
 
-_EDSR_FEATS = _size(r"(head\.0|body\.\d+\.body\.0)\.bias")
+_EDSR_FEATS = size_of(r"(head\.0|body\.\d+\.body\.0)\.bias")
 
 # A frozen 1x1 convolution in PyTorch, two additions in Flax.
 _MEAN_SHIFT = {
@@ -246,8 +252,8 @@ NETWORKS = {
         _MEAN_SHIFT,
         mark=r"body\.\d+\.body\.0\.weight",
         measures={
-            "scale": _scale("", _EDSR_FEATS),
-            "n_resblocks": _count(r"body\.(\d{1,9})\.body\."),
+            "scale": scale_of("tail.0.", _EDSR_FEATS),
+            "n_resblocks": count_of(r"body\.(\d{1,9})\.body\."),
             "n_feats": _EDSR_FEATS,
         },
     ),
@@ -260,9 +266,9 @@ NETWORKS = {
         {},
         mark=r"residual_layer\.\d+\.conv\.",
         measures={
-            "n_layers": _count(r"residual_layer\.(\d{1,9})\.conv\.", more=2),
-            "n_feats": _size(r"residual_layer\.\d+\.conv\.weight"),
-            "n_colors": _size(r"input\.weight", axis=1),
+            "n_layers": count_of(r"residual_layer\.(\d{1,9})\.conv\.", more=2),
+            "n_feats": size_of(r"residual_layer\.\d+\.conv\.weight"),
+            "n_colors": size_of(r"input\.weight", axis=1),
         },
     ),
 }

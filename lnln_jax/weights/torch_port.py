@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lnln_jax.runtime.numbers import whole
 from lnln_jax.weights.integrity import raise_if
+from lnln_jax.weights.nesting import table_of
 from lnln_jax.weights.torch_keys import KEY_ORDER, LAYERS, NETWORKS, TRANSFORMS, Network, Row
 
 _INDEX = re.compile(r"\{(\w+)(?:\+(\d+))?\}")
@@ -33,11 +36,11 @@ def _network(name: str) -> Network:
     return NETWORKS[name]
 
 
-def _entries(name: str, shapes: Mapping[str, tuple[int, ...]]) -> list[_Entry]:
+def _entries(name: str, table: Network, shapes: Mapping[str, tuple[int, ...]]) -> list[_Entry]:
     """Returns the keys that a Flax tree, given as the shapes at its paths, has in PyTorch."""
     rows = [
         Row(flax.format(layer.flax), torch.format(layer.torch), kind)
-        for layer in _network(name).layers
+        for layer in table.layers
         for flax, torch, kind in LAYERS[layer.kind]
     ]
     found = []
@@ -80,6 +83,19 @@ def _as_array(value: Any) -> np.ndarray:
     return np.asarray(value, np.float32)
 
 
+def _is_about(value: Any, constant: np.ndarray) -> bool:
+    """Returns whether a tensor or an array holds a constant, as far as its dtype can."""
+    dtype = str(value.dtype).removeprefix("torch.")
+    # A product with 255 in float64 differs in the last bit of float32.
+    tolerance = max(1e-6, float(ml_dtypes.finfo(dtype).eps))
+    array = _as_array(value)
+    if np.allclose(array, constant, rtol=tolerance, atol=1e-6):
+        return True
+    # Weights that were half for a while, and are float32 again.
+    halves = (np.float16, ml_dtypes.bfloat16)
+    return any(np.array_equal(array, constant.astype(half).astype(np.float32)) for half in halves)
+
+
 def to_torch(variables: Mapping[str, Any], *, name: str, step: int = 0) -> dict[str, np.ndarray]:
     """Makes the PyTorch state dict of a Flax network.
 
@@ -97,8 +113,9 @@ def to_torch(variables: Mapping[str, Any], *, name: str, step: int = 0) -> dict[
       ValueError: an unknown name, or variables of another network; all such paths are listed.
     """
     arrays = {path: np.asarray(a) for path, a in flatten_dict(variables, sep="/").items()}
-    state_dict = {key: value.copy() for key, value in _network(name).constants.items()}
-    for key, path, position, kind in _entries(name, {p: a.shape for p, a in arrays.items()}):
+    table, step = _network(name), whole("step", step, least=0)
+    state_dict = {key: value.copy() for key, value in table.constants.items()}
+    for key, path, position, kind in _entries(name, table, {p: a.shape for p, a in arrays.items()}):
         array = TRANSFORMS[kind].to_torch(arrays[path][position])
         state_dict[key] = np.array(array + step if kind == "count" else array, order="C")
     return {key: state_dict[key] for key in sorted(state_dict, key=_position)}
@@ -115,7 +132,8 @@ def from_torch(
     """Makes the variables of a Flax network from a PyTorch state dict.
 
     Args:
-      state_dict: tensors or arrays by key; `num_batches_tracked` may be absent and is ignored.
+      state_dict: tensors or arrays by key, the authors' or BasicSR's; `num_batches_tracked` may be
+        absent and is ignored.
       name: "lnln", "drca", "rcan", "edsr" or "vdsr".
       like: variables that are wanted, of which only the shapes are read, such as
         `lnln_jax.models.variables.abstract_variables(network)`.
@@ -128,8 +146,9 @@ def from_torch(
         another mean shift; all such keys are listed.
     """
     shapes = {path: leaf.shape for path, leaf in flatten_dict(like, sep="/").items()}
-    entries = _entries(name, shapes)
-    constants = _network(name).constants
+    _, table = table_of(state_dict, name) or (name, _network(name))
+    entries = _entries(name, table, shapes)
+    constants = table.constants
     expected = {key: value.shape for key, value in constants.items()}
     for key, path, position, kind in entries:
         zeros = np.broadcast_to(np.float32(0), shapes[path][len(position) :])
@@ -141,12 +160,13 @@ def from_torch(
     for key in expected.keys() & state_dict.keys():
         if (shape := tuple(state_dict[key].shape)) != expected[key]:
             problems.append(f"{key} has shape {shape} instead of {expected[key]}")
-        elif key in constants:
-            value = _as_array(state_dict[key])
-            # A product with 255 in float64 differs in the last bit.
-            if not np.allclose(value, constants[key], rtol=1e-6, atol=1e-6):
-                values = value.ravel().tolist(), constants[key].ravel().tolist()
-                problems.append(f"{key} is {values[0]} instead of {values[1]}")
+        elif key in constants and not _is_about(state_dict[key], constants[key]):
+            value, constant = _as_array(state_dict[key]), constants[key]
+            unit = np.allclose(255 * value, constant, rtol=1e-2, atol=1e-2)
+            problems.append(
+                f"{key} is {value.ravel().tolist()} instead of {constant.ravel().tolist()}"
+                + unit * ": that is a network of images in 0..1, and 0..255 is meant"
+            )
     raise_if(problems, f"state_dict does not fit this {name}; check hyper-parameters and scale")
 
     arrays = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}

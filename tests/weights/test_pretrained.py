@@ -176,13 +176,6 @@ def test_a_damaged_index(copied):
         load_model(NAMES[0])
 
 
-def test_a_run_of_the_same_name_comes_first(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / NAMES[0]).mkdir()
-    with pytest.raises(ValueError, match=f"{NAMES[0]} holds no checkpoint"):
-        load_model(NAMES[0])
-
-
 def test_an_unknown_name_lists_those_there_are():
     with pytest.raises(ValueError, match=f"a trained network \\(.*{NAMES[0]}"):
         load_model("lnln_x17")

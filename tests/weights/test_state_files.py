@@ -167,6 +167,6 @@ def test_other_arguments_are_refused(large, tmp_path, capsys):
     ]:
         assert main(["convert", str(large), *arguments]) == 1
         assert message in capsys.readouterr().err
-    with pytest.raises(ValueError, match="split is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="split is 0; it must be a whole number of at least 1"):
         convert_state(large, target, split=0)
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,183 @@
+"""Networks within dictionaries, under prefixes and in whole modules, as training scripts save."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lnln_jax import load_model
+from lnln_jax.weights.load import load_weights
+from lnln_jax.weights.nesting import select_network
+from lnln_jax.weights.torch_port import to_torch
+from tests.support.small_networks import OPTIONS, assert_same, make_variables
+
+torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
+
+from lnln_jax import torch_reference  # noqa: E402  (it needs torch)
+
+
+def save(path, tree, *, zipped=True):
+    torch.save(tree, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+@pytest.fixture(scope="module")
+def edsr():
+    """EDSR's variables and its state dict of tensors."""
+    variables = make_variables("edsr")
+    arrays = to_torch(variables, name="edsr")
+    return variables, {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+def prefixed(prefix, state_dict):
+    return {prefix + key: value for key, value in state_dict.items()}
+
+
+def other(state_dict):
+    """The same network with other weights."""
+    return {key: value if "mean" in key else 0 * value for key, value in state_dict.items()}
+
+
+DISCRIMINATOR = {"discriminator.0.weight": torch.ones(3, 3), "discriminator.0.bias": torch.ones(3)}
+OPTIMIZER = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 1e-4}]}
+SILENT = {
+    "a loss": lambda sd: {"model": sd, "epoch": 3, "loss": [0.5]},
+    "state_dict": lambda sd: {"state_dict": sd},
+    "optimizer": lambda sd: {"model_state_dict": sd, "optimizer_state_dict": OPTIMIZER},
+    "params": lambda sd: {"params": sd},
+    "nested": lambda sd: {"model": {"state_dict": {"params": sd}}},
+    "net": lambda sd: {"net": sd, "optimizer": OPTIMIZER, "epoch": 3},
+    "weights": lambda sd: {"weights": sd},
+    "any other name": lambda sd: {"my_sr": {"best": sd}},
+    "DataParallel": lambda sd: prefixed("module.", sd),
+    "a module around it": lambda sd: prefixed("model.", sd),
+    "both": lambda sd: {"state_dict": prefixed("model.module.", sd)},
+    "torch.compile": lambda sd: prefixed("_orig_mod.", sd),
+    "torch.compile in DDP": lambda sd: prefixed("module._orig_mod.", sd),
+    "three": lambda sd: prefixed("module._orig_mod.net_g.", sd),
+    "in another order": lambda sd: prefixed("model.net_g._orig_mod.module.", sd),
+    "a compiled part": lambda sd: {k.replace("body.0.", "body.0._orig_mod."): sd[k] for k in sd},
+    "generator": lambda sd: prefixed("generator.", sd),
+    "Parameters": lambda sd: {key: torch.nn.Parameter(value) for key, value in sd.items()},
+    "AveragedModel": lambda sd: prefixed("module.", sd) | {"n_averaged": torch.tensor(7)},
+    "a count": lambda sd: prefixed("net.", sd) | {"step": torch.tensor(7)},
+}
+
+
+@pytest.mark.parametrize("wrap", SILENT.values(), ids=list(SILENT))
+def test_the_network_is_found(wrap, edsr, tmp_path, capfd):
+    variables, state_dict = edsr
+    assert_same(load_weights(save(tmp_path / "x.pth", wrap(state_dict))).variables, variables)
+    assert capfd.readouterr().err == ""
+
+
+WITH_MORE = {
+    "EMA": (lambda sd: {"params": other(sd), "params_ema": sd}, "params_ema", "params"),
+    "EMA first": (lambda sd: {"ema": sd, "model": other(sd)}, "ema", "model"),
+    "g_ema": (lambda sd: {"g_ema": sd, "g": other(sd)}, "g_ema", "g"),
+    "EMA of a Lightning module": (
+        lambda sd: {"state_dict": prefixed("net.", other(sd)) | prefixed("ema_model.module.", sd)},
+        "state_dict.ema_model.module",
+        "state_dict.net",
+    ),
+    "GAN": (
+        lambda sd: {"state_dict_g": sd, "state_dict_d": {"a.weight": torch.ones(3)}},
+        "state_dict_g",
+        "state_dict_d",
+    ),
+    "Lightning GAN": (
+        lambda sd: {
+            "state_dict": prefixed("generator.", sd) | DISCRIMINATOR | {"loss.vgg": torch.ones(3)},
+            "hyper_parameters": {"lr": 1e-4},
+            "optimizer_states": [OPTIMIZER],
+        },
+        "state_dict.generator",
+        "state_dict.discriminator, state_dict.loss",
+    ),
+    "several": (lambda sd: {"params": sd, "best": other(sd)}, "params", "best"),
+}
+
+
+@pytest.mark.parametrize(("wrap", "taken", "left"), WITH_MORE.values(), ids=list(WITH_MORE))
+def test_what_is_left_out_is_told(wrap, taken, left, edsr, tmp_path, capfd):
+    variables, state_dict = edsr
+    assert_same(load_weights(save(tmp_path / "x.ckpt", wrap(state_dict))).variables, variables)
+    expected = f"{tmp_path / 'x.ckpt'}: {taken} is taken; left out: {left}\n"
+    assert capfd.readouterr().err == expected
+
+
+def test_several_networks_of_equal_right_are_refused(edsr, tmp_path):
+    tree = {"state_dict": prefixed("student.", edsr[1]) | prefixed("teacher.", edsr[1])}
+    message = r"x\.pt: there are several networks: state_dict\.student, state_dict\.teacher; save"
+    with pytest.raises(ValueError, match=message):
+        load_weights(save(tmp_path / "x.pt", tree))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_no_network_is_found_within_another(name):
+    arrays = to_torch(make_variables(name), name=name)
+    assert select_network(arrays, Path("x.pt")) == arrays
+    found = select_network({f"a.b.{key}": value for key, value in arrays.items()}, Path("x.pt"))
+    assert found.keys() == arrays.keys()
+
+
+# ---- files that hold more than tensors ----
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"args": argparse.Namespace(lr=1e-4)},
+        {"best": np.float64(3), "folder": Path("x")},
+        {"hyper_parameters": {"net": torch.nn.ReLU()}},
+    ],
+    ids=["Namespace", "NumPy", "module"],
+)
+def test_what_is_beside_the_network_need_not_be_understood(more, zipped, edsr, tmp_path):
+    variables, state_dict = edsr
+    path = save(tmp_path / "x.ckpt", {"state_dict": state_dict, **more}, zipped=zipped)
+    assert_same(load_weights(path).variables, variables)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda network: network,
+        lambda network: {"epoch": 50, "model": network},
+        torch.nn.DataParallel,
+    ],
+    ids=["alone", "in a dictionary", "DataParallel"],
+)
+@pytest.mark.parametrize("name", ["edsr", "drca", "vdsr"])
+def test_a_whole_network_is_read_without_its_class(name, wrap, zipped, tmp_path):
+    torch.manual_seed(0)
+    network = torch_reference.NETWORKS[name](2, **OPTIONS[name]).eval()
+    hint = {"scale": 2} if name == "vdsr" else {}
+    expected = load_weights(save(tmp_path / "x.pt", network.state_dict()), **hint)
+    weights = load_weights(save(tmp_path / "y.pt", wrap(network), zipped=zipped), **hint)
+    assert weights.model == expected.model
+    assert_same(weights.variables, expected.variables)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_no_code_beside_the_network_runs(zipped, edsr, tmp_path):
+    marker = tmp_path / "marker"
+
+    class Payload:
+        def __reduce__(self):
+            return open, (str(marker), "x")
+
+    path = save(tmp_path / "x.pt", {"model": edsr[1], "args": Payload()}, zipped=zipped)
+    assert_same(load_weights(path).variables, edsr[0])
+    assert not marker.exists()
+
+
+def test_half_of_a_compiled_lightning_checkpoint_upscales(edsr, tmp_path):
+    tensors = {key: value.half() for key, value in edsr[1].items()}
+    tree = {"state_dict": prefixed("net_g._orig_mod.", tensors), "epoch": 3}
+    model = load_model(save(tmp_path / "Best.CKPT", tree))
+    assert (model.name, model.scale) == ("Best", 2)
+    assert model.upscale(np.zeros((6, 5, 3), np.uint8)).shape == (12, 10, 3)
