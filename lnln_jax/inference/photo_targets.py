@@ -118,9 +118,10 @@ def plan(
 ) -> Plan:
     """Lists each file once with its target, and with an error where there can be none.
 
-    What an earlier run has left in an input folder is left out, unless it is itself an input: files
-    in the output folder, and files called as a result of another file there, of whatever scale and
-    format. Files of one stem, such as a.jpg and a.png, become a_jpg_x2.png and a_png_x2.png.
+    What earlier runs have left in an input folder is left out, unless it is itself an input: files
+    in the output folder, and files called as a result of another one in the input folder or below,
+    of whatever scale and format. Files of one stem, such as a.jpg and a.png, become a_jpg_x2.png
+    and a_png_x2.png.
 
     Args:
       inputs: files and folders.
@@ -158,10 +159,10 @@ def plan(
             made.append(path)
     targets = _targets(roots, naming)
     made = [path for path in made if _real(path) not in given]
-    existing = [path for path in targets if skip_existing and os.path.isfile(targets[path])]
+    existing = {path for path in targets if skip_existing and os.path.isfile(targets[path])}
     files = [UpscaledFile(path, None, reason) for path, reason in failed.items()]
-    files += [UpscaledFile(*each) for each in targets.items() if each[0] not in {*existing}]
-    return Plan(files, existing, made, listings)
+    files += [UpscaledFile(*each) for each in targets.items() if each[0] not in existing]
+    return Plan(files, sorted(existing), made, listings)
 
 
 def _path_of(given: str | os.PathLike[str]) -> Path:
@@ -176,29 +177,19 @@ def _without_results(
     """Parts the images of a folder in those to be upscaled and what an earlier run has made."""
     output = _real(naming.output)
     inside = _real(folder) in output.parents
-    known = {
-        (image.relative_to(folder).parent.parts, stem)
-        for image in images
-        for stem in (image.stem, _distinct(image))
-    }
+    known = {stem for image in images for stem in (image.stem, _distinct(image))}
     parted: tuple[list[Path], list[Path]] = ([], [])
     for image in images:
         made = inside and output in _real(image).parents
-        parted[made or _is_result(image.relative_to(folder), known, naming.result)].append(image)
+        parted[made or _is_result(image.stem, known, naming.result)].append(image)
     return parted
 
 
-def _is_result(
-    image: Path, known: Container[tuple[tuple[str, ...], str]], pattern: re.Pattern[str]
-) -> bool:
-    """Returns whether a file is called as a result of a known one, or as a result of a result.
-
-    The result may lie as deep below another folder as the known file does below the first.
-    """
-    parents, stem = image.parent.parts, image.stem
+def _is_result(stem: str, known: Container[str], pattern: re.Pattern[str]) -> bool:
+    """Returns whether a file is called as a result of a known one, or as a result of a result."""
     while match := pattern.fullmatch(stem):
         stem = match[1]
-        if any((parents[start:], stem) in known for start in range(len(parents) + 1)):
+        if stem in known:
             return True
     return False
 
