@@ -10,7 +10,9 @@ from lnln_jax.cli.options import (
     add_distributed,
     connect,
     degradation,
+    name_or_path,
     natural,
+    path,
     positive,
 )
 
@@ -22,16 +24,29 @@ def add_parser(commands: Any) -> None:
         help="PSNR and SSIM on benchmarks, beside bicubic",
         description="PSNR and SSIM on benchmarks, beside bicubic, by the protocol of published "
         "tables unless options change it.",
+        examples=(
+            "lnln evaluate lnln_x2 --data Set5 --data Set14 --output results",
+            "lnln evaluate --data Set5 --results SwinIR=their/results --scale 4",
+        ),
     )
-    evaluate.add_argument("models", nargs="+", metavar="model", help=MODEL_HELP)
+    evaluate.add_argument("models", nargs="*", metavar="model", help=MODEL_HELP)
     evaluate.add_argument(
         "--data",
-        type=Path,
-        nargs="+",
+        type=name_or_path,
+        action="append",
         required=True,
         metavar="folder",
-        help="HR images alone, HR/ beside LRx2/ or LR_bicubic/X2/, DIV2K's or SelfExSR's folders, "
-        "or a dataset of lnln prepare",
+        help="folder or .zip file: HR images alone, HR/ beside LR/, LRx2/ or LR_bicubic/X2/, "
+        "DIV2K's, BasicSR's or SelfExSR's folders; or a dataset of lnln prepare; may be repeated",
+    )
+    evaluate.add_argument(
+        "--results",
+        type=_named_folder,
+        action="append",
+        default=[],
+        metavar="name=folder",
+        help="measure the results of any program beside the models, from files such as baby.png, "
+        "babyx2.png or Set5/baby_SR.png; may be repeated",
     )
     evaluate.add_argument(
         "--scale", type=positive, help="default: that of the first network, or 2 for bicubic alone"
@@ -43,7 +58,7 @@ def add_parser(commands: Any) -> None:
     evaluate.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     evaluate.add_argument(
         "--output",
-        type=Path,
+        type=path,
         metavar="folder",
         help="write results.json and results.md there; those of an earlier call are replaced",
     )
@@ -60,16 +75,31 @@ def add_parser(commands: Any) -> None:
         "Set14/barbara tells sets apart",
     )
     add_distributed(evaluate)
-    evaluate.set_defaults(run=run)
+    evaluate.set_defaults(run=run, refuse=evaluate.error)
+
+
+def _named_folder(text: str) -> tuple[str, Path]:
+    """Returns a name and a path."""
+    name, equals, folder = text.partition("=")
+    if not (equals and name.strip() and folder.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=folder, such as SwinIR=results/x2")
+    return name.strip(), path(folder)
+
+
+def _lr(text: str) -> str | Path:
+    """Returns "auto", "imresize", or a path."""
+    return text if text in ("auto", "imresize") else path(text)
 
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     """Adds what changes how images are made and measured."""
     parser.add_argument(
         "--lr",
-        choices=("auto", "imresize"),
+        type=_lr,
         default="auto",
-        help="imresize: make LR images even where there are files",
+        metavar="folder",
+        help="folder or .zip file of the LR images; or imresize: make them even where there are "
+        "files; default: auto, files that lie with the HR images",
     )
     parser.add_argument(
         "--channel", choices=("y", "rgb"), default="y", help="measure luma (default) or RGB"
@@ -98,11 +128,17 @@ def run(args: argparse.Namespace) -> int:
     from lnln_jax.evaluation.run import run
     from lnln_jax.runtime.compilation_cache import enable_compilation_cache
 
+    if not (args.models or args.results):
+        args.refuse("there is nothing to evaluate; name a model, or results (--results)")
+    names = [name for name, _ in args.results]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        args.refuse(f"--results gives {twice!r} twice; give each folder a name of its own")
     connect(args)
     enable_compilation_cache()
     run(
         args.models,
         args.data,
+        stored=dict(args.results),
         scale=args.scale,
         res_scale=args.res_scale,
         lr=args.lr,

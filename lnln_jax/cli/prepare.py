@@ -1,12 +1,12 @@
 """The command `lnln prepare`: datasets for training, and a report of each."""
 
 import argparse
-import os
+import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lnln_jax.cli.options import add_degradation, degradation, natural, positive
+from lnln_jax.cli.options import add_degradation, degradation, listed, natural, path, positive
+from lnln_jax.runtime.files import printable
 
 if TYPE_CHECKING:
     from lnln_jax.data.prepare.recipes import Prepared
@@ -22,16 +22,24 @@ def add_parser(commands: Any) -> None:
         description="Cuts HR images into sub-images, makes their LR images, and writes both as a "
         "TensorFlow Datasets dataset that training reads by random access. A build that was "
         "interrupted goes on with the same command.",
+        examples=(
+            "lnln prepare div2k --scales 2,3,4",
+            "lnln prepare folder photos --name photos",
+        ),
     )
     kinds = prepare.add_subparsers(required=True, metavar="what")
     div2k = kinds.add_parser("div2k", help="download DIV2K (4.0 GB) and build div2k_sub")
-    div2k.add_argument("--download-dir", type=Path, help="where the archives are, or are put")
+    div2k.add_argument("--download-dir", type=path, help="where the archives are, or are put")
     div2k.add_argument("--url", help="of a folder with the archives, such as a mirror's")
     _add_options(div2k, on_bad_image="stop")
     div2k.set_defaults(run=_div2k)
 
     folder = kinds.add_parser("folder", help="build a dataset from a folder of HR images")
-    folder.add_argument("folder", type=Path, help="with train/ and validation/, or images alone")
+    folder.add_argument(
+        "folder",
+        type=path,
+        help="folder or .zip file: images alone, DIV2K's folders, or train/ and validation/",
+    )
     folder.add_argument("--name", required=True, help="of the dataset, such as flickr2k")
     folder.add_argument(
         "--validation-every",
@@ -48,7 +56,11 @@ def add_parser(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
     parser.add_argument(
-        "--scales", type=positive, nargs="+", default=[2], metavar="S", help="default: 2"
+        "--scales",
+        type=listed(positive),
+        default=[2],
+        metavar="S[,S...]",
+        help="of the LR images, such as 2,3,4 (default: 2)",
     )
     parser.add_argument(
         "--size", type=natural, default=480, help="side of sub-images in HR pixels (default: 480)"
@@ -68,7 +80,7 @@ def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
     add_degradation(parser)
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=path,
         help="where datasets lie (default: TFDS_DATA_DIR, or ~/tensorflow_datasets)",
     )
     parser.add_argument(
@@ -81,20 +93,20 @@ def _add_options(parser: argparse.ArgumentParser, *, on_bad_image: str) -> None:
     parser.add_argument(
         "--workers",
         type=positive,
-        default=os.cpu_count() or 1,
-        help="processes that build (default: one for each core)",
+        help="processes that build (default: one for each core that this process may use)",
     )
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     from lnln_jax.data.prepare.sub_images import Cut
+    from lnln_jax.runtime.processes import usable_cores
     from lnln_jax.runtime.progress import progress_of
 
     return {
         "cut": Cut(tuple(args.scales), args.size, args.step, args.min_side, degradation(args)),
         "data_dir": args.data_dir,
         "on_bad_image": args.on_bad_image,
-        "workers": args.workers,
+        "workers": args.workers or usable_cores(),
         "progress_of": progress_of,
     }
 
@@ -124,20 +136,23 @@ def _folder(args: argparse.Namespace) -> int:
 def _report(prepared: "Prepared", args: argparse.Namespace) -> int:
     examples = ", ".join(f"{count} for {split}" for split, count in prepared.examples.items())
     print(
-        f"{prepared.folder}: {examples}; {prepared.size / 1e9:.3f} GB in {prepared.seconds:.0f} s"
+        f"{printable(prepared.folder)}: {examples}; {prepared.size / 1e9:.3f} GB in "
+        f"{prepared.seconds:.0f} s"
     )
     if prepared.left_out:
         listed = sorted(prepared.left_out.items())
         print(f"{len(listed)} images could not be used and were left out:", file=sys.stderr)
         for name, reason in listed[:_LISTED]:
-            print(f"  {name}: {reason}", file=sys.stderr)
+            print(f"  {printable(name)}: {reason}", file=sys.stderr)
         if len(listed) > _LISTED:
             print(
-                f"  ... and {len(listed) - _LISTED} more, all in {prepared.folder}/metadata.json",
+                f"  ... and {len(listed) - _LISTED} more, all in "
+                f"{printable(prepared.folder)}/metadata.json",
                 file=sys.stderr,
             )
     scale = min(args.scales)
     trained = "" if scale == 2 else f" model.scale={scale}"
     config = f"lnln_x2{trained}" if scale in (2, 3, 4) else "experiment.py"
-    print(f"train on it: lnln train {config} data.train={prepared.folder.parent}")
+    where = shlex.quote(f"data.train={prepared.folder.parent}")
+    print(f"train on it: lnln train {config} {where}")
     return 0

@@ -35,7 +35,9 @@ _SCALE = re.compile(r"x(\d+)|(\d+)x")
 _NEUTRAL = re.compile(r"images?|imgs?|png|files|mod\d+|\d+")
 _WEAK = ("original", "originals", "gt")  # HR images beside LR images, and where nothing says "HR"
 
-_FILE_ROLE = re.compile(r"(?P<base>.+?)[_-](?P<role>hr|gt|lr(?:bi|bic|bicubic)?)", re.IGNORECASE)
+_FILE_ROLE = re.compile(
+    rf"(?P<base>.+?)[_-](?P<role>hr|gt|lr(?:{'|'.join((*_BICUBIC, *_OTHERS))})?)", re.IGNORECASE
+)
 # NTIRE's 0001x4d.png, 0001x4m.png and 0001x4w1.png are of other degradations, as their folders say.
 _FILE_SCALE = re.compile(r"(.+?)[_-]?(?:srf_?|x)(\d)(?:[dm]|w\d)?", re.IGNORECASE)
 
@@ -129,6 +131,7 @@ class ImageName(NamedTuple):
       stem: name of the file without suffix.
       base: the same without marks such as "x2" or "_LR".
       title: name of the image: the stem, or the base where the file's name tells its role.
+      depth: number of folders above the first that says anything.
     """
 
     name: str
@@ -144,6 +147,7 @@ class ImageName(NamedTuple):
     stem: str
     base: str
     title: str
+    depth: int
 
 
 def read_image_name(name: str, role: Role = "") -> ImageName:
@@ -159,7 +163,7 @@ def read_image_name(name: str, role: Role = "") -> ImageName:
     said = said or role
     if not said:
         return ImageName(
-            *(name, "", False, None, "", "", False, "", (), folders, path.stem, base, path.stem)
+            *(name, "", False, None, "", "", False, "", (), folders, path.stem, base, path.stem, 0)
         )
     saying = [i for i, each in enumerate(read) if each.role or each.describes]
     end = saying[-1] + 1 if saying else 0
@@ -182,6 +186,7 @@ def read_image_name(name: str, role: Role = "") -> ImageName:
         stem=path.stem,
         base=base,
         title=path.stem if innermost or not in_file else base,
+        depth=saying[0] if saying else 0,
     )
 
 

@@ -74,7 +74,9 @@ def find_images_of(
             layout = find_layout(images.names, scale, purpose=purpose, size=images.size)
         lr_images, lr_folder = images, ""
         if lr == AUTO:
-            lr_folder = ", ".join(folder or "the same folder" for folder in layout.lr_folders)
+            lr_folder = printable(
+                ", ".join(each or "the same folder" for each in layout.lr_folders)
+            )
         else:
             unused = dict.fromkeys((*layout.lr_folders, *layout.unused), "") if lr is None else {}
             layout = replace(layout, lr={}, missing={}, lr_folders=(), unused=unused)

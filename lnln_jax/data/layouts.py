@@ -158,18 +158,25 @@ def _hr_images(images: Sequence[ImageName]) -> tuple[list[ImageName], list[str]]
             )
         return [i._replace(split=split_of(i.rest[0])) if i.rest else i for i in plain], []
     left_out = []
-    beside = [image.name.rpartition("/")[0] or "." for image in plain]
     # Results of SelfExSR and others lie in the folders of HR images, called otherwise.
-    hr_folders = {image.folder for image in hr}
-    if beside := [folder for folder in beside if folder not in hr_folders]:
+    with_hr = {_parent(image) for image in hr}
+    if beside := [folder for folder in map(_parent, plain) if folder not in with_hr]:
         left_out.append(
             f"{len(beside)} image{'s' * (len(beside) > 1)} in {listed(dict.fromkeys(beside))}, "
             f"beside the HR images in {listed(folders_of(hr))}"
         )
+    top = min(image.depth for image in hr)
+    if deeper := [image for image in hr if image.depth > top]:
+        left_out.append(f"what is in {listed(folders_of(deeper))}, below other HR images")
+        hr = [image for image in hr if image.depth == top]
     strong = {image.group for image in hr if not image.weak}
     if weak := [image for image in hr if image.weak and image.group in strong]:
         left_out.append(f"what is in {listed(folders_of(weak))}, beside other HR images")
     return [image for image in hr if not (image.weak and image.group in strong)], left_out
+
+
+def _parent(image: ImageName) -> str:
+    return image.name.rpartition("/")[0] or "the folder itself"
 
 
 def _of_split(hr: list[ImageName], purpose: Purpose) -> list[ImageName]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from lnln_jax.evaluation.protocol import Channel, Protocol
 from lnln_jax.evaluation.results import SRCNN_BICUBIC, Result, Score
+from lnln_jax.evaluation.stored import StoredResults
 from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage
 from lnln_jax.images.arrays import rgb_to_y, to_uint8
 from lnln_jax.images.metrics import psnr, ssim
@@ -25,13 +26,14 @@ from lnln_jax.images.resize import imresize, round_to_uint8
 from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.models.spec import hyper_parameters
 from lnln_jax.runtime.distributed import gather
+from lnln_jax.runtime.files import printable
 
 Done = Callable[[str, BenchmarkImage, np.ndarray], None]
 Progress = Callable[[str], Callable[[int, int], None]]
 
 
 def evaluate(
-    models: Sequence[Upscaler],
+    models: Sequence[Upscaler | StoredResults],
     benchmark: Benchmark,
     *,
     protocol: Protocol | None = None,
@@ -45,7 +47,8 @@ def evaluate(
     Several processes (`runtime.distributed`) share the images, and all of them get the results.
 
     Args:
-      models: models of the benchmark's scale. Of two with one name, the second is called `name#2`.
+      models: models of the benchmark's scale, and stored results. Of two with one name, the second
+        is called `name#2`.
       benchmark: benchmark, as `open_benchmark` returns it.
       protocol: how to measure; None for the published protocol.
       self_ensemble: whether to average each result over the eight symmetries.
@@ -76,7 +79,10 @@ def evaluate(
         for image in mine:
             if give_up is not None and give_up():
                 return []
-            score, sr, memory = _score(model, image, protocol, self_ensemble, first=not scores)
+            if isinstance(model, StoredResults):
+                score, sr, memory = _stored_score(model, benchmark, image, protocol)
+            else:
+                score, sr, memory = _score(model, image, protocol, self_ensemble, first=not scores)
             scores.append(score)
             peak = max(peak, memory)
             if done is not None:
@@ -88,7 +94,7 @@ def evaluate(
     return results
 
 
-def _check_scales(models: Sequence[Upscaler], benchmark: Benchmark) -> None:
+def _check_scales(models: Sequence[Upscaler | StoredResults], benchmark: Benchmark) -> None:
     for model in models:
         if model.scale != benchmark.scale:
             raise ValueError(
@@ -98,7 +104,7 @@ def _check_scales(models: Sequence[Upscaler], benchmark: Benchmark) -> None:
 
 
 def _result(
-    model: Upscaler,
+    model: Upscaler | StoredResults,
     name: str,
     benchmark: Benchmark,
     protocol: Protocol,
@@ -114,7 +120,7 @@ def _result(
         scale=benchmark.scale,
         lr_origin=benchmark.lr_origin(protocol.border),
         protocol=protocol.at(benchmark.scale),
-        self_ensemble=self_ensemble,
+        self_ensemble=self_ensemble and not isinstance(model, StoredResults),
         peak_memory_bytes=peak,
         scores=tuple(scores),
         options={} if module is None else hyper_parameters(module),
@@ -122,15 +128,20 @@ def _result(
     )
 
 
-def check_images(benchmark: Benchmark, protocol: Protocol) -> None:
-    """Reads every image and compiles its metrics, before any network runs.
+def check_images(
+    benchmark: Benchmark, protocol: Protocol, stored: Sequence[StoredResults] = ()
+) -> None:
+    """Reads every image and stored result, and compiles metrics, before any network runs.
 
     Raises:
-      ValueError: an image that cannot be read or is too small to be measured.
+      ValueError: an image or a result that cannot be read or is too small to be measured, or a
+        result that is missing.
     """
     dtype, shave = "uint8" if protocol.rounding else "float32", protocol.at(benchmark.scale).shave
     for image in benchmark.images(protocol.border):
         _metrics_of(image.name, image.hr.shape, dtype, shave or 0, protocol.channel)
+        for results in stored:
+            results.result(benchmark, image)
 
 
 def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None) -> Result:
@@ -171,9 +182,9 @@ def published_bicubic(benchmark: Benchmark, *, progress: Progress | None = None)
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """Returns the names, of which the second of one name becomes `name#2`, and so on."""
+    """Returns the names as text, of which the second of one name becomes `name#2`, and so on."""
     distinct: list[str] = []
-    for name in names:
+    for name in map(printable, names):
         number, candidate = 1, name
         while candidate in distinct:
             number += 1
@@ -209,6 +220,16 @@ def _score(
     values, metrics_seconds = _measure(image.name, sr, image.hr, shave, protocol.channel)
     score = Score(image.name, *values, end - compiled, compiled - start, metrics_seconds)
     return score, to_uint8(sr), memory
+
+
+def _stored_score(
+    results: StoredResults, benchmark: Benchmark, image: BenchmarkImage, protocol: Protocol
+) -> tuple[Score, np.ndarray, int]:
+    """Measures one stored result; also returns it, and no memory."""
+    sr = results.result(benchmark, image)
+    shave = protocol.at(results.scale).shave or 0
+    values, metrics_seconds = _measure(image.name, sr, image.hr, shave, protocol.channel)
+    return Score(image.name, *values, 0.0, 0.0, metrics_seconds), sr, 0
 
 
 def _of_all_processes(

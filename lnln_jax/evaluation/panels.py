@@ -14,6 +14,7 @@ from lnln_jax.evaluation.report import describe
 from lnln_jax.evaluation.results import SRCNN_BICUBIC, Result
 from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage
 from lnln_jax.images.files import Photo, write_photo
+from lnln_jax.runtime.files import printable
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def find_panel(text: str, benchmarks: Sequence[Benchmark]) -> Panel:
         (benchmark, name)
         for benchmark in benchmarks
         for name in benchmark.names
-        if match[1] in (name, f"{benchmark.name}/{name}")
+        if printable(match[1]) in (name, f"{benchmark.name}/{name}")
     ]
     if not found:
         names = list(dict.fromkeys(name for each in benchmarks for name in each.names))

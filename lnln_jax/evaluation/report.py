@@ -183,7 +183,7 @@ def _published(result: Result) -> bool:
 def _network(result: Result) -> str:
     """Describes the network, such as EDSR (n_resblocks 16, n_feats 64, res_scale 1.0)."""
     options = ", ".join(f"{key} {value}" for key, value in result.options.items())
-    return result.network + (f" ({options})" if options else "")
+    return (result.network or "results") + (f" ({options})" if options else "")
 
 
 def _times(results: Sequence[Result]) -> list[str]:

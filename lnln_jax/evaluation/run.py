@@ -7,11 +7,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
 
+from lnln_jax.evaluation.file_names import file_name, file_names
 from lnln_jax.evaluation.measure import (
     check_images,
     distinct_names,
@@ -28,22 +28,24 @@ from lnln_jax.evaluation.report import (
     to_markdown,
 )
 from lnln_jax.evaluation.results import Result
+from lnln_jax.evaluation.stored import StoredResults
 from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage, open_benchmark
 from lnln_jax.images.files import Photo, write_photo
 from lnln_jax.inference.loading import load_model
 from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.runtime.distributed import is_primary, say
-from lnln_jax.runtime.files import make_folder, write_file
+from lnln_jax.runtime.files import make_folder, printable, write_file
 from lnln_jax.runtime.progress import progress_of
 
 
 def run(
     sources: Sequence[str],
-    folders: Sequence[Path],
+    folders: Sequence[str | Path],
     *,
+    stored: Mapping[str, Path] | None = None,
     scale: int | None = None,
     res_scale: float | None = None,
-    lr: Literal["auto", "imresize"] = "auto",
+    lr: str | Path = "auto",
     protocol: Protocol | None = None,
     self_ensemble: bool = False,
     output: Path | None = None,
@@ -57,6 +59,7 @@ def run(
     Args:
       sources: sources of models, for `load_model`; bicubic is always among them.
       folders: folders of benchmarks, for `open_benchmark`.
+      stored: name -> folder or .zip file of results to measure beside those of models.
       scale: scale; None for that of the first network that shows it, or 2 for bicubic alone.
       res_scale: `res_scale` of the EDSRs whose weights do not show it; see `load_model`.
       lr: as for `open_benchmark`.
@@ -72,14 +75,26 @@ def run(
     """
     _check_pictures(output, save_images, figures)
     protocol = protocol or Protocol()
-    models = _load(sources, scale, res_scale)
+    models: list[Upscaler | StoredResults] = [*_load(sources, scale, res_scale)]
+    if stored and scale is None and len(models) == 1:
+        raise ValueError("results do not tell their scale; give scale (--scale)")
+    results_of = [
+        StoredResults(name, folder, models[0].scale) for name, folder in (stored or {}).items()
+    ]
+    models += results_of
     names = distinct_names([model.name for model in models])
-    named_sources = dict(zip(names[1:], (s for s in sources if s != "bicubic"), strict=True))
-    renamed = [name for name, model in zip(names, models, strict=True) if name != model.name]
+    origins: list[str | Path] = [
+        *(s for s in sources if s != "bicubic"),
+        *(each.root for each in results_of),
+    ]
+    named_sources = dict(zip(names[1:], map(printable, origins), strict=True))
+    renamed = [
+        name for name, model in zip(names, models, strict=True) if name != printable(model.name)
+    ]
     benchmarks = _open(folders, models[0].scale, lr, protocol)
     panels = [find_panel(text, benchmarks) for text in figures]
     with nullcontext() if output is None else _made(output, benchmarks):
-        baselines = [_baseline(benchmark, protocol) for benchmark in benchmarks]
+        baselines = [_baseline(benchmark, protocol, results_of) for benchmark in benchmarks]
         for name in renamed:
             say(f"{name}: {named_sources[name]}", file=sys.stdout)
         measure = partial(
@@ -151,16 +166,18 @@ def _res_scale(network: Upscaler) -> float | None:
     return getattr(network.module, "res_scale", None)
 
 
-def _baseline(benchmark: Benchmark, protocol: Protocol) -> list[Result]:
+def _baseline(
+    benchmark: Benchmark, protocol: Protocol, stored: Sequence[StoredResults]
+) -> list[Result]:
     """Returns the bicubic row of published tables, if any; in any case reads every image."""
-    if protocol.is_published(benchmark.scale):
-        return [published_bicubic(benchmark, progress=progress_of)]
-    check_images(benchmark, protocol)
-    return []
+    published = protocol.is_published(benchmark.scale)
+    if stored or not published:
+        check_images(benchmark, protocol, stored)
+    return [published_bicubic(benchmark, progress=progress_of)] if published else []
 
 
 def _open(
-    folders: Sequence[Path], scale: int, lr: Literal["auto", "imresize"], protocol: Protocol
+    folders: Sequence[str | Path], scale: int, lr: str | Path, protocol: Protocol
 ) -> list[Benchmark]:
     """Opens the benchmarks, under names that tell them apart."""
     benchmarks = [
@@ -176,8 +193,8 @@ def _made(output: Path, benchmarks: Sequence[Benchmark]) -> Iterator[None]:
     for benchmark in benchmarks:
         if output.resolve().is_relative_to(benchmark.folder.resolve()):
             raise ValueError(
-                f"{output} lies in {benchmark.folder}, whose images would include its pictures the "
-                "next time; choose another --output"
+                f"{printable(output)} lies in {printable(benchmark.folder)}, whose images would "
+                "include its pictures the next time; choose another --output"
             )
     new = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
@@ -185,7 +202,8 @@ def _made(output: Path, benchmarks: Sequence[Benchmark]) -> Iterator[None]:
             make_folder(output)
         except OSError as error:
             raise ValueError(
-                f"{output} cannot be written to ({error.strerror}); choose another --output"
+                f"{printable(output)} cannot be written to ({error.strerror}); choose another "
+                "--output"
             ) from error
         yield
     except BaseException:
@@ -205,9 +223,10 @@ def _keep(
 ) -> None:
     """Saves a result below `output`, if there is one, and holds it for the figure."""
     if output is not None:
-        folder = output / "images" / f"{benchmark.name}_x{benchmark.scale}" / model
+        folder = output / "images" / file_name(f"{benchmark.name}_x{benchmark.scale}")
+        folder /= file_name(model)
         folder.mkdir(parents=True, exist_ok=True)
-        write_photo(Photo(sr), folder / f"{image.name}.png")
+        write_photo(Photo(sr), folder / f"{file_names(benchmark.names)[image.name]}.png")
     for panel in panels:
         panel.keep(benchmark, image, sr)
 
@@ -223,7 +242,7 @@ def _write_report(
     _write_text(output / "results.md", to_markdown(results, **about))
     if panels:
         write_panels(panels, results, output)
-    print(f"written to {output}")
+    print(f"written to {printable(output)}")
 
 
 def _write_text(path: Path, text: str) -> None:

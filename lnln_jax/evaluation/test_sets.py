@@ -32,6 +32,7 @@ class BenchmarkImage(NamedTuple):
     lr: np.ndarray  # h w 3
     hr: np.ndarray  # h*scale w*scale 3
     gray: bool  # whether the HR file stores one channel; its three are equal here
+    full_size: tuple[int, int] | None = None  # height and width of the HR file, where it is known
 
 
 class ImageFiles(NamedTuple):
@@ -132,8 +133,8 @@ class Benchmark:
     ) -> BenchmarkImage:
         scale = self.scale
         photo = hr_files.photo(files.hr)
-        height, width = photo.samples.shape[:2]
-        if min(height, width) < scale:
+        full_size = height, width = photo.samples.shape[:2]
+        if min(full_size) < scale:
             raise ValueError(
                 f"{printable(self.root / files.hr)} is {width}x{height} pixels, too small for "
                 f"x{scale}"
@@ -144,7 +145,7 @@ class Benchmark:
                 made = imresize(hr, 1 / scale, border=border)
             else:
                 made = degrade(np.ascontiguousarray(hr), scale, self.degradation)
-            return BenchmarkImage(files.name, made, hr, photo.gray)
+            return BenchmarkImage(files.name, made, hr, photo.gray, full_size)
         lr = lr_files.read(files.lr)
         height, width = (size // scale for size in hr.shape[:2])
         if lr.shape[:2] != (height, width):
@@ -153,7 +154,7 @@ class Benchmark:
                 f"x{scale} of {printable(Path(files.hr).name)} needs {width}x{height}; mend it, or "
                 f"have LR made from HR: {_MAKE_LR}"
             )
-        return BenchmarkImage(files.name, lr, hr, photo.gray)
+        return BenchmarkImage(files.name, lr, hr, photo.gray, full_size)
 
 
 def open_benchmark(
@@ -199,7 +200,7 @@ def open_benchmark(
     with find_images_of(folder, scale, purpose="evaluation", lr=lr) as found:
         files = _files(found, first)
     return Benchmark(
-        found.name,
+        printable(found.name),
         scale,
         found.hr_folder,
         files,
@@ -217,10 +218,10 @@ def _files(found: Found, first: int | None) -> tuple[ImageFiles, ...]:
       ValueError: there are several of one name, or LR files are missing for some.
     """
     layout = found.layout
-    names = layout.titles
+    names = [printable(title) for title in layout.titles]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(
-            f"{printable(found.hr_folder)} has several images of one name: {_shown(twice)}; "
+            f"{printable(found.hr_folder)} has several images of one name: {', '.join(twice)}; "
             "rename them"
         )
     files = [
@@ -229,14 +230,10 @@ def _files(found: Found, first: int | None) -> tuple[ImageFiles, ...]:
     missing = [each.name for each in files if each.hr in layout.missing]
     if missing:
         raise ValueError(
-            f"{found.lr_folder} has no LR image for {_shown(missing)}; add them, or have all made "
-            f"from HR: {_MAKE_LR}"
+            f"{found.lr_folder} has no LR image for {', '.join(missing)}; add them, or have all "
+            f"made from HR: {_MAKE_LR}"
         )
     return tuple(files)
-
-
-def _shown(names: list[str]) -> str:
-    return ", ".join(map(printable, names))
 
 
 def _from_records(

@@ -15,7 +15,7 @@ def test_evaluate_bicubic(published_dir, tmp_path, capsys):
     set5, head = published_dir / "Set5", tmp_path / "Head"
     head.mkdir()
     (head / "head.png").write_bytes((set5 / "HR" / "head.png").read_bytes())
-    arguments = ["evaluate", "bicubic", "--data", set5, head, "--output", output]
+    arguments = ["evaluate", "bicubic", "--data", set5, "--data", head, "--output", output]
     assert main([str(argument) for argument in arguments]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
