@@ -178,6 +178,7 @@ def to_float32(image: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: the array has another dtype.
     """
+    check_array("image", image)
     if image.dtype == np.uint16:
         return image.astype(np.float32) / np.float32(257)
     if image.dtype == np.uint8:
@@ -197,6 +198,7 @@ def from_float32(image: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
     Raises:
       ValueError: another dtype.
     """
+    check_array("image", image)
     if dtype == np.uint8:
         return to_uint8(image)
     if dtype == np.uint16:

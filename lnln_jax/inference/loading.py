@@ -20,16 +20,18 @@ def load_model(
     Args:
       source: "bicubic"; or the folder of a training run (its best checkpoint by validation is
         taken), or of one step in it; or the name of a trained network of this package
-        (`pretrained.names()`); or a file:
+        (`pretrained.names()`), which a run's folder of the same name goes before, with a line on
+        stderr, and nothing else does ("./name" is always a path); or a file, whose contents tell
+        what it is (`weights.load.SUFFIXES`):
 
         - `.safetensors`, as `weights.safetensors_files.save_safetensors` writes it, or with a
           training run's state (`weights.handed_state`): also by the name that all files of a set
           have without their numbers;
-        - `.pt` or `.pth` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR, whose keys
-          are those of the authors' checkpoints. The network is recognised by them.
-          `weights.torch_files.read_state_dict` says what else such a file may hold. PyTorch must be
-          installed, and runs no code of the file. The same state dict in a `.safetensors` file
-          needs no PyTorch.
+        - `.pt`, `.pth` or `.ckpt` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR,
+          whose keys are those of the authors' checkpoints, or BasicSR's of EDSR and RCAN. The
+          network is recognised by them, within dictionaries, under prefixes (`weights.nesting`),
+          and in a whole pickled module. PyTorch must be installed, and runs no code of the file.
+          The same state dict in a `.safetensors` file needs no PyTorch.
       scale: factor of "bicubic" (2 unless given); 2, 3 or 4 for a VDSR from PyTorch, whose weights
         fit any; otherwise it may be left out and is checked.
       res_scale: factor of an EDSR from PyTorch, whose weights do not show it; if left out, the

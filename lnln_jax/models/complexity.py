@@ -18,6 +18,7 @@ import numpy as np
 from lnln_jax import kernels
 from lnln_jax.models import input_channels
 from lnln_jax.models.variables import abstract_variables
+from lnln_jax.runtime.numbers import whole
 
 HD = (720, 1280)  # height and width of the output that papers count multiply-adds for
 
@@ -61,7 +62,9 @@ def count_elements_moved(module: nn.Module, output_shape: tuple[int, int] = HD) 
 
 
 def _count_forward(module: Any, output_shape: tuple[int, int]) -> Counter[str]:
-    height, width = (size // module.scale for size in output_shape)
+    height, width = (
+        whole("output_shape", size, least=module.scale) // module.scale for size in output_shape
+    )
     lr = jax.ShapeDtypeStruct((1, height, width, input_channels(module)), jnp.float32)
     if hasattr(module, "attention"):  # others compute padding too, which is no part of the network
         module = module.clone(attention="dense")
@@ -123,7 +126,8 @@ def receptive_field(module: nn.Module) -> int | None:
     )
     lr = np.zeros((1, 2, _STRIP, input_channels(module)), np.float32)
     lr[:, :, _STRIP // 2] = np.nan
-    sr = np.asarray(jax.jit(module.apply)(variables, lr))
+    with jax.debug_nans(False):  # JAX_DEBUG_NANS is for those that nobody asked for
+        sr = np.asarray(jax.jit(module.apply)(variables, lr))
     reached = np.flatnonzero(np.isnan(sr).any(axis=(0, 1, 3)))
     if len(reached) == sr.shape[2]:
         return None

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from lnln_jax.models import input_channels
 from lnln_jax.models.prng import hash_key
+from lnln_jax.runtime.numbers import whole
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 
@@ -17,11 +18,15 @@ def initialize(module: nn.Module, seed: int) -> Variables:
 
     Args:
       module: network.
-      seed: whole number, from 0; the same seed draws the same variables.
+      seed: whole number from 0 to 2**63 - 1; the same seed draws the same variables.
 
     Returns:
       `{"params": ..., "batch_stats": ...}`, float32.
+
+    Raises:
+      ValueError: another seed.
     """
+    seed = whole("seed", seed, least=0, most=2**63 - 1)
     shape = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
     return jax.jit(lambda key: module.lazy_init(key, shape))(hash_key(seed))
 
