@@ -3,7 +3,15 @@
 import argparse
 from typing import Any
 
-from lnln_jax.cli.options import NETWORK_HELP, add_target_options, name_or_path, path, positive
+from lnln_jax.cli.options import (
+    NETWORK_HELP,
+    add_json,
+    add_target_options,
+    name_or_path,
+    path,
+    positive,
+    print_told,
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -21,6 +29,7 @@ def add_parser(commands: Any) -> None:
     convert.add_argument("source", type=name_or_path, help=NETWORK_HELP)
     convert.add_argument("target", type=path, help="a file; its suffix is its format")
     add_target_options(convert)
+    add_json(convert)
     convert.add_argument(
         "--state",
         action="store_true",
@@ -40,22 +49,27 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file, or the files, and prints what is in them."""
+    from lnln_jax.runtime.progress import working
     from lnln_jax.weights.convert import convert, convert_state
 
     if args.state:
         for option in ("scale", "res_scale"):
             if getattr(args, option) is not None:
                 raise ValueError(f"{option} is for PyTorch files, not for --state; leave it out")
-        print(convert_state(args.source, args.target, split=args.split, overwrite=args.overwrite))
-        return 0
-    if args.split is not None:
+        with working(f"writing {args.target}"):
+            told = convert_state(
+                args.source, args.target, split=args.split, overwrite=args.overwrite
+            )
+    elif args.split is not None:
         raise ValueError("--split cuts the state of a training run; add --state")
-    report = convert(
-        args.source,
-        args.target,
-        scale=args.scale,
-        res_scale=args.res_scale,
-        overwrite=args.overwrite,
-    )
-    print(report)
+    else:
+        with working(f"writing {args.target}"):
+            told = convert(
+                args.source,
+                args.target,
+                scale=args.scale,
+                res_scale=args.res_scale,
+                overwrite=args.overwrite,
+            )
+    print_told(told, as_json=args.json)
     return 0

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from lnln_jax.cli.options import add_json
+
 
 def add_parser(commands: Any) -> None:
     """Adds `doctor` to the commands of `lnln`."""
@@ -14,7 +16,7 @@ def add_parser(commands: Any) -> None:
         "out of its bounds. It changes nothing.",
         examples=("lnln doctor", "lnln doctor --only speed --json > speed.json"),
     )
-    doctor.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+    add_json(doctor)
     doctor.add_argument(
         "--only",
         choices=("deviations", "speed"),
@@ -32,13 +34,14 @@ def run(args: argparse.Namespace) -> int:
     from lnln_jax.doctor.examination import PARTS, examine
     from lnln_jax.doctor.report import format_part, to_json, verdict
     from lnln_jax.runtime.compilation_cache import enable_compilation_cache
+    from lnln_jax.runtime.progress import print_above, working
 
     enable_compilation_cache()
     parts = (args.only,) if args.only else PARTS
-    if args.json:
-        report = examine(parts)
-        print(to_json(report))
-    else:
-        report = examine(parts, lambda part, so_far: print(format_part(part, so_far), flush=True))
-        print(verdict(report))
+    with working("comparing and measuring" if len(parts) > 1 else f"measuring {parts[0]}"):
+        if args.json:
+            report = examine(parts)
+        else:
+            report = examine(parts, lambda part, so_far: print_above(format_part(part, so_far)))
+    print(to_json(report) if args.json else verdict(report))
     return 0 if report.sound else 1

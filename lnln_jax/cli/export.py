@@ -5,11 +5,13 @@ from typing import Any
 
 from lnln_jax.cli.options import (
     NETWORK_HELP,
+    add_json,
     add_target_options,
     listed,
     name_or_path,
     path,
     positive,
+    print_told,
 )
 
 
@@ -40,22 +42,25 @@ def add_parser(commands: Any) -> None:
         help="what it can run on, of cpu, cuda, rocm and tpu (default: what JAX runs on here)",
     )
     add_target_options(export)
+    add_json(export)
     export.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the program and prints what is in it."""
     from lnln_jax.inference.export import AUTO_TILE, export_model
+    from lnln_jax.runtime.progress import working
 
-    report = export_model(
-        args.source,
-        args.target,
-        scale=args.scale,
-        res_scale=args.res_scale,
-        tile=args.tile or AUTO_TILE,
-        batch=args.batch,
-        platforms=args.platforms,
-        overwrite=args.overwrite,
-    )
-    print(report)
+    with working(f"writing {args.target}"):
+        told = export_model(
+            args.source,
+            args.target,
+            scale=args.scale,
+            res_scale=args.res_scale,
+            tile=args.tile or AUTO_TILE,
+            batch=args.batch,
+            platforms=args.platforms,
+            overwrite=args.overwrite,
+        )
+    print_told(told, as_json=args.json)
     return 0

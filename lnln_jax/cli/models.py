@@ -1,7 +1,15 @@
 """The command `lnln models`."""
 
 import argparse
-from typing import Any
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lnln_jax.cli.options import add_json
+
+if TYPE_CHECKING:
+    from lnln_jax.evaluation.model_sizes import ModelRow
+    from lnln_jax.weights.pretrained import Pretrained
 
 
 def add_parser(commands: Any) -> None:
@@ -18,20 +26,79 @@ def add_parser(commands: Any) -> None:
         "names", nargs="*", metavar="network", help="only these; default: the paper's"
     )
     models.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default: 2")
+    add_json(models)
     models.set_defaults(run=run, needs_device=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints both tables, or what is asked for of them."""
     from lnln_jax.evaluation.model_sizes import NAMES, format_models, format_trained, measure
+    from lnln_jax.models import MODELS
+    from lnln_jax.models.registry import VARIANTS
+    from lnln_jax.runtime.progress import progress_of
+    from lnln_jax.runtime.suggestions import did_you_mean
     from lnln_jax.weights import pretrained
 
     trained = [name for name in args.names or pretrained.names() if name in pretrained.names()]
-    if trained:
-        print(format_trained([pretrained.load(name) for name in trained]), flush=True)
-    networks = [name for name in args.names or NAMES if name not in trained]
-    if trained and networks:
-        print()
+    names = [name for name in args.names or NAMES if name not in trained]
+    known = [*pretrained.names(), *MODELS, *VARIANTS]
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"there is no network {name!r}; there are {', '.join(known)}"
+                + did_you_mean(name, known)
+            )
+    networks = [pretrained.load(name) for name in trained]
+    progress, rows = progress_of("measuring networks"), []
+    for name in names:
+        rows.append(measure(name, args.scale))
+        progress(len(rows), len(names))
+    if args.json:
+        print(json.dumps(_facts(networks, rows, args.scale), indent=1, allow_nan=False))
+        return 0
     if networks:
-        print(format_models([measure(name, args.scale) for name in networks], args.scale))
+        print(format_trained(networks), end="\n\n" if rows else "\n")
+    if rows:
+        print(format_models(rows, args.scale))
     return 0
+
+
+def _facts(
+    networks: "Sequence[Pretrained]", rows: "Sequence[ModelRow]", scale: int
+) -> dict[str, Any]:
+    """Returns both tables for programs."""
+    from lnln_jax.models.complexity import HD
+
+    return {
+        "trained": [
+            {
+                "name": network.name,
+                "scale": network.scale,
+                "size_bytes": network.path.stat().st_size,
+                "scores": {
+                    benchmark: {"psnr_y_db": psnr, "ssim_y": ssim}
+                    for benchmark, (psnr, ssim) in network.training["scores"].items()
+                },
+                "stages": [
+                    {"hours": stage["hours"], "hardware": stage["hardware"]}
+                    for stage in network.stages
+                ],
+                "started_from": network.start or None,
+                "licence": network.training["licence"],
+            }
+            for network in networks
+        ],
+        "networks": [
+            {
+                "name": row.name,
+                "scale": scale,
+                "parameters": row.parameters,
+                "safetensors_bytes": row.safetensors,
+                "state_dict_bytes": row.state_dict,
+                "multiply_adds": dict(row.multiply_adds),
+                "multiply_adds_output_pixels": [size // scale * scale for size in HD],
+                "receptive_field_pixels": row.receptive_field,
+            }
+            for row in rows
+        ],
+    }

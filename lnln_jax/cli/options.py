@@ -1,6 +1,7 @@
 """Options that several commands of `lnln` share, and the types of their values."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -9,6 +10,7 @@ from lnln_jax.runtime.home import expand_home
 
 if TYPE_CHECKING:
     from lnln_jax.data.degradations import Degradation
+    from lnln_jax.runtime.told import Told
 
 Value = TypeVar("Value")
 
@@ -30,6 +32,16 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
         "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+
+
+def print_told(told: "Told", *, as_json: bool) -> None:
+    """Prints what was done, for people or for programs."""
+    print(json.dumps(told.facts, indent=1, allow_nan=False) if as_json else told)
 
 
 def add_distributed(parser: argparse.ArgumentParser) -> None:

@@ -27,8 +27,11 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replays the step and prints what it saw."""
     from lnln_jax.runtime.compilation_cache import enable_compilation_cache
+    from lnln_jax.runtime.progress import working
     from lnln_jax.training.replay import replay
 
     enable_compilation_cache()
-    print(replay(args.run_folder, args.step, args.output))
+    with working(f"going to step {args.step}"):
+        text = replay(args.run_folder, args.step, args.output)
+    print(text)
     return 0

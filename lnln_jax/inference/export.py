@@ -25,8 +25,9 @@ from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.kernels.attention import DENSE_POSITIONS
 from lnln_jax.models import input_channels
 from lnln_jax.runtime.extras import installed
-from lnln_jax.runtime.files import check_target, failure_named, write_file
+from lnln_jax.runtime.files import check_target, failure_named, printable, write_file
 from lnln_jax.runtime.numbers import whole
+from lnln_jax.runtime.told import Told
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _TRACEBACK_LIMIT = "jax_traceback_in_locations_limit"
@@ -40,7 +41,7 @@ def export_model(
     res_scale: float | None = None,
     overwrite: bool = False,
     **options: Any,
-) -> str:
+) -> Told:
     """Writes a program to a file, which appears whole or not at all.
 
     Args:
@@ -50,7 +51,7 @@ def export_model(
       **options: options of `export_program`.
 
     Returns:
-      What was done, in one line.
+      What was done, in one line, with its `facts`.
 
     Raises:
       ValueError: the source cannot be loaded, the target cannot be written, or as `export_program`.
@@ -68,10 +69,19 @@ def export_model(
     with failure_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_file(target, data)
-    avals = *program.in_avals, *program.out_avals
-    shapes = " to ".join("x".join(map(str, aval.shape)) for aval in avals)
-    what = f"{model.name} x{model.scale}, {shapes} on {', '.join(program.platforms)}"
-    return f"{what}: {target} ({len(data) / 1e6:.2f} MB)"
+    shapes = [aval.shape for aval in (*program.in_avals, *program.out_avals)]
+    sizes = " to ".join("x".join(map(str, shape)) for shape in shapes)
+    what = f"{model.name} x{model.scale}, {sizes} on {', '.join(program.platforms)}"
+    return Told(
+        f"{what}: {target} ({len(data) / 1e6:.2f} MB)",
+        files=[printable(target)],
+        size_bytes=len(data),
+        network=model.name,
+        scale=model.scale,
+        input_shape=[*shapes[0]],
+        output_shape=[*shapes[1]],
+        platforms=[*program.platforms],
+    )
 
 
 def export_program(

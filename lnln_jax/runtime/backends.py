@@ -17,7 +17,7 @@ def start_fault(error: Exception) -> str | None:
         reason = str(error).partition(" (")[0].rstrip(".")
     elif not isinstance(error, AssertionError) or _starts():
         return None
-    wanted = jax.config.jax_platforms
+    wanted = jax.config.read("jax_platforms")
     if not wanted:
         return f"JAX does not start: {reason}; set JAX_PLATFORMS=cpu to do without that device"
     setting = "JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == wanted else "jax_platforms"

@@ -81,6 +81,12 @@ def working(what: str) -> Iterator[None]:
         bar.end()
 
 
+def print_above(text: str) -> None:
+    """Prints a text to stdout, above the bars that are shown at this moment."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
 def end_progress() -> None:
     """Removes what bars are still there, such as before an error is printed."""
     for bar in [*_live]:

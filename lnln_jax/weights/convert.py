@@ -5,8 +5,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lnln_jax.runtime.files import check_target, failure_named
+from lnln_jax.runtime.files import check_target, failure_named, printable
 from lnln_jax.runtime.numbers import whole
+from lnln_jax.runtime.told import Told
 from lnln_jax.weights.base import Weights
 from lnln_jax.weights.handed_state import read_state, write_state
 from lnln_jax.weights.load import WRITTEN, find_source, load_weights
@@ -24,7 +25,7 @@ def convert(
     scale: int | None = None,
     res_scale: float | None = None,
     overwrite: bool = False,
-) -> str:
+) -> Told:
     """Writes the weights of a network to a file of the format that its suffix says.
 
     float32 weights keep every bit. The frozen mean shift is not a weight: a PyTorch file gets ours,
@@ -42,7 +43,7 @@ def convert(
       overwrite: whether `target` may be there already.
 
     Returns:
-      A line or two, for printing, on what was done.
+      A line or two on what was done, with its `facts`.
 
     Raises:
       ValueError: the source cannot be loaded, or the target cannot be written.
@@ -67,9 +68,19 @@ def convert(
     model = weights.model
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(weights.variables["params"]))
     trained = f", trained for {weights.step:,} steps" if weights.step else ""
-    size = target.stat().st_size / 1e6
-    report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {target} ({size:.2f} MB)"
-    return report if suffix == ".safetensors" else report + _hidden_in_pytorch(weights)
+    size = target.stat().st_size
+    report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {target} ("
+    return Told(
+        f"{report}{size / 1e6:.2f} MB)"
+        + ("" if suffix == ".safetensors" else _hidden_in_pytorch(weights)),
+        files=[printable(target)],
+        size_bytes=size,
+        network=model.name,
+        scale=model.scale,
+        parameters=count,
+        steps=weights.step,
+        dtype=weights.dtype,
+    )
 
 
 def _write(weights: Weights, target: Path) -> None:
@@ -89,7 +100,7 @@ def _write(weights: Weights, target: Path) -> None:
 
 def convert_state(
     source: str | Path, target: str | Path, *, split: int | None = None, overwrite: bool = False
-) -> str:
+) -> Told:
     """Writes the state of a training run to files with which another run goes on (`init_state`).
 
     Args:
@@ -102,7 +113,7 @@ def convert_state(
       overwrite: whether `target`, or a set of that name, may be there already; it goes.
 
     Returns:
-      One line, for printing, on what was done.
+      A line on what was done, with its `facts`.
 
     Raises:
       ValueError: the source holds no state that can be read, or the target cannot be written.
@@ -130,12 +141,19 @@ def convert_state(
     state = read_state(source)
     with failure_named(target):
         files = write_state(state, target, part_bytes=None if split is None else split * 2**20)
-    size = sum(file.stat().st_size for file in files) / 1e6
-    parts = {name.partition("/")[0] for name in state.arrays}
+    size = sum(file.stat().st_size for file in files)
+    parts = sorted({name.partition("/")[0] for name in state.arrays})
+    model = state.config.model
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return (
-        f"{state.config.model.name} x{state.config.model.scale} after {state.step:,} steps, "
-        f"{', '.join(sorted(parts))}: {files[0]}{more} ({size:.2f} MB)"
+    return Told(
+        f"{model.name} x{model.scale} after {state.step:,} steps, "
+        f"{', '.join(parts)}: {files[0]}{more} ({size / 1e6:.2f} MB)",
+        files=[*map(printable, files)],
+        size_bytes=size,
+        network=model.name,
+        scale=model.scale,
+        steps=state.step,
+        parts=parts,
     )
 
 
