@@ -3,20 +3,16 @@
 A file that holds a whole network, as early ones do, or a Lightning checkpoint with its arguments,
 names classes and functions that unpickling would import and call. Here no name is imported: arrays
 are rebuilt by the few functions of PyTorch that do that, and all else becomes an `Inert` object,
-which does nothing but keep its state.
+which does nothing but keep its state. What a pickle gets in its hands has no attribute that it
+could change.
 """
 
-import collections
 import importlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-_REBUILDING = (  # of torch._utils
-    "_rebuild_tensor",
-    "_rebuild_tensor_v2",
-    "_rebuild_parameter",
-)
+_REBUILDING = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")  # of torch._utils
 
 
 class Inert:
@@ -26,11 +22,15 @@ class Inert:
       state: what the file has for it, such as a module's `_parameters` and `_modules`.
     """
 
-    state: Any = None
+    __slots__ = ("state",)
+
+    state: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Inert":
         """Takes any arguments, and ignores them."""
-        return super().__new__(cls)
+        inert = super().__new__(cls)
+        inert.state = None  # not in __init__, which unpickling need not call
+        return inert
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Takes any arguments, and ignores them."""
@@ -52,21 +52,56 @@ class Inert:
         """Ignores an item of what was a set."""
 
 
+class _Ordered(dict[Any, Any]):
+    """An OrderedDict without its attributes, such as the metadata of a state dict."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Ignores the attributes."""
+
+
+class _Function:
+    """A function that can be called, and nothing else."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a function has no state")
+
+
 class Unpickler(pickle.Unpickler):
     """An unpickler that imports nothing that a file names."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Returns what stands for a class or a function."""
         if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
+            return _Function(_Ordered)
         if module == "torch._utils" and name in _REBUILDING:
-            function = getattr(importlib.import_module("torch._utils"), name)
-            # A new one each time: a pickle can set attributes of what it is given.
-            return lambda *args: function(*args)
+            return _Function(getattr(importlib.import_module("torch._utils"), name))
         if (module, name) == ("torch.nn.parameter", "Parameter"):
-            return lambda tensor, requires_grad=True: tensor
-        # The module is none that exists, or torch.load would look for its source.
-        return type(name, (Inert,), {"__module__": "inert"})
+            return _Function(lambda tensor, requires_grad=True: tensor)
+        return type(name, (Inert,), {"__module__": "not imported", "__slots__": ()})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lets torch.load say how storages are read, and nothing besides.
+
+        For a module whose source is in the file, it would compare that with what is here, and might
+        write the difference to a file.
+        """
+        if name == "persistent_load":
+            load = value
+
+            def value(saved: Any) -> Any:
+                return load(saved) if saved[0] in ("storage", b"storage") else saved[1]
+
+        super().__setattr__(name, value)
 
 
 def load(file: Any, **options: Any) -> Any:
