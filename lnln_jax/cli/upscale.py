@@ -1,11 +1,14 @@
 """The command `lnln upscale`."""
 
 import argparse
+import contextlib
 import functools
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -23,8 +26,7 @@ def add_parser(commands: Any) -> None:
         "in a folder is not upscaled again, unless it is itself named.",
         examples=(
             "lnln upscale photo.jpg holidays --scale 4 --output enlarged",
-            "lnln upscale photo.jpg --output photo_x2.png",
-            "curl -s https://example.org/a.jpg | lnln upscale - --output - > a_x2.png",
+            "lnln upscale - --output - < photo.jpg > photo_x2.png",
         ),
     )
     upscale.add_argument("inputs", nargs="*", type=path, help="image files and folders of them")
@@ -39,7 +41,7 @@ def add_parser(commands: Any) -> None:
         *("-o", "--output"),
         type=path,
         default=Path("upscaled"),
-        help="folder for the results (upscaled); or, for one photo, a file",
+        help="folder for the results (upscaled); or, for one photo, a file such as photo_x2.png",
     )
     upscale.add_argument(
         "-s", "--scale", type=positive, help="default: the model's; without one, 2"
@@ -78,6 +80,30 @@ def _tile(text: str) -> int | Literal["auto"] | None:
 
 def run(args: argparse.Namespace) -> int:
     """Upscales what can be upscaled; returns 1 if anything failed, else 0."""
+    with _all_as_ctrl_c():
+        return _run(args)
+
+
+@contextlib.contextmanager
+def _all_as_ctrl_c() -> Iterator[None]:
+    """Has other signals end the block as Ctrl-C does, so that no part of a file is left.
+
+    Those that are ignored, as nohup does with SIGHUP, stay so.
+    """
+    changed = []
+    if threading.current_thread() is threading.main_thread():  # no other may set them
+        numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+        changed = [n for n in numbers if n and signal.getsignal(n) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _run(args: argparse.Namespace) -> int:
     inputs = [*args.input, *args.inputs]
     if not inputs:
         args.refuse("there is nothing to upscale; name image files or folders of them")

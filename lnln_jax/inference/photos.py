@@ -126,7 +126,7 @@ def _sum_up(
         left_out.append(f"{number} {what} of earlier runs (to have one, name the file itself)")
     left_out += skipped(planned.listings)
     failed = [printable(result.source) for result in results if result.error]
-    if not failed and not left_out and len(results) == 1:
+    if not left_out and len(results) == 1:
         return
     parts = [f"{len(results) - len(failed)} of {len(results)} upscaled"]
     if failed:

@@ -41,9 +41,8 @@ def test_upscale_options(tmp_path, photo, pixels, capsys):
     assert main([*arguments, *options]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    line, end = captured.err.splitlines()
-    assert "exists; allow overwriting" in line
-    assert end == f"0 of 1 upscaled; 1 failed: {photo}"
+    assert captured.err.startswith(f"[1/1] {photo}: error: {tmp_path / 'out' / 'photo_x3.tiff'}")
+    assert "exists; allow overwriting" in captured.err
     assert main([*arguments, *options, "--tile", "32", "--overwrite"]) == 0
     assert main([*arguments, *options, "--skip-existing"]) == 0
     assert capsys.readouterr().out.endswith("0 of 0 upscaled; skipped: 1 whose result exists\n")

@@ -2,8 +2,10 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -155,3 +157,21 @@ def test_lines_on_a_terminal_are_whole_also_beside_a_bar(tmp_path):
         assert any(line.lstrip().startswith(f"[{number}/4] ") for line in lines), lines
     assert any(line.lstrip() == "4 of 4 upscaled" for line in lines), lines
     assert "upscaling: " in shown
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_no_part_of_a_file(tmp_path, number):
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png", compress_level=1)
+    out = tmp_path / "out"
+    command = [*COMMAND, str(tmp_path / "noise.png"), "-s", "4", "-o", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (out.is_dir() and [*out.iterdir()]):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(getattr(signal, number))
+        assert process.communicate(timeout=60)[1] == "lnln: interrupted\n"
+    assert process.returncode == 130
+    assert [*out.iterdir()] == []
