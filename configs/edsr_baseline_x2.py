@@ -4,7 +4,7 @@
 papers quote it). 300,000 steps, the rate halved after 200,000. x3 (1.55 M) and x4 (1.52 M) start
 from the trained x2 network, tail excepted.
 
-    lnln prepare div2k --scales 2 3 4
+    lnln prepare div2k --scales 2,3,4
     lnln train edsr_baseline_x2 data.validation=data/Set5
     lnln train edsr_baseline_x2 model.scale=3 init_from=runs/edsr_baseline_x2 \\
         --output runs/edsr_baseline_x3

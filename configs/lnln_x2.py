@@ -5,7 +5,7 @@ results). 1000 epochs of 1000 steps, the length of DRCA's training; the paper do
 x4 starts from the trained x2 network, tail excepted; x3 from random weights, as x4 does without
 `init_from`.
 
-    lnln prepare div2k --scales 2 3 4
+    lnln prepare div2k --scales 2,3,4
     lnln train lnln_x2 data.validation=data/Set5
     lnln train lnln_x2 model.scale=3 --output runs/lnln_x3
     lnln train lnln_x2 model.scale=4 init_from=runs/lnln_x2 --output runs/lnln_x4

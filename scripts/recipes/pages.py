@@ -46,7 +46,7 @@ CARD = """# {name}
 
 ```
 lnln upscale photo.png --model {name}
-lnln evaluate {name} --data data/Set5 data/Set14 data/B100
+lnln evaluate {name} --data data/Set5 --data data/Set14 --data data/B100
 ```
 
 {scores}
