@@ -96,6 +96,10 @@ def _is_about(value: Any, constant: np.ndarray) -> bool:
     return any(np.array_equal(array, constant.astype(half).astype(np.float32)) for half in halves)
 
 
+def _numbers(array: np.ndarray) -> str:
+    return f"[{', '.join(f'{x:.6g}' for x in array.ravel())}]"
+
+
 def to_torch(variables: Mapping[str, Any], *, name: str, step: int = 0) -> dict[str, np.ndarray]:
     """Makes the PyTorch state dict of a Flax network.
 
@@ -164,7 +168,7 @@ def from_torch(
             value, constant = _as_array(state_dict[key]), constants[key]
             unit = np.allclose(255 * value, constant, rtol=1e-2, atol=1e-2)
             problems.append(
-                f"{key} is {value.ravel().tolist()} instead of {constant.ravel().tolist()}"
+                f"{key} is {_numbers(value)} instead of {_numbers(constant)}"
                 + unit * ": that is a network of images in 0..1, and 0..255 is meant"
             )
     raise_if(problems, f"state_dict does not fit this {name}; check hyper-parameters and scale")
