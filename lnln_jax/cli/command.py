@@ -115,7 +115,7 @@ def make_parser() -> Parser:
             "lnln train lnln_x2 data.train=my_images --output runs/mine",
         ),
     )
-    parser.set_defaults(quiet=False, needs_device=True)
+    parser.set_defaults(quiet=False, needs_device=True, parser=parser)
     parser.add_argument("--version", action="version", version=f"lnln {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in _COMMANDS:

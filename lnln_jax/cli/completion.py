@@ -110,9 +110,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the script."""
-    from lnln_jax.cli.command import make_parser
-
-    print(_SCRIPTS[args.shell]([*_places(make_parser(), "", _names())]), end="")
+    print(_SCRIPTS[args.shell]([*_places(args.parser, "", _names())]), end="")
     return 0
 
 

@@ -4,6 +4,7 @@ import os
 
 import jax
 
+_OPTION = "jax_platforms"  # of `jax.config`, which has its options as attributes
 _SAID = "Unable to initialize backend"
 
 
@@ -17,10 +18,10 @@ def start_fault(error: Exception) -> str | None:
         reason = str(error).partition(" (")[0].rstrip(".")
     elif not isinstance(error, AssertionError) or _starts():
         return None
-    wanted = jax.config.read("jax_platforms")
+    wanted = getattr(jax.config, _OPTION)
     if not wanted:
         return f"JAX does not start: {reason}; set JAX_PLATFORMS=cpu to do without that device"
-    setting = "JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == wanted else "jax_platforms"
+    setting = "JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == wanted else _OPTION
     return (
         f"JAX does not start with {setting}={wanted}: {reason}; unset {setting}, or set it to cpu; "
         "`lnln doctor` says more"
