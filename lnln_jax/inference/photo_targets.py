@@ -11,8 +11,8 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError
-from lnln_jax.images.listing import PICTURE_SUFFIXES, Listing, list_images
+from lnln_jax.images.files import ImageFileError
+from lnln_jax.images.listing import PICTURE_SUFFIXES, Listing, list_images, skipped
 from lnln_jax.runtime.files import printable
 
 _ALIKE = {".jpeg": ".jpg", ".tif": ".tiff"}
@@ -150,7 +150,8 @@ def plan(
         roots |= {source: path for source in sources if source not in roots}
         made += results
         if not listings[-1].images:
-            failed[path] = f"holds no images ({', '.join(IMAGE_SUFFIXES)})"
+            others = ", ".join(skipped(listings[-1:]))
+            failed[path] = f"holds no images that can be read{others and f', but {others}'}"
     given = {_real(path) for path in paths}
     if naming.suffix:  # what is the result of a file in another folder
         places = {_real(naming.target(*each)): each[0] for each in roots.items()}

@@ -3,6 +3,7 @@
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,6 +76,9 @@ def test_what_does_not_fit_the_arguments_is_refused(edsr_run, edsr_file):
             load_model(source, res_scale=0.1)
     with pytest.raises(ValueError, match=r"res_scale is 0\.1, but bicubic has none; leave it out"):
         load_model("bicubic", res_scale=0.1)
+    for scale in (np.int64(2), np.array(2), jnp.array(2)):
+        assert load_model("bicubic", scale=scale).scale == 2
+        assert load_model(edsr_file, scale=scale).scale == 2
     for scale in (0, -2, 2.5, "2", True):
         with pytest.raises(ValueError, match="it must be a whole number of at least 1"):
             load_model(edsr_file, scale=scale)
@@ -86,7 +90,7 @@ def test_what_is_not_there_is_named(tmp_path, edsr_file):
             load_model(path)
     with pytest.raises(ValueError, match=f"{tmp_path} holds no checkpoint"):
         load_model(tmp_path)
-    for suffix in (".npz", ".tar", ""):
+    for suffix in (".npz", ".onnx", ""):
         path = edsr_file.rename(tmp_path / f"edsr_x2{suffix}")
         with pytest.raises(ValueError, match=rf"{path} has the suffix '{suffix}'; rename it"):
             load_model(path)

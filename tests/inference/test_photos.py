@@ -200,7 +200,10 @@ def test_an_empty_folder(tmp_path):
     (result,) = upscale_files(BICUBIC, [tmp_path / "in"], tmp_path / "out")
     assert result.source == tmp_path / "in"
     assert result.target is None
-    assert result.error.startswith("holds no images (.png, ")
+    assert result.error == "holds no images that can be read"
+    (tmp_path / "in" / "a.heic").touch()
+    (result,) = upscale_files(BICUBIC, [tmp_path / "in"], tmp_path / "out")
+    assert result.error == "holds no images that can be read, but 1 .heic"
 
 
 def test_output_is_no_folder(tmp_path):
