@@ -12,9 +12,12 @@ from tqdm import tqdm
 from lnln_jax.runtime.distributed import is_primary
 from lnln_jax.runtime.extras import install, installed
 from lnln_jax.runtime.files import writing
+from lnln_jax.runtime.progress import is_quiet, remark, shows_progress
 
 if TYPE_CHECKING:
     from lnln_jax.training.events import Events
+
+_FIRST = "compiling the first steps"
 
 
 class RunReport:
@@ -38,7 +41,11 @@ class RunReport:
             _drop_later_lines(self._lines, step)
             self._events = _open_events(folder / "tensorboard", step)
         self._bar = tqdm(
-            total=total_steps, initial=step, unit="step", disable=not sys.stderr.isatty()
+            desc=_FIRST,
+            total=total_steps,
+            initial=step,
+            unit="step",
+            disable=not shows_progress(),
         )
 
     def __enter__(self) -> "RunReport":
@@ -59,6 +66,7 @@ class RunReport:
     def advance(self, steps: int) -> None:
         """Counts steps on the progress bar."""
         if self._writes:
+            self._bar.set_description_str("training", refresh=False)
             self._bar.update(steps)
 
     def write(self, step: int, metrics: dict[str, float], *, prefix: str) -> None:
@@ -76,6 +84,8 @@ class RunReport:
             self._lines.write(json.dumps(line) + "\n")
             if self._events:
                 self._events.scalars(step, {key: line[key] for key in line if key != "step"})
+        if is_quiet():
+            return
         text = "  ".join(f"{key} {value:.6g}" for key, value in metrics.items())
         if self._bar.disable or prefix != "train":
             tqdm.write(f"step {step:>7}  {prefix}  {text}", file=sys.stderr)
@@ -98,7 +108,7 @@ class RunReport:
 
 def _open_events(folder: Path, step: int) -> "Events | None":
     if not installed("tensorboardX"):
-        print(f"no TensorBoard events without tensorboardX: {install('train')}", file=sys.stderr)
+        remark(f"no TensorBoard events without tensorboardX: {install('train')}")
         return None
     from lnln_jax.training.events import Events
 

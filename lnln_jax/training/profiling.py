@@ -1,12 +1,12 @@
 """A trace of some training steps, and the memory that a training run takes."""
 
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import jax
 
 from lnln_jax.runtime.extras import installed
+from lnln_jax.runtime.progress import remark
 from lnln_jax.training.state import Metrics
 
 _WARM_UP = 2  # calls before the trace: the first compiles
@@ -56,7 +56,7 @@ class Profile(AbstractContextManager):
             self._running = False
             self._steps = 0
             jax.profiler.stop_trace()
-            print(f"a trace of {self._traced} steps is in {self._folder}", file=sys.stderr)
+            remark(f"a trace of {self._traced} steps is in {self._folder}")
 
 
 def memory_in_use() -> dict[str, float]:
