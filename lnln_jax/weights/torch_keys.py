@@ -250,7 +250,7 @@ NETWORKS = {
             Row("body", "body.{blocks}", "conv"),
         ),
         _MEAN_SHIFT,
-        mark=r"body\.\d+\.body\.0\.weight",
+        mark=r"body\.\d+\.body\.0\.weight$",  # WDSR goes on with _g or _v
         measures={
             "scale": scale_of("tail.0.", _EDSR_FEATS),
             "n_resblocks": count_of(r"body\.(\d{1,9})\.body\."),

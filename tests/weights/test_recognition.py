@@ -83,6 +83,14 @@ def test_every_network_has_a_mark_of_its_own():
             assert any(re.match(network.mark, key) for key in keys) == (name == other)
 
 
+def test_a_network_of_like_keys_is_not_taken_for_another():
+    keys = ("head.0", "body.0.body.0", "body.0.body.2", "tail.0")  # of WDSR
+    parts = ("bias", "weight_g", "weight_v")
+    state_dict = {f"{key}.{part}": np.zeros(3, np.float32) for key in keys for part in parts}
+    with pytest.raises(ValueError, match=r"no known network .*: head\.0\.bias, "):
+        from_state_dict(state_dict, Path("x.pt"))
+
+
 @pytest.mark.parametrize(("n_feats", "res_scale"), [(256, 0.1), (64, 1.0), (8, 1.0)])
 def test_the_res_scale_is_the_authors_for_the_width(n_feats, res_scale, tmp_path):
     state_dict = to_torch(make_variables("edsr", n_resblocks=1, n_feats=n_feats), name="edsr")
