@@ -19,6 +19,7 @@ CONVENTIONS = (
     "published tables hold: rounded luma, made smaller and larger again without rounding between. "
     "Only their row of Manga109 is another: uint8 RGB made smaller and larger, then rounded luma."
 )
+_WIDEST = 60  # characters of a name in the terminal
 _MEMORY_NOTES = {
     "peak_memory_bytes": "planned by the compiler for the largest program (arguments, results and "
     "temporaries), not measured",
@@ -33,11 +34,15 @@ def format_table(results: Sequence[Result]) -> str:
     Args:
       results: results of one benchmark, as `evaluate` returns them; `published_bicubic` may follow.
     """
-    table = _per_image(results)
+    table = [[_shortened(cell) for cell in row] for row in _per_image(results)]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in table]
     rule = "-" * len(lines[0])
     return "\n".join([describe(results[0]), lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…"
 
 
 def describe(result: Result) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lnln_jax.evaluation.file_names import file_name, file_names
 from lnln_jax.evaluation.measure import (
+    Done,
     check_images,
     distinct_names,
     evaluate,
@@ -75,43 +76,72 @@ def run(
     """
     _check_pictures(output, save_images, figures)
     protocol = protocol or Protocol()
-    models: list[Upscaler | StoredResults] = [*_load(sources, scale, res_scale)]
-    if stored and scale is None and len(models) == 1:
-        raise ValueError("results do not tell their scale; give scale (--scale)")
-    results_of = [
-        StoredResults(name, folder, models[0].scale) for name, folder in (stored or {}).items()
-    ]
-    models += results_of
-    names = distinct_names([model.name for model in models])
-    origins: list[str | Path] = [
-        *(s for s in sources if s != "bicubic"),
-        *(each.root for each in results_of),
-    ]
-    named_sources = dict(zip(names[1:], map(printable, origins), strict=True))
-    renamed = [
-        name for name, model in zip(names, models, strict=True) if name != printable(model.name)
-    ]
-    benchmarks = _open(folders, models[0].scale, lr, protocol)
+    loaded = _load(sources, scale, res_scale)
+    results_of = _results_of(stored or {}, scale, loaded)
+    models: list[Upscaler | StoredResults] = [*loaded, *results_of]
+    origins = [source for source in sources if source != "bicubic"]
+    named_sources = _named_sources(models, [*origins, *(each.root for each in results_of)])
+    scale = loaded[0].scale
+    benchmarks = _open(folders, scale, lr, protocol)
     panels = [find_panel(text, benchmarks) for text in figures]
     with nullcontext() if output is None else _made(output, benchmarks):
         baselines = [_baseline(benchmark, protocol, results_of) for benchmark in benchmarks]
-        for name in renamed:
-            say(f"{name}: {named_sources[name]}", file=sys.stdout)
-        measure = partial(
-            evaluate, models, protocol=protocol, self_ensemble=self_ensemble, progress=progress_of
-        )
+        _say_renamed(models, named_sources)
         results = []
         for benchmark, baseline in zip(benchmarks, baselines, strict=True):
             done = partial(_keep, benchmark, output if save_images else None, panels)
-            measured = measure(benchmark, done=done)
-            measured[1:1] = baseline
-            say(format_table(measured), file=sys.stdout, end="\n\n")
-            results += measured
-        if protocol.is_published(models[0].scale):
+            results += _measured(models, benchmark, baseline, protocol, self_ensemble, done)
+        if protocol.is_published(scale):
             say(CONVENTIONS, file=sys.stdout)
         if output is not None and is_primary():
             _write_report(output, results, named_sources, panels)
     return results
+
+
+def _measured(
+    models: Sequence[Upscaler | StoredResults],
+    benchmark: Benchmark,
+    baseline: Sequence[Result],
+    protocol: Protocol,
+    self_ensemble: bool,
+    done: Done,
+) -> list[Result]:
+    """Measures all models on a benchmark, and prints the table."""
+    measured = evaluate(
+        models,
+        benchmark,
+        protocol=protocol,
+        self_ensemble=self_ensemble,
+        done=done,
+        progress=progress_of,
+    )
+    measured[1:1] = baseline
+    say(format_table(measured), file=sys.stdout, end="\n\n")
+    return measured
+
+
+def _results_of(
+    stored: Mapping[str, Path], scale: int | None, loaded: Sequence[Upscaler]
+) -> list[StoredResults]:
+    """Opens stored results, which are of the scale of the models."""
+    if stored and scale is None and len(loaded) == 1:
+        raise ValueError("results do not tell their scale; give scale (--scale)")
+    return [StoredResults(name, root, loaded[0].scale) for name, root in stored.items()]
+
+
+def _say_renamed(models: Sequence[Upscaler | StoredResults], sources: Mapping[str, str]) -> None:
+    """Prints what the models are that others with their names have made `name#2`."""
+    for (name, source), model in zip(sources.items(), models[1:], strict=True):
+        if name != printable(model.name):
+            say(f"{name}: {source}", file=sys.stdout)
+
+
+def _named_sources(
+    models: Sequence[Upscaler | StoredResults], origins: Sequence[str | Path]
+) -> dict[str, str]:
+    """Returns what each model but bicubic, the first, comes from, by the name that it gets."""
+    names = distinct_names([model.name for model in models])
+    return {name: printable(origin) for name, origin in zip(names[1:], origins, strict=True)}
 
 
 def _check_pictures(output: Path | None, save_images: bool, figures: Sequence[str]) -> None:

@@ -117,12 +117,11 @@ class StoredResults:
         )
 
     def _only(self, places: Mapping[Place, dict[str, str]], benchmark: Benchmark) -> dict[str, str]:
-        """Chooses the results that the name of the method, or the plainest file name, points at."""
+        """Chooses the results that the name of the method points at, where there are several."""
         wanted = {self.name.casefold(), file_name(self.name).casefold()}
         for fits in (
             lambda place: wanted & {part.casefold() for part in place[0].split("/")},
             lambda place: wanted & {*re.split(r"[^0-9a-z]+", place[1].casefold())},
-            lambda place: place[1] == "",
             lambda place: True,
         ):
             chosen = [place for place in places if fits(place)]
@@ -163,17 +162,17 @@ def _places(
     """
     places: dict[Place, dict[str, str]] = {}
     by_mark: dict[str, list[tuple[str, str]]] = {}
-    for image, stem in spelling.items():
-        for file in files:
-            if not file.stem.casefold().startswith(stem.casefold()):
-                continue
+    longest_first = sorted(spelling.items(), key=lambda item: -len(item[1]))
+    for file in files:
+        for image, stem in longest_first:
             mark = file.stem[len(stem) :]
-            said = _SCALE.search(mark)
-            if _HR_OR_LR.search(mark):
+            if not (file.stem.casefold().startswith(stem.casefold()) and _MARK.fullmatch(mark)):
                 continue
-            if _MARK.fullmatch(mark) and (said is None or int(said[1]) == scale):
+            said = _SCALE.search(mark)
+            if not _HR_OR_LR.search(mark) and (said is None or int(said[1]) == scale):
                 places.setdefault(("/".join(file.folders), mark), {})[image] = file.name
                 by_mark.setdefault(mark, []).append((image, file.name))
+            break
     for mark, found in by_mark.items():
         if len(dict(found)) == len(found) == len(spelling):
             places = {place: names for place, names in places.items() if place[1] != mark}
