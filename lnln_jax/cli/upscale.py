@@ -61,7 +61,8 @@ def add_parser(commands: Any) -> None:
     upscale.add_argument(
         *("-f", "--ext", "--format"),
         dest="format",
-        help="png, jpg, webp, tiff or same; default: that of --output if it is a file, else png",
+        help="png, jpg, webp, tiff, avif or same; default: that of --output if it is a file, else "
+        "png",
     )
     upscale.add_argument(
         "--suffix", help='appended to names; default: "_x2" where the scale is 2; "none" for none'
@@ -192,8 +193,10 @@ def _check_streams(inputs: list[Path], *, reads: int, writes: bool) -> None:
 
 def _format_of_stream(args: argparse.Namespace, inputs: list[Path]) -> str:
     """Returns the suffix of a result on standard output, without its dot."""
+    from lnln_jax.inference.photo_targets import written_as
+
     name = (args.format or "png").lower().removeprefix(".")
-    return inputs[0].suffix.lower()[1:] or "png" if name in ("same", "auto") else name
+    return written_as(inputs[0])[1:] if name in ("same", "auto") else name
 
 
 def _say(line: str, *, quiet: bool, file: TextIO) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lnln_jax.images.files import ImageFileError
+from lnln_jax.images.formats import WRITTEN
 from lnln_jax.images.listing import PICTURE_SUFFIXES, Listing, list_images, skipped
 from lnln_jax.runtime.files import printable
 
@@ -39,7 +40,7 @@ class Naming(NamedTuple):
     Attributes:
       output: folder for all; or file, where there is one input.
       suffix: text that is appended to the names of the sources, such as "_x2".
-      format: suffix of the results, such as ".png"; None for those of their sources.
+      format: suffix of the results, such as ".png"; None for that of `written_as`.
       one: whether `output` is a file.
     """
 
@@ -59,7 +60,7 @@ class Naming(NamedTuple):
         if self.one:
             return self.output
         stem = _distinct(source) if distinct else source.stem
-        name = f"{stem}{self.suffix}{self.format or source.suffix.lower()}"
+        name = f"{stem}{self.suffix}{self.format or written_as(source)}"
         return self.output / source.relative_to(root).with_name(name)
 
 
@@ -92,8 +93,8 @@ def naming_of(
       output: folder; or, for one input file, a file, which is known by its suffix.
       inputs: files and folders.
       suffix: text that is appended to the names of the sources.
-      format: suffix such as ".png"; "same" for those of the sources; None for that of `output` if
-        it is a file, else ".png".
+      format: suffix such as ".png"; "same" for that of `written_as`; None for ".png", or for that
+        of `output` if it is a file.
 
     Raises:
       ValueError: `output` is a file, and there are several inputs, or another format is asked for.
@@ -105,12 +106,18 @@ def naming_of(
         return Naming(path, suffix, None if format == "same" else format or ".png")
     shown = f"output is {printable(path)}, the name of one picture"
     if len(inputs) != 1 or os.path.isdir(inputs[0]):
-        what = "a folder" if len(inputs) == 1 else f"{len(inputs)} inputs"
-        raise ValueError(f"{shown}, but there is {what} to upscale; name a folder for the results")
-    wanted = Path(inputs[0]).suffix.lower() if format == "same" else format or ending
+        what = "there is a folder" if len(inputs) == 1 else f"there are {len(inputs)} inputs"
+        raise ValueError(f"{shown}, but {what} to upscale; name a folder for the results")
+    wanted = written_as(Path(inputs[0])) if format == "same" else format or ending
     if _ALIKE.get(wanted, wanted) != _ALIKE.get(ending, ending):
         raise ValueError(f"{shown}, but format is {wanted.lstrip('.')}; leave one of them out")
     return Naming(path, suffix, ending, one=True)
+
+
+def written_as(source: Path) -> str:
+    """Returns the suffix of a file of the same format; ".png" where that is read only."""
+    suffix = source.suffix.lower()
+    return suffix if suffix in WRITTEN else ".png"
 
 
 def plan(

@@ -14,7 +14,6 @@ from lnln_jax.runtime.files import check_folder, printable
 from lnln_jax.runtime.numbers import whole
 from lnln_jax.runtime.progress import progress_of
 
-FORMATS = ("png", "jpg", "webp", "tiff", "same")
 _MOST_NAMED = 10  # failed files in the line at the end
 
 Report = Callable[[str], object]
@@ -22,7 +21,7 @@ Report = Callable[[str], object]
 
 def upscale_files(
     upscaler: Upscaler,
-    inputs: Sequence[str | os.PathLike[str]],
+    inputs: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     output: str | os.PathLike[str] = "upscaled",
     *,
     self_ensemble: bool = False,
@@ -42,7 +41,7 @@ def upscale_files(
 
     Args:
       upscaler: network or bicubic. Alpha is always upscaled by bicubic interpolation.
-      inputs: image files, and folders to be searched for them.
+      inputs: image files, and folders to be searched for them; or one of them.
       output: folder to write to, made if missing; or, for one input file, a file, which is known by
         its suffix and gives the format.
       self_ensemble: as for `Upscaler.upscale`.
@@ -51,7 +50,8 @@ def upscale_files(
       overwrite: whether to replace files; otherwise each that exists is an error, found before
         computing.
       skip_existing: whether to leave out, instead, files whose results exist.
-      format: "png", "jpg", "webp", "tiff", or "same" as the input; None for PNG, or as `output`.
+      format: "png", "jpg", ..., or "same" as the input (PNG where that format is not written); None
+        for PNG, or as `output`.
       suffix: text appended to the names of results; None for "_x2" where the scale is 2.
       report: function called with a line for each file, and one at the end unless it was a single
         file and nothing was skipped.
@@ -66,6 +66,7 @@ def upscale_files(
     """
     if overwrite and skip_existing:
         raise ValueError("overwrite and skip_existing contradict each other; choose one")
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     tile = tile if tile is None or tile == "auto" else whole("tile", tile, least=2)
     suffix = f"_x{upscaler.scale}" if suffix is None else _checked_suffix(suffix)
     naming = naming_of(output, inputs, suffix=suffix, format=_ending(format))
@@ -104,7 +105,8 @@ def _ending(format: str | None) -> str | None:
     if name in ("same", "auto"):  # as Real-ESRGAN calls it
         return "same"
     if f".{name}" not in WRITTEN:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        known = ", ".join(suffix[1:] for suffix in WRITTEN)
+        raise ValueError(f"format is {format!r}; it must be one of {known}, or same")
     return f".{name}"
 
 

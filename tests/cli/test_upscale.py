@@ -76,7 +76,7 @@ def test_wrong_calls(capsys, tmp_path, photo):
     both = refuses(capsys, "upscale", photo, "--overwrite", "--skip-existing")
     assert "not allowed with argument" in both
     message = fails(capsys, "upscale", photo, *MODEL, "-f", "heic", "-o", tmp_path / "out")
-    assert message.startswith("format must be one of png, jpg, webp, tiff, ")
+    assert message.startswith("format is 'heic'; it must be one of png, jpg, ")
     assert not (tmp_path / "out").exists()
 
 

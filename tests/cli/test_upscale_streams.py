@@ -82,7 +82,7 @@ def test_standard_input_among_others(tmp_path, photo, stdin):
         (["-", "-", "-o", "-"], b"", "standard input (-) is given twice"),
         (["a.png", "b.png", "-o", "-"], b"", "standard output (--output -) takes one picture"),
         ([".", "-o", "-"], b"", "standard output (--output -) takes one picture"),
-        (["-", "-o", "-", "-f", "heic"], b"", "format must be one of png, jpg, "),
+        (["-", "-o", "-", "-f", "heic"], b"", "it must be one of png, jpg, "),
     ],
 )
 def test_nothing_but_a_message_where_it_fails(capfd, stdin, arguments, data, message):

@@ -195,7 +195,7 @@ def test_an_output_file_that_cannot_be_meant(tmp_path):
     source = save(tmp_path / "in" / "a.png", RGB)
     with pytest.raises(ValueError, match=r"the name of one picture, but there is a folder"):
         upscale_files(BICUBIC, [source.parent], tmp_path / "b.png")
-    with pytest.raises(ValueError, match=r"the name of one picture, but there is 2 inputs"):
+    with pytest.raises(ValueError, match=r"the name of one picture, but there are 2 inputs"):
         upscale_files(BICUBIC, [source, source], tmp_path / "b.png")
     for format in ("jpg", "same"):
         with pytest.raises(ValueError, match=r"of one picture, but format is (jpg|png); leave"):
@@ -205,6 +205,15 @@ def test_an_output_file_that_cannot_be_meant(tmp_path):
     assert errors(upscale_files(BICUBIC, [source], tmp_path / "b.heic"))["a.png"].startswith(
         f"{tmp_path / 'b.heic'}: cannot write the format '.heic'"
     )
+
+
+def test_the_same_format_is_png_where_that_is_read_only(tmp_path):
+    save(tmp_path / "in" / "a.gif", RGB)
+    save(tmp_path / "in" / "b.JPG", RGB)
+    assert not errors(upscale_files(BICUBIC, tmp_path / "in", tmp_path / "out", format="same"))
+    assert names(tmp_path / "out") == ["a_x2.png", "b_x2.jpg"]
+    upscale_files(BICUBIC, tmp_path / "in" / "a.gif", tmp_path / "c.png", format="same")
+    assert load(tmp_path / "c.png").shape == (12, 16, 3)
 
 
 @pytest.mark.parametrize("given", ["", " ", "\t"])
