@@ -100,7 +100,7 @@ def _fitting(metadata: Metadata, path: Path, channels: int) -> Metadata:
     suffix = path.suffix.lower()
     metadata, lost = fitting(metadata, suffix, channels)
     if lost:
-        _warn(printable(path), f"{suffix} files cannot hold, so it is left out: {', '.join(lost)}")
+        _warn(printable(path), f"left out, since {suffix} files cannot hold it: {', '.join(lost)}")
     return metadata
 
 

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lnln_jax.images.metadata import without_maker_note
 from lnln_jax.images.photo import Metadata
 from lnln_jax.images.profiles import fitting_profile, profile_from_png
 
@@ -126,9 +127,15 @@ def fitting(metadata: Metadata, suffix: str, channels: int) -> tuple[Metadata, l
             except ValueError as error:
                 lost += [] if profile else [str(error)]
         png_colour = ()
+    exif, most = metadata.exif, form.limits.get("exif", 0)
+    if exif and 0 < most < len(exif):
+        shorter = without_maker_note(exif)
+        if len(shorter) <= most:
+            lost.append(f"the maker's note of EXIF of {len(exif)} bytes (at most {most})")
+            exif = shorter
     fields: dict[str, bytes | None] = {
         "icc_profile": profile,
-        "exif": metadata.exif,
+        "exif": exif,
         "xmp": metadata.xmp,
     }
     for field, name in (("icc_profile", "an ICC profile"), ("exif", "EXIF"), ("xmp", "XMP")):

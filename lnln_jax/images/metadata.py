@@ -72,6 +72,14 @@ def resolution(tags: Mapping[int, Any]) -> tuple[float, float] | None:
     return found and (found if unit == 2 else (found[0] * 2.54, found[1] * 2.54))
 
 
+def without_maker_note(block: bytes) -> bytes:
+    """Returns an EXIF block without what only the camera's maker understands, and is long."""
+    exif = Image.Exif()
+    exif.load(block)
+    exif.get_ifd(ExifTags.IFD.Exif).pop(ExifTags.Base.MakerNote, None)
+    return exif.tobytes()
+
+
 def set_resolution(exif: Image.Exif, dpi: tuple[float, float]) -> None:
     """Writes pixels per inch into EXIF or TIFF tags."""
     exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = dpi

@@ -42,6 +42,12 @@ def save(path: Path, image: np.ndarray | Image.Image, **options: object) -> Path
     return path
 
 
+def long_profile(more: int) -> bytes:
+    """An sRGB profile that deflate does not make shorter."""
+    noise = np.random.default_rng(0).bytes(more)
+    return struct.pack(">I", len(SRGB) + more) + SRGB[4:] + noise
+
+
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
