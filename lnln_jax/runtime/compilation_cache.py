@@ -1,12 +1,13 @@
 """Compiled programs on disk, so that a command that runs again need not compile again."""
 
 import os
-import sys
 from pathlib import Path
 
 import jax
 
-from lnln_jax.runtime.files import make_folder
+from lnln_jax.runtime.files import make_folder, printable
+from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.progress import remark
 
 
 def enable_compilation_cache() -> Path | None:
@@ -20,15 +21,18 @@ def enable_compilation_cache() -> Path | None:
     """
     caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR") or f"{caches}/lnln_jax/xla"
-    folder = Path(chosen).expanduser()
     try:
-        make_folder(folder)
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
-        reason = getattr(error, "strerror", None) or error
-        print(f"lnln: no compilation cache, {folder}: {reason}", file=sys.stderr)
+        chosen = expand_home(chosen)
+        make_folder(Path(chosen))
+    except (OSError, ValueError) as error:  # ValueError: there is no home folder
+        reason = error.strerror if isinstance(error, OSError) else "there is no home folder"
+        remark(
+            f"lnln: no compilation cache, {printable(chosen)}: {reason}; "
+            "JAX_COMPILATION_CACHE_DIR may name another folder"
+        )
         jax.config.update("jax_compilation_cache_dir", None)
         return None
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_dir", chosen)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return folder
+    return Path(chosen)

@@ -97,3 +97,35 @@ def test_without_a_cache_it_goes_on(evaluation, tmp_path):
         _, noise = run("evaluate", "bicubic", *evaluation[2:], **environment)
         (line,) = noise.splitlines()
         assert line.startswith(f"lnln: no compilation cache, {folder}: ")
+
+
+def in_a_process(code: str, environment: dict[str, str], *before: str) -> str:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_COMPILATION", "XDG_"))}
+    kept.pop("HOME", None)
+    code = f"from lnln_jax.runtime.compilation_cache import enable_compilation_cache as go; {code}"
+    done = subprocess.run(
+        [*before, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=kept | environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "setuid") or os.getuid() != 0, reason="needs to be another user"
+)
+def test_a_user_without_a_home_folder(tmp_path):
+    """As in a container that is started with `--user 1234`."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    code = "import os; os.setgid(54321); os.setuid(54321); print(go())"
+    for environment, reason in (
+        ({}, "~/.cache/lnln_jax/xla: there is no home folder; JAX_COMPILATION_CACHE_DIR may"),
+        ({"HOME": str(home)}, f"{home}/.cache/lnln_jax/xla: Permission denied; JAX_"),
+    ):
+        text = in_a_process(code, environment)
+        assert text.startswith(f"None\nlnln: no compilation cache, {reason}")
+        assert len(text.splitlines()) == 2
