@@ -63,11 +63,11 @@ def upscale_each(
         for number, (entry, following) in enumerate(pairs):
             job = _Job(entry)
             waiting.append(job)
-            photo = None
-            try:
-                photo = coming.pop().result()
-            except Exception as failure:  # decoders raise almost anything
+            opened, photo = coming.pop(), None
+            if failure := opened.exception():  # of the thread: decoders raise almost anything
                 job.error = _reason(failure, entry.source)
+            else:
+                photo = opened.result()
             if following is not None:
                 coming.append(reader.submit(_open, following, upscaler.scale, overwrite))
             if photo is not None:
@@ -81,9 +81,9 @@ def upscale_each(
                         progress(number + done / height)
                         yield from _finished(waiting)
                     job.put(None)
-                except Exception as failure:
+                except Exception as error:
                     job.abandon()
-                    job.error = _reason(failure, entry.source)
+                    job.error = _reason(error, entry.source)
                 except BaseException:
                     job.abandon()
                     raise
@@ -156,10 +156,10 @@ class _Job:
         """Returns what became of the file, and what to say; waits for the writer."""
         error, end = self.entry.error or self.error, self.start
         if error is None and self.written is not None:
-            try:
-                end = self.written.result()
-            except Exception as failure:
+            if failure := self.written.exception():
                 error = _reason(failure, self.entry.source)
+            else:
+                end = self.written.result()
         said = f"error: {error}" if error else f"{self.text}, {end - self.start:.1f} s"
         return dataclasses.replace(self.entry, error=error), said
 
@@ -215,7 +215,7 @@ def _upscaled(
             yield band
 
 
-def _reason(error: Exception, source: Path) -> str:
+def _reason(error: BaseException, source: Path) -> str:
     """Returns the message for one file, without its name in front."""
     if os.environ.get("LNLN_TRACEBACK"):
         traceback.print_exception(error)
