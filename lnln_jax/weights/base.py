@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from lnln_jax.models import create_model
 from lnln_jax.models.spec import ModelConfig
 from lnln_jax.models.variables import Variables
+from lnln_jax.runtime.files import printable
 
 
 class Weights(NamedTuple):
@@ -52,11 +53,11 @@ def checked(weights: Weights, path: Path, scale: int | None, res_scale: float | 
       ValueError: the network has others.
     """
     if scale not in (None, weights.model.scale):
-        raise ValueError(f"{path} upscales x{weights.model.scale}, not x{scale}")
+        raise ValueError(f"{printable(path)} upscales x{weights.model.scale}, not x{scale}")
     own = getattr(weights.module(), "res_scale", None)
     if res_scale not in (None, own):
         raise ValueError(
-            f"res_scale is {res_scale}, but {path} has {'none' if own is None else own}; leave it "
-            "out"
+            f"res_scale is {res_scale}, but {printable(path)} has "
+            f"{'none' if own is None else own}; leave it out"
         )
     return weights

@@ -50,17 +50,7 @@ def convert(
       RuntimeError: one of the two is a PyTorch file, and PyTorch is not installed.
     """
     target = Path(target)
-    suffix = target.suffix.lower()
-    if suffix not in WRITTEN:
-        raise ValueError(f"target is {target}; its suffix must be one of {', '.join(WRITTEN)}")
-    if str(source) == "bicubic":
-        raise ValueError("source is bicubic, which has no weights; give a run's folder or a file")
-    with failure_named(target):
-        exists = target.exists()
-    path = find_source(source)
-    if exists and path.exists() and target.samefile(path):
-        raise ValueError(f"source and target are the same file, {target}; name another target")
-    check_target(target, overwrite=overwrite)
+    _check_file(source, target, overwrite=overwrite)
 
     weights = load_weights(source, scale=scale, res_scale=res_scale)
     with failure_named(target):
@@ -69,10 +59,10 @@ def convert(
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(weights.variables["params"]))
     trained = f", trained for {weights.step:,} steps" if weights.step else ""
     size = target.stat().st_size
-    report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {target} ("
+    report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {printable(target)} ("
     return Told(
         f"{report}{size / 1e6:.2f} MB)"
-        + ("" if suffix == ".safetensors" else _hidden_in_pytorch(weights)),
+        + ("" if target.suffix.lower() == ".safetensors" else _hidden_in_pytorch(weights)),
         files=[printable(target)],
         size_bytes=size,
         network=model.name,
@@ -81,6 +71,24 @@ def convert(
         steps=weights.step,
         dtype=weights.dtype,
     )
+
+
+def _check_file(source: str | Path, target: Path, *, overwrite: bool) -> None:
+    """Raises ValueError for a file that cannot be the target of a source."""
+    if target.suffix.lower() not in WRITTEN:
+        raise ValueError(
+            f"target is {printable(target)}; its suffix must be one of {', '.join(WRITTEN)}"
+        )
+    if str(source) == "bicubic":
+        raise ValueError("source is bicubic, which has no weights; give a run's folder or a file")
+    with failure_named(target):
+        exists = target.exists()
+    path = find_source(source)
+    if exists and path.exists() and target.samefile(path):
+        raise ValueError(
+            f"source and target are the same file, {printable(target)}; name another target"
+        )
+    check_target(target, overwrite=overwrite)
 
 
 def _write(weights: Weights, target: Path) -> None:
@@ -120,23 +128,7 @@ def convert_state(
     """
     source, target = Path(source), Path(target)
     split = None if split is None else whole("split", split, least=1)
-    if target.suffix.lower() != ".safetensors":
-        raise ValueError(f"target is {target}; a state is written to .safetensors, so name it so")
-    if stem_of(target) != target.stem:
-        raise ValueError(
-            f"target is {target}, which is the name of a part; leave out its number, as in "
-            f"{stem_of(target)}{target.suffix}"
-        )
-    with failure_named(target):
-        old = files_of(target)
-    if (
-        not source.is_dir()
-        and stem_of(source) == stem_of(target)
-        and any(file.parent.samefile(source.parent) for file in old)
-    ):
-        raise ValueError(f"source and target are the same, {target}; name another target")
-    for file in old or [target]:
-        check_target(file, overwrite=overwrite)
+    _check_set(source, target, overwrite=overwrite)
 
     state = read_state(source)
     with failure_named(target):
@@ -147,7 +139,7 @@ def convert_state(
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return Told(
         f"{model.name} x{model.scale} after {state.step:,} steps, "
-        f"{', '.join(parts)}: {files[0]}{more} ({size / 1e6:.2f} MB)",
+        f"{', '.join(parts)}: {printable(files[0])}{more} ({size / 1e6:.2f} MB)",
         files=[*map(printable, files)],
         size_bytes=size,
         network=model.name,
@@ -155,6 +147,31 @@ def convert_state(
         steps=state.step,
         parts=parts,
     )
+
+
+def _check_set(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Raises ValueError for a file, or a set of files, that cannot be the target of a state."""
+    if target.suffix.lower() != ".safetensors":
+        raise ValueError(
+            f"target is {printable(target)}; a state is written to .safetensors, so name it so"
+        )
+    if stem_of(target) != target.stem:
+        raise ValueError(
+            f"target is {printable(target)}, which is the name of a part; leave out its number, as "
+            f"in {stem_of(target)}{target.suffix}"
+        )
+    with failure_named(target):
+        old = files_of(target)
+    if (
+        not source.is_dir()
+        and stem_of(source) == stem_of(target)
+        and any(file.parent.samefile(source.parent) for file in old)
+    ):
+        raise ValueError(
+            f"source and target are the same, {printable(target)}; name another target"
+        )
+    for file in old or [target]:
+        check_target(file, overwrite=overwrite)
 
 
 def _hidden_in_pytorch(weights: Weights) -> str:

@@ -94,7 +94,7 @@ def select_network(flat: Mapping[str, Value], path: Path) -> dict[str, Value]:
     try:
         prefix = _choose(_prefixes(clean), clean)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{printable(path)}: {error}") from error
     rest = {
         _first_part(key, prefix)
         for key, value in clean.items()

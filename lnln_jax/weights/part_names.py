@@ -4,6 +4,8 @@ import glob
 import re
 from pathlib import Path
 
+from lnln_jax.runtime.files import printable
+
 _NAME = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})", re.DOTALL)
 _LISTED = 5  # files that an error names
 
@@ -46,7 +48,7 @@ def find_file(path: Path) -> Path:
         return sets.get(wanted["parts"], path)
     if len(sets) > 1:
         raise ValueError(
-            f"there are several sets of files {path}; name the first file of one: "
+            f"there are several sets of files {printable(path)}; name the first file of one: "
             f"{', '.join(file.name for file in sets.values())}"
         )
     return next(iter(sets.values()), path)
@@ -64,10 +66,11 @@ def files_of_set(path: Path) -> list[Path]:
     total = int(match["parts"])
     whole = path.with_name(f"{match['stem']}{path.suffix}")
     files = [name_part(whole, i, total) for i in range(1, total + 1)]
-    if missing := [file.name for file in files if not file.is_file()]:
+    if missing := [printable(file.name) for file in files if not file.is_file()]:
         more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         raise ValueError(
-            f"{path} is one of {total} files, of which {', '.join(missing[:_LISTED])}{more} "
-            f"cannot be found; put all of them in the folder {path.parent}"
+            f"{printable(path)} is one of {total} files, of which "
+            f"{', '.join(missing[:_LISTED])}{more} cannot be found; put all of them in the "
+            f"folder {printable(path.parent)}"
         )
     return files

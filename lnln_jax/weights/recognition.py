@@ -8,6 +8,7 @@ import numpy as np
 
 from lnln_jax.models.spec import ModelConfig, number_types
 from lnln_jax.models.variables import abstract_variables
+from lnln_jax.runtime.files import printable
 from lnln_jax.weights.base import Weights, build, checked, describe
 from lnln_jax.weights.nesting import select_network, table_of
 from lnln_jax.weights.torch_keys import default_res_scale
@@ -42,7 +43,7 @@ def from_state_dict(
         taken_for = f", taken for {describe(model)}"
         variables = from_torch(state_dict, name=model.name, like=abstract_variables(build(model)))
     except ValueError as error:
-        raise ValueError(f"{path}{taken_for}: {error}") from error
+        raise ValueError(f"{printable(path)}{taken_for}: {error}") from error
     counts = (a for key, a in state_dict.items() if key.endswith(".num_batches_tracked"))
     step = max([0, *(int(a) for a in counts if a.dtype.kind == "i")])
     return checked(Weights(model, variables, step), path, scale, res_scale)

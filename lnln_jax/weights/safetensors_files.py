@@ -29,7 +29,7 @@ from safetensors.numpy import save
 
 from lnln_jax.models.spec import ModelConfig, hyper_parameters, number_types
 from lnln_jax.models.variables import abstract_variables
-from lnln_jax.runtime.files import write_file
+from lnln_jax.runtime.files import printable, write_file
 from lnln_jax.runtime.numbers import whole
 from lnln_jax.version import __version__
 from lnln_jax.weights.base import Weights, build, checked, describe
@@ -132,7 +132,9 @@ def load_safetensors(
     about = parse_metadata(path, text)
     arrays = _read_network_of_state(path) if about.has_state else _read_arrays(path)
     model = about.model
-    _check_shapes(arrays, build(model), f"{path} does not hold the {describe(model)} it names")
+    _check_shapes(
+        arrays, build(model), f"{printable(path)} does not hold the {describe(model)} it names"
+    )
     tree = unflatten_dict(
         {key: a.astype(np.float32, copy=False) for key, a in arrays.items()}, sep="/"
     )
@@ -151,7 +153,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                     for key, part in slices.items()
                     if (dtype := part.get_dtype()) not in _FLOATS and part.get_shape() != []
                 ],
-                f"{path} holds what are not weights; they have {', '.join(_FLOATS)}",
+                f"{printable(path)} holds what are not weights; they have {', '.join(_FLOATS)}",
             )
             # JAX has taught NumPy bfloat16, by which safetensors asks for it.
             narrow = {key for key, part in slices.items() if part.get_dtype() in _NARROW}
@@ -234,6 +236,6 @@ def parse_metadata(path: Path, text: str) -> About:
         return About(model, step, dtype, None if training is None else dict(training), has_state)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{path} has metadata that this version of lnln_jax cannot read "
+            f"{printable(path)} has metadata that this version of lnln_jax cannot read "
             f"({type(error).__name__}: {error}); update lnln_jax, or download the file again"
         ) from error

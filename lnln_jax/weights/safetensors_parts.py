@@ -28,7 +28,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lnln_jax.runtime.files import write_files
+from lnln_jax.runtime.files import printable, write_files
 from lnln_jax.weights.part_names import files_of, files_of_set, name_part
 
 METADATA_KEY = "lnln_jax"
@@ -170,7 +170,7 @@ def read_metadata(path: Path) -> str | None:
 def damaged(path: Path, error: Exception) -> ValueError:
     """Returns what to raise for a file that cannot be read."""
     return ValueError(
-        f"{path} is damaged, incomplete or not a safetensors file ({str(error)[:200]}); "
+        f"{printable(path)} is damaged, incomplete or not a safetensors file ({str(error)[:200]}); "
         "download it again"
     )
 
@@ -206,8 +206,9 @@ def read_parts(
         first = first or about
         if about["export"] != first["export"]:
             raise ValueError(
-                f"{files[0]} and {file.name} are of two exports; put the files of one of them "
-                "together, or write all of them again (lnln convert --state --split)"
+                f"{printable(files[0])} and {printable(file.name)} are of two exports; put the "
+                "files of one of them together, or write all of them again (lnln convert --state "
+                "--split)"
             )
         sums.append(own_sums)
         for name, piece in part.items():

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from lnln_jax.runtime.extras import MissingExtraError, install
-from lnln_jax.runtime.files import write_file
+from lnln_jax.runtime.files import printable, write_file
 from lnln_jax.weights import inert_pickles
 from lnln_jax.weights.integrity import raise_if
 from lnln_jax.weights.nesting import flatten, select_network
@@ -43,7 +43,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     if not flat:
         kind = type(tree).__name__
         raise refusal or ValueError(
-            f"{path} holds no state dict but a {kind}; save model.state_dict()"
+            f"{printable(path)} holds no state dict but a {kind}; save model.state_dict()"
         )
     try:
         state_dict = select_network(flat, path)
@@ -52,11 +52,13 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     strange = [repr(key) for key, value in state_dict.items() if not _is_plain(torch, value)]
     raise_if(
         strange,
-        f"{path} holds what is not an array of floating-point numbers; save model.state_dict(), "
-        "as it is or in a dictionary",
+        f"{printable(path)} holds what is not an array of floating-point numbers; save "
+        "model.state_dict(), as it is or in a dictionary",
     )
     if sum(value.nbytes for value in state_dict.values()) > path.stat().st_size:
-        raise ValueError(f"{path} is smaller than the arrays that it claims to hold; it is damaged")
+        raise ValueError(
+            f"{printable(path)} is smaller than the arrays that it claims to hold; it is damaged"
+        )
     return {key: _array(torch, value.detach()) for key, value in state_dict.items()}
 
 
@@ -69,16 +71,17 @@ def _load(torch: Any, path: Path) -> tuple[Any, ValueError | None]:
         try:
             return torch.load(file, map_location="cpu", weights_only=True), None
         except pickle.UnpicklingError as error:
-            name = re.search(r"GLOBAL ([\w.]+)", str(error))
+            found = re.search(r"GLOBAL ([\w.]+)", str(error))
+            name = found[1] if found else "another kind of pickle"
             refusal = ValueError(
-                f"{path} holds more than tensors ({name[1] if name else 'another kind of pickle'}),"
-                " and to read it would run code that the file chooses; where you trust the file, "
-                'load it with PyTorch, torch.save(model.state_dict(), "weights.pt"), and take that'
+                f"{printable(path)} holds more than tensors ({name}), and to read it would run "
+                "code that the file chooses; where you trust the file, load it with PyTorch, "
+                'torch.save(model.state_dict(), "weights.pt"), and take that'
             )
         except Exception as error:  # a damaged file can raise anything
             reason = " ".join([type(error).__name__, *str(error).split()])[:100]
             raise ValueError(
-                f"{path} is damaged or incomplete ({reason}); download it again"
+                f"{printable(path)} is damaged or incomplete ({reason}); download it again"
             ) from error
         try:
             file.seek(0)
@@ -131,22 +134,26 @@ def _check_format(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(20)
     if not head:
-        raise ValueError(f"{path} is empty; download it again")
+        raise ValueError(f"{printable(path)} is empty; download it again")
     if head.startswith(b"PK"):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = {name.rpartition("/")[2] for name in archive.namelist()}
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is damaged or incomplete; download it again") from error
+            raise ValueError(
+                f"{printable(path)} is damaged or incomplete; download it again"
+            ) from error
         if "constants.pkl" in names:
             raise ValueError(
-                f"{path} is a TorchScript archive, which holds a program; load it with "
+                f"{printable(path)} is a TorchScript archive, which holds a program; load it with "
                 'torch.jit.load, torch.save(model.state_dict(), "weights.pt"), and take that'
             )
         if "data.pkl" not in names:
-            raise ValueError(f"{path} is a zip archive, but not one that torch.save wrote")
+            raise ValueError(
+                f"{printable(path)} is a zip archive, but not one that torch.save wrote"
+            )
     elif not head.startswith(b"\x80"):  # the first byte of a pickle
-        raise ValueError(f"{path} is not a PyTorch file; it begins with {head!r}")
+        raise ValueError(f"{printable(path)} is not a PyTorch file; it begins with {head!r}")
 
 
 def _is_plain(torch: Any, value: Any) -> bool:

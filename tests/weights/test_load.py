@@ -1,6 +1,8 @@
 """What a source means: names, folders of the same name, suffixes and contents."""
 
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -98,6 +100,17 @@ def test_files_of_pytorch_are_known_by_their_contents(suffix, zipped, here):
     tensors = {k: torch.from_numpy(a) for k, a in to_torch(variables, name="edsr").items()}
     torch.save(tensors, f"y{suffix}", _use_new_zipfile_serialization=zipped)
     assert_same(load_weights(f"y{suffix}").variables, variables)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf8_is_printed(here):
+    path = here / os.fsdecode(b"x\xff.safetensors")
+    save_safetensors(path, EDSR, make_variables("edsr"))
+    assert load_weights(path).model == EDSR
+    told = str(convert(path, here / os.fsdecode(b"y\xff.safetensors")))
+    assert r"y\xff.safetensors" in told
+    with pytest.raises(ValueError, match=r"x\\xff\.safetensors upscales x2, not x4"):
+        load_weights(path, scale=4)
 
 
 def test_other_suffixes_are_refused(here):
