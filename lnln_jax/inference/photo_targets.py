@@ -5,6 +5,7 @@ of a result depends on which photos there are, never on their order.
 """
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Container, Mapping, Sequence
@@ -139,6 +140,7 @@ def plan(
       ValueError: an input is empty text, two files would have one result, or a result would take
         the place of an input.
     """
+    _real_folder.cache_clear()  # links may have changed since the last call
     paths = [_path_of(each) for each in inputs]
     roots: dict[Path, Path] = {}  # of a source: where its path in the output folder begins
     failed: dict[Path, str] = {}
@@ -161,10 +163,9 @@ def plan(
             failed[path] = f"holds no images that can be read{others and f', but {others}'}"
     given = {_real(path) for path in paths}
     if naming.suffix:  # what is the result of a file in another folder
-        places = {_real(naming.target(*each)): each[0] for each in roots.items()}
-        for path in [path for path in roots if _real(path) in places.keys() - given]:
-            del roots[path]
-            made.append(path)
+        places = {_real(naming.target(*each)) for each in roots.items()} - given
+        made += [path for path in roots if _real(path) in places]
+        roots = {path: root for path, root in roots.items() if _real(path) not in places}
     targets = _targets(roots, naming)
     made = [path for path in made if _real(path) not in given]
     existing = {path for path in targets if skip_existing and os.path.isfile(targets[path])}
@@ -246,4 +247,12 @@ def _distinct(path: Path) -> str:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.normcase(os.path.realpath(path)))
+    """Returns where a file really is; of thousands in a folder, the folder is looked up once."""
+    if os.path.islink(path) or path.name in ("", ".."):
+        return Path(os.path.normcase(os.path.realpath(path)))
+    return Path(_real_folder(path.parent), os.path.normcase(path.name))
+
+
+@functools.lru_cache
+def _real_folder(folder: Path) -> str:
+    return os.path.normcase(os.path.realpath(folder))
