@@ -17,6 +17,7 @@ from lnln_jax.data.pairs import Pair
 from lnln_jax.data.sampling import Sampler, offsets
 from lnln_jax.images.arrays import dihedral
 from lnln_jax.runtime.extras import require
+from lnln_jax.runtime.numbers import whole
 from lnln_jax.runtime.processes import end_with_parent
 
 Batch = dict[str, np.ndarray]
@@ -167,12 +168,12 @@ def make_train_iterator(
       ValueError: an argument is out of its range, there are no images, the scales differ, or an
         image is smaller than a patch.
     """
-    numbers = {"num_threads": num_threads, "num_workers": num_workers}
-    for name, value in numbers.items():
-        if value < 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
-    if prefetch < 1:
-        raise ValueError(f"prefetch must be at least 1, got {prefetch}")
+    num_threads, num_workers = (
+        whole("num_threads", num_threads, least=0),
+        whole("num_workers", num_workers, least=0),
+    )
+    prefetch = whole("prefetch", prefetch, least=1)
+    lr_patch_size, batch_size, seed = _checked(lr_patch_size, batch_size, seed)
     if not 0 <= process_index < process_count or batch_size % process_count:
         raise ValueError(
             f"batch_size {batch_size} cannot be shared among {process_count} processes, of which "
@@ -196,7 +197,8 @@ def make_sampler(
     weights: Sequence[float] | None = None,
 ) -> Sampler:
     """Makes the sampler for sources; arguments and errors as for `make_train_iterator`."""
-    _check_arguments(sources, lr_patch_size, batch_size, seed, weights)
+    lr_patch_size, batch_size, seed = _checked(lr_patch_size, batch_size, seed)
+    _check_sources(sources, lr_patch_size, weights)
     lengths = [len(source) for source in sources]
     return Sampler(lengths, batch_size=batch_size, seed=seed, weights=weights)
 
@@ -236,21 +238,19 @@ class _Cutter:
         return self._sources[number][image - self._first[number]]
 
 
-def _check_arguments(
-    sources: Sequence[Source],
-    lr_patch_size: int,
-    batch_size: int,
-    seed: int,
-    weights: Sequence[float] | None,
+def _checked(lr_patch_size: int, batch_size: int, seed: int) -> tuple[int, int, int]:
+    """Returns numbers as Python's; raises ValueError for what no batch can be made of."""
+    return (
+        whole("lr_patch_size", lr_patch_size, least=1),
+        whole("batch_size", batch_size, least=1),
+        whole("seed", seed, least=0),
+    )
+
+
+def _check_sources(
+    sources: Sequence[Source], lr_patch_size: int, weights: Sequence[float] | None
 ) -> None:
     """Raises ValueError for what no batch can be made of."""
-    for name, value, least in (
-        ("lr_patch_size", lr_patch_size, 1),
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
     if not sources:
         raise ValueError("sources is empty; give at least one")
     if len({source.scale for source in sources}) > 1:

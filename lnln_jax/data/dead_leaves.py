@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lnln_jax.runtime.numbers import whole
+
 SUPERSAMPLING = 2
 R_MIN = (2.0, 16.0)  # an image's smallest radius, drawn log-uniformly
 CHUNK = 512  # leaves drawn between two looks at what is still uncovered
@@ -49,9 +51,11 @@ def dead_leaves(rng: np.random.Generator, size: int | tuple[int, int]) -> np.nda
     Raises:
       ValueError: `size` is not one or two positive whole numbers.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"size must be positive, got {size}")
+    sides = np.atleast_1d(size).tolist()
+    sides = sides if len(sides) > 1 else [size, size]  # a number of any kind, or none
+    if len(sides) != 2:
+        raise ValueError(f"size is {size}; it must be a side, or height and width")
+    height, width = (whole("size", side, least=1) for side in sides)
     labels, count = _pile(rng, SUPERSAMPLING * height, SUPERSAMPLING * width)
     canvas = _shade(rng, labels, count)
     shape = (height, SUPERSAMPLING, width, SUPERSAMPLING, 3)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from lnln_jax.images.arrays import to_uint8
 from lnln_jax.images.resize import imresize
+from lnln_jax.runtime.numbers import real, whole
 
 Kind = Literal["bicubic", "bd", "dn", "jpeg"]
 # Which field is whose strength.
@@ -51,7 +52,13 @@ class Degradation:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {self.kind!r}")
-        if not 0.1 <= self.blur_sigma <= 20:  # nan fails too
+        for name, value in (
+            ("blur_sigma", real("blur_sigma", self.blur_sigma)),
+            ("noise_level", real("noise_level", self.noise_level)),
+            ("jpeg_quality", whole("jpeg_quality", self.jpeg_quality)),
+        ):
+            object.__setattr__(self, name, value)
+        if not 0.1 <= self.blur_sigma <= 20:
             raise ValueError(
                 f"blur_sigma must be between 0.1 and 20 HR pixels, got {self.blur_sigma}; "
                 "benchmarks use 1.6"
@@ -61,7 +68,7 @@ class Degradation:
                 f"noise_level must be above 0 and at most 255, got {self.noise_level}; benchmarks "
                 "use 30, and kind 'bicubic' is the one without noise"
             )
-        if not isinstance(self.jpeg_quality, int) or not 1 <= self.jpeg_quality <= 100:
+        if not 1 <= self.jpeg_quality <= 100:
             raise ValueError(
                 f"jpeg_quality must be a whole number between 1 and 100, got {self.jpeg_quality}; "
                 "95 is the highest that is of use"
@@ -118,6 +125,7 @@ def degrade(hr: np.ndarray, scale: int, degradation: Degradation = BICUBIC) -> n
     Raises:
       ValueError: `hr` or `scale` is not as described.
     """
+    scale = whole("scale", scale)
     _check(hr, scale)
     if degradation.kind == "bd":
         return _blur_down(hr, scale, degradation.blur_sigma)

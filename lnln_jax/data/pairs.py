@@ -7,7 +7,6 @@ That is about 4 bytes per HR pixel: 0.2 GB for BSDS400, 9 GB for the 800 images 
 
 import concurrent.futures
 import itertools
-import os
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,8 @@ from lnln_jax.data.dead_leaves import dead_leaves
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
 from lnln_jax.data.shared_memory import SharedMemory
 from lnln_jax.images.arrays import modcrop
+from lnln_jax.runtime.numbers import whole
+from lnln_jax.runtime.processes import usable_cores
 
 Pair = tuple[np.ndarray, np.ndarray]
 Progress = Callable[[int, int], None]
@@ -58,6 +59,7 @@ class PairSource:
         Raises:
           ValueError: a pair does not have these shapes and dtypes.
         """
+        scale = whole("scale", scale, least=1)
         self._pairs = list(pairs)
         self._shared: Any = None
         self.name = name
@@ -164,10 +166,8 @@ def dead_leaves_pairs(
     Raises:
       ValueError: an argument is out of its range.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
+    count, seed = whole("count", count, least=1), whole("seed", seed, least=0)
+    scale = whole("scale", scale, least=1)
 
     def draw(index: int) -> Pair:
         hr = dead_leaves(np.random.default_rng([seed, index]), size)
@@ -183,7 +183,7 @@ def map_in_threads(
 ) -> list[ResultT]:
     """Applies a function to all items, several at a time; results in the order of the items."""
     results = []
-    with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(min(8, usable_cores())) as pool:
         for result in pool.map(function, items):
             results.append(result)
             if progress is not None:

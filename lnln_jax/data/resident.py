@@ -6,7 +6,6 @@ the host would have cut, bit for bit.
 
 import concurrent.futures
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lnln_jax.data.batches import Source
 from lnln_jax.data.pairs import Pair
 from lnln_jax.data.sampling import Sampler, offsets
+from lnln_jax.runtime.processes import usable_cores
 
 AXIS = "data"
 _CHUNK = 2**26  # bytes sent at a time
@@ -199,7 +199,7 @@ def _largest(sources: Sequence[Source]) -> tuple[int, int]:
 
 def _pairs(sources: Sequence[Source]) -> Iterator[Pair]:
     """Yields all pairs in order, decoded by several threads."""
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         for source in sources:
             for start in range(0, len(source), 4 * threads):

@@ -5,6 +5,7 @@ from typing import Literal
 
 from lnln_jax.data.degradations import BICUBIC, Degradation
 from lnln_jax.images.resize import Border
+from lnln_jax.runtime.numbers import whole
 
 Channel = Literal["y", "rgb"]
 
@@ -33,10 +34,8 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.channel not in ("y", "rgb"):
             raise ValueError(f"channel is {self.channel!r}; it must be 'y' or 'rgb'")
-        if self.shave is not None and (not isinstance(self.shave, int) or self.shave < 0):
-            raise ValueError(
-                f"shave is {self.shave!r}; it must be a number of pixels, or None for the scale"
-            )
+        if self.shave is not None:
+            object.__setattr__(self, "shave", whole("shave", self.shave, least=0))
         if self.border not in ("symmetric", "replicate"):
             raise ValueError(f"border is {self.border!r}; it must be 'symmetric' or 'replicate'")
 

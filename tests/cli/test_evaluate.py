@@ -2,12 +2,12 @@
 
 import json
 import os
-import termios
 
+import pytest
 from PIL import Image
 
 from lnln_jax.cli import main
-from tests.support.commands import fails, lnln
+from tests.support.commands import fails
 
 
 def test_evaluate_bicubic(published_dir, tmp_path, capsys):
@@ -59,20 +59,70 @@ def test_evaluate_options(tmp_path, pixels, capsys):
     assert error.startswith("res_scale is 0.3, but there is no EDSR that takes it")
 
 
-def test_a_terminal_shows_what_is_going_on(tmp_path, pixels):
-    Image.fromarray(pixels.repeat(8, axis=0).repeat(8, axis=1)).save(tmp_path / "x.png")
-    reader, writer = os.openpty()
-    termios.tcsetwinsize(writer, (24, 120))  # tqdm writes nothing where there are no columns
-    done = lnln("evaluate", "bicubic", "--data", tmp_path, stderr=writer)
-    shown = os.read(reader, 10_000).decode()  # before the last writer leaves
-    os.close(writer)
-    os.close(reader)
-    assert done.returncode == 0
-    assert f"{tmp_path.name} x2, bicubic: " in shown
-    assert f"{tmp_path.name} x2, bicubic (SRCNN convention): " in shown
-    assert "it/s" not in done.stdout
-
-
 def test_a_damaged_test_image_is_named(broken, capsys):
     error = fails(capsys, "evaluate", "bicubic", "--data", broken.parent)
     assert error == f"{broken}: cannot be read: image file is truncated"
+
+
+def test_results_of_others(tmp_path, pixels, capsys):
+    image = Image.fromarray(pixels.repeat(8, axis=0).repeat(8, axis=1))
+    (tmp_path / "sr").mkdir()
+    image.save(tmp_path / "x.png")
+    image.save(tmp_path / "sr" / "x_x2_SR.png")
+    data, results = ["--data", tmp_path / "x"], ["--results", f"Mine={tmp_path / 'sr'}"]
+    (tmp_path / "x").mkdir()
+    image.save(tmp_path / "x" / "x.png")
+    call = [str(word) for word in ("evaluate", *data, *results, "--scale", "2")]
+    assert main(call) == 0
+    assert "x     " in capsys.readouterr().out.splitlines()[3]
+    assert main([*call, "--quiet"]) == 0
+    assert "inf / 1.0000" in capsys.readouterr().out
+    error = fails(capsys, "evaluate", *data, *results)
+    assert error == "results do not tell their scale; give scale (--scale)"
+
+
+def test_wrong_calls(tmp_path, capsys):
+    for words, complaint in (
+        ((), "there is nothing to evaluate; name a model, or results (--results)"),
+        (("--results", "sr"), "'sr' is not name=folder"),
+        (("--results", "A=a", "--results", "A=b"), "--results gives 'A' twice"),
+        (("bicubic", "--scale", "2", "--scale", "3"), "--scale is given twice"),
+        (("bicubic", "--lr", ""), "--lr is empty"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["evaluate", "--data", str(tmp_path), *words])
+        assert caught.value.code == 2
+        assert complaint in capsys.readouterr().err
+
+
+def test_options_before_models_and_names_that_are_not_utf8(tmp_path, pixels, capsys):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/b\xe9nch")
+    os.mkdir(folder)
+    picture = Image.fromarray(pixels.repeat(8, axis=0).repeat(8, axis=1))
+    with open(os.fsencode(folder) + b"/caf\xe9.png", "wb") as file:
+        picture.save(file, "PNG")
+    picture.save(os.path.join(folder, "x" * 250 + ".png"))
+    picture.save(os.path.join(folder, "CAF.png"))
+    picture.save(os.path.join(folder, "caf.png"))
+    output = tmp_path / "out"
+    arguments = ["evaluate", "--data", folder, "bicubic", "--output", str(output), "--save-images"]
+    assert main([*arguments, "--figure", os.fsdecode(b"caf\xe9")]) == 0
+    assert r"caf\xe9" in capsys.readouterr().out
+    for name in ("results.json", "results.md", "figure.html"):
+        assert (output / name).read_bytes().decode()
+    images = json.loads((output / "results.json").read_text())["results"][0]["images"]
+    assert [image["image"] for image in images[1:3]] == ["caf", r"caf\xe9"]
+    written = [path.name for path in (output / "images").rglob("*.png")]
+    assert len({name.casefold() for name in written}) == 4
+
+
+def test_lr_of_a_folder(tmp_path, pixels, capsys):
+    hr = pixels.repeat(8, axis=0).repeat(8, axis=1)
+    for name, image in (("set/a.png", hr), ("small/a_x2.png", hr[::2, ::2])):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(image).save(tmp_path / name)
+    call = ["evaluate", "bicubic", "--data", str(tmp_path / "set")]
+    assert main([*call, "--lr", str(tmp_path / "small")]) == 0
+    assert f"LR files in {tmp_path / 'small'}" in capsys.readouterr().out
+    error = fails(capsys, *call, "--lr", tmp_path / "small", "--scale", "3")
+    assert error == f"{tmp_path / 'small'}: the images are of x2, not of x3"

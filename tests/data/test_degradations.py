@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
+from lnln_jax.data.pairs import dead_leaves_pairs
 from lnln_jax.images.arrays import modcrop
 from lnln_jax.images.resize import imresize
 
@@ -262,19 +263,19 @@ def test_labels(degradation, label):
     ("arguments", "message"),
     [
         ({"kind": "blur"}, "kind must be one of bicubic, bd, dn, jpeg, got 'blur'"),
-        ({"blur_sigma": 0}, "blur_sigma must be between 0.1 and 20 HR pixels, got 0; .* 1.6"),
+        ({"blur_sigma": 0}, "blur_sigma must be between 0.1 and 20 HR pixels, got 0.0; .* 1.6"),
         ({"blur_sigma": -1.6}, "blur_sigma must .* got -1.6"),
         ({"blur_sigma": 20.5}, "blur_sigma must .* got 20.5"),
-        ({"blur_sigma": math.nan}, "blur_sigma must .* got nan"),
-        ({"blur_sigma": math.inf}, "blur_sigma must .* got inf"),
-        ({"noise_level": 0}, "noise_level must be above 0 and at most 255, got 0; .* 'bicubic'"),
+        ({"blur_sigma": math.nan}, "blur_sigma is nan; it must be a number"),
+        ({"blur_sigma": math.inf}, "blur_sigma is inf; it must be a number"),
+        ({"noise_level": 0}, "noise_level must be above 0 and at most 255, got 0.0; .* 'bicubic'"),
         ({"noise_level": -30.0}, "noise_level must .* got -30.0"),
         ({"noise_level": 256}, "noise_level must .* got 256"),
-        ({"noise_level": math.nan}, "noise_level must .* got nan"),
-        ({"noise_level": math.inf}, "noise_level must .* got inf"),
+        ({"noise_level": math.nan}, "noise_level is nan; it must be a number"),
+        ({"noise_level": math.inf}, "noise_level is inf; it must be a number"),
         ({"jpeg_quality": 0}, "jpeg_quality must be a whole number between 1 and 100, got 0; 95"),
         ({"jpeg_quality": 101}, "jpeg_quality must .* got 101"),
-        ({"jpeg_quality": 40.5}, "jpeg_quality must .* got 40.5"),
+        ({"jpeg_quality": 40.5}, "jpeg_quality is 40.5; it must be a whole number"),
     ],
 )
 def test_bad_degradations_are_named(arguments, message):
@@ -300,3 +301,15 @@ def test_bad_degradations_are_named(arguments, message):
 def test_bad_input_is_named(shape, dtype, scale, message, degradation):
     with pytest.raises(ValueError, match=message):
         degrade(np.zeros(shape, dtype), scale, degradation)
+
+
+def test_numbers_of_all_kinds():
+    hr = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    for scale in (np.int64(2), np.array(2), np.float32(2)):
+        np.testing.assert_array_equal(degrade(hr, scale), degrade(hr, 2))
+    numpy_scalars = Degradation("bd", blur_sigma=np.float32(1.6), jpeg_quality=np.uint8(40))
+    assert numpy_scalars == Degradation("bd")
+    assert numpy_scalars.label == "bd1.6"
+    (pair,) = dead_leaves_pairs(np.int32(1), size=np.array(12), scale=np.int8(2), seed=np.int64(0))
+    (same,) = dead_leaves_pairs(1, size=12, scale=2, seed=0)
+    np.testing.assert_array_equal(pair[0], same[0])

@@ -14,6 +14,7 @@ import numpy as np
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
 from lnln_jax.images.arrays import modcrop
+from lnln_jax.runtime import numbers
 
 PATCH = 48  # the LR patch that the defaults are made for
 
@@ -57,9 +58,11 @@ class Cut:
     degradation: Degradation = BICUBIC
 
     def __post_init__(self) -> None:
-        scales = tuple(sorted(set(self.scales)))
-        if not scales or scales[0] < 1:
-            raise ValueError(f"scales are {self.scales}; give one or more whole numbers from 1 on")
+        scales = tuple(sorted({numbers.whole("scales", scale, least=1) for scale in self.scales}))
+        if not scales:
+            raise ValueError("scales are empty; give one or more whole numbers from 1 on")
+        for name in ("size", "step", "min_side"):
+            object.__setattr__(self, name, numbers.whole(name, getattr(self, name)))
         object.__setattr__(self, "scales", scales)
         patch = PATCH * scales[-1]
         if self.step == 0:
