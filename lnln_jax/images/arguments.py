@@ -39,17 +39,16 @@ def warn_of_unit_range(*, stacklevel: int, **images: Any) -> None:
     if all(image.dtype == np.uint8 for image in images.values()):
         return
     known = {name: image for name, image in images.items() if _is_known(image) and image.size}
-    ranges = {name: (float(image.min()), float(image.max())) for name, image in known.items()}
+    highest = {name: float(image.max()) for name, image in known.items()}
     unit = [
         name
-        for name, (low, high) in ranges.items()
-        if known[name].dtype != np.uint8 and low >= 0 and 0 < high <= 1
+        for name, image in known.items()
+        if image.dtype != np.uint8 and 0 < highest[name] <= 1 and image.min() >= 0
     ]
-    if unit and all(name in unit or high > 1 for name, (_, high) in ranges.items()):
-        low, high = ranges[unit[0]]
+    if unit and all(name in unit or high > 1 for name, high in highest.items()):
         warnings.warn(
-            f"{' and '.join(unit)} {'have' if len(unit) > 1 else 'has'} values from {low:.3g} to "
-            f"{high:.3g}, and 0..255 is meant; multiply by 255 if 1 is white",
+            f"{' and '.join(unit)} {'have' if len(unit) > 1 else 'has'} values of at most "
+            f"{highest[unit[0]]:.3g}, and 0..255 is meant; multiply by 255 if 1 is white",
             UserWarning,
             stacklevel=stacklevel + 1,
         )

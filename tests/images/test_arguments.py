@@ -101,7 +101,7 @@ OTHER_UNIT = (OTHER / 255).astype(np.float32)
     ],
 )
 def test_images_in_the_unit_range_are_told(metric, sr, hr, names):
-    with pytest.warns(UserWarning, match=rf"^{names} values from .* multiply by 255") as caught:
+    with pytest.warns(UserWarning, match=rf"^{names} values of .* multiply by 255") as caught:
         metric(sr, hr)
     assert [warning.filename for warning in caught] == [__file__]  # the line of the caller
 
