@@ -76,6 +76,14 @@ WITH_MORE = {
     "EMA": (lambda sd: {"params": other(sd), "params_ema": sd}, "params_ema", "params"),
     "EMA first": (lambda sd: {"ema": sd, "model": other(sd)}, "ema", "model"),
     "g_ema": (lambda sd: {"g_ema": sd, "g": other(sd)}, "g_ema", "g"),
+    "EMA of a wrapped module": (
+        lambda sd: {
+            "state_dict": prefixed("module.", other(sd)),
+            "state_dict_ema": prefixed("module.", sd),
+        },
+        "state_dict_ema.module",
+        "state_dict",
+    ),
     "EMA of a Lightning module": (
         lambda sd: {"state_dict": prefixed("net.", other(sd)) | prefixed("ema_model.module.", sd)},
         "state_dict.ema_model.module",
