@@ -26,7 +26,7 @@ def check_array(name: str, image: Any) -> None:
     raise ValueError(f"{name} must be an array of NumPy or JAX, got {kind}; {remedy}")
 
 
-def warn_of_unit_range(*, stacklevel: int, **images: Any) -> None:
+def warn_of_unit_range(*, stacklevel: int, **images: Any) -> bool:
     """Warns of floating images that look as if they were in 0..1, where 0..255 is meant.
 
     An image that is black, or darker than 1 where another one is black too, says nothing. Neither
@@ -35,9 +35,12 @@ def warn_of_unit_range(*, stacklevel: int, **images: Any) -> None:
     Args:
       stacklevel: as for `warnings.warn`, seen from the caller.
       **images: images that are compared, or a single one, by the names of the arguments.
+
+    Returns:
+      Whether it has warned.
     """
     if all(image.dtype == np.uint8 for image in images.values()):
-        return
+        return False
     known = {name: image for name, image in images.items() if _is_known(image) and image.size}
     highest = {name: float(image.max()) for name, image in known.items()}
     unit = [
@@ -52,6 +55,8 @@ def warn_of_unit_range(*, stacklevel: int, **images: Any) -> None:
             UserWarning,
             stacklevel=stacklevel + 1,
         )
+        return True
+    return False
 
 
 def _is_known(image: Any) -> bool:

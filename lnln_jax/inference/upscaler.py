@@ -15,6 +15,7 @@ from lnln_jax.images.arguments import check_array, warn_of_unit_range
 from lnln_jax.runtime.numbers import whole
 
 DEFAULT_OVERLAP = 16
+_has_warned = False  # of an image in 0..1
 
 
 class Upscaler(abc.ABC):
@@ -77,10 +78,10 @@ class Upscaler(abc.ABC):
     ) -> np.ndarray:
         """Upscales a float32 image in 0..255 as `upscale` does, but neither rounds nor clips.
 
-        An image that looks as if it were in 0..1 gets a warning.
+        The first image that looks as if it were in 0..1 gets a warning.
         """
         _check_image("x", x, (np.float32,))
-        warn_of_unit_range(stacklevel=2, x=x)
+        _warn_once_of_unit_range(x=x)
         return self._whole(x, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
 
     def bands(
@@ -108,7 +109,8 @@ class Upscaler(abc.ABC):
           ValueError: as for `upscale`, before there is an iterator.
         """
         _check_image("lr", lr, (np.uint8, np.uint16, np.float32))
-        warn_of_unit_range(stacklevel=2, lr=lr)
+        if lr.dtype == np.float32:
+            _warn_once_of_unit_range(lr=lr)
         return self._checked_bands(lr, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
 
     def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
@@ -152,6 +154,12 @@ class Upscaler(abc.ABC):
         self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
     ) -> Iterator[np.ndarray]:
         """Yields `bands` of an image `H W C`; the arguments have been checked."""
+
+
+def _warn_once_of_unit_range(**images: np.ndarray) -> None:
+    """Warns the caller of a method here, but not again at every frame of a video."""
+    global _has_warned
+    _has_warned = _has_warned or warn_of_unit_range(stacklevel=3, **images)
 
 
 def _check_image(name: str, image: np.ndarray, dtypes: tuple[type, ...]) -> None:

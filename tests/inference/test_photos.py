@@ -14,6 +14,7 @@ from lnln_jax.inference import photos
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.inference.photos import upscale_files
+from tests.support.permissions import public_folder, unprivileged
 from tests.support.photo_files import BICUBIC, RGB, Lines, errors, load, names, save
 from tests.support.pictures import make_png
 
@@ -132,6 +133,24 @@ def test_bad_files_do_not_stop_the_others(tmp_path):
     assert lines[0] == f"[1/7] {inputs[0]}: error: cannot be read: No such file or directory"
     assert len(lines) == 7 + 1
     assert lines[-1].startswith(f"1 of 7 upscaled; 6 failed: {inputs[0]}, ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of Unix")
+def test_files_and_folders_without_permission():
+    with public_folder() as folder:
+        for name in ("a.png", "secret.png", "lost+found/b.png"):
+            save(folder / "in" / name, RGB)
+        upscale_files(BICUBIC, folder / "in", folder / "before", report=Lines())  # all imports
+        for name in ("secret.png", "lost+found"):
+            (folder / "in" / name).chmod(0)
+        lines = Lines()
+        with unprivileged():
+            results = upscale_files(BICUBIC, folder / "in", folder / "out", report=lines)
+            closed = upscale_files(BICUBIC, folder / "in" / "lost+found", folder / "new")
+        assert errors(results) == {"secret.png": "cannot be read: Permission denied"}
+        assert errors(closed) == {"lost+found": "cannot be listed: Permission denied"}
+        told = f"skipped: {folder / 'in' / 'lost+found'} (Permission denied)"
+        assert lines[-1] == f"1 of 2 upscaled; 1 failed: {folder / 'in' / 'secret.png'}; {told}"
 
 
 def test_a_decompression_bomb(tmp_path):
