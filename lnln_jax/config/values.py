@@ -65,7 +65,7 @@ def check_positive(prefix: str, part: Any, *names: str) -> None:
     for name in names:
         if not 0 < (value := getattr(part, name)) < 2**31:  # as steps are counted
             raise ValueError(
-                f"{prefix}{name} is {value}; it must be larger than 0, and below 2**31"
+                f"{prefix}{name} is {value}; it must be larger than 0 and below 2**31"
             )
 
 

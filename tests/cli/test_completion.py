@@ -1,10 +1,10 @@
 """`lnln completion`, in the shells themselves."""
 
-import os
 import select
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -22,7 +22,7 @@ LINES = {
     "lnln train lnln_": {name for name in config_names() if name.startswith("lnln_")},
     "lnln train ow": {"own.py"},
     "lnln train lnln_x2 data.train": {"data.train=", "data.train_lr="},
-    "lnln evaluate --lr im": {"imresize"},
+    "lnln evaluate --channel r": {"rgb"},
     "lnln prepare f": {"folder"},
     "lnln prepare folder --deg": {"--degradation"},
     "lnln convert lnln_": set(names()),
@@ -64,7 +64,7 @@ def test_bash_completes(script):
         )
         assert set(run("bash", "--norc", "-c", code).splitlines()) == expected, line
     for line, expected in {  # as bash cuts them
-        "lnln evaluate --lr = im": "imresize",
+        "lnln evaluate --channel = r": "rgb",
         "lnln train lnln_x2 data.train = my": "my dir",
     }.items():
         code = (
@@ -99,24 +99,23 @@ class Terminal:
     """A process on a terminal of its own."""
 
     def __init__(self, *command: str) -> None:
-        import pty
-
-        self.pid, self._file = pty.fork()
-        if self.pid == 0:
-            os.execvp(command[0], command)
+        code = f"import pty; pty.spawn({command!r})"  # no fork of this process, which has threads
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
 
     def type(self, text: str, *, until: str) -> None:
         """Types text, and waits for what it makes the terminal show."""
-        os.write(self._file, text.encode())
-        shown, limit = "", time.monotonic() + 30
+        self._process.stdin.write(text.encode())
+        shown, limit = "", time.monotonic() + 20
         while until not in shown:
             assert time.monotonic() < limit, (text, until, shown)
-            if select.select([self._file], [], [], 1)[0]:
-                shown += os.read(self._file, 4096).decode(errors="replace")
+            if select.select([self._process.stdout], [], [], 1)[0]:
+                shown += self._process.stdout.read(4096).decode(errors="replace")
 
     def close(self) -> None:
-        os.waitpid(self.pid, 0)
-        os.close(self._file)
+        with self._process:
+            pass
 
 
 def test_the_names_are_those_of_the_parser(capsys):

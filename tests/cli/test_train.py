@@ -16,7 +16,7 @@ def test_overrides_may_stand_anywhere(tmp_path, config, capsys):
         [*output, config, "steps=5", "--data.batch_size=0"],
     ):
         error = fails(capsys, "train", *arguments)
-        assert error == "data.batch_size is 0; it must be larger than 0"
+        assert error == "data.batch_size is 0; it must be larger than 0 and below 2**31"
     assert "data.train names nothing" in fails(capsys, "train", config, *output)
     assert not (tmp_path / "run").exists()
 
@@ -37,7 +37,9 @@ def test_a_config_by_name(tmp_path, capsys, monkeypatch):
     (tmp_path / "runs" / "quickstart").write_text("in the way")
     small = ["model.n_resgroups=1", "model.n_resblocks=1", "data.dead_leaves=1"]
     assert "runs/quickstart" in fails(capsys, "train", "quickstart", *small)
-    assert "; give a path, or one of the names" in fails(capsys, "train", "quickstop")
+    assert "; give a path, the folder of a training run, or one of the names" in fails(
+        capsys, "train", "quickstop"
+    )
 
 
 def test_ctrl_c_is_no_traceback(tmp_path, capsys):
