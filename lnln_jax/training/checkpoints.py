@@ -5,7 +5,7 @@ ema         their moving average, where the run keeps one
 optimizer   state of the Optax optimizer
 data        position of the data stream, as JSON
 config      configuration, as JSON
-images      identities of the training images, as JSON
+images      identities of the images, for training and validation, as JSON
 checksums   checksums of all others, as JSON
 metrics     scores of validation, as JSON; empty for a step without it
 """
@@ -52,7 +52,13 @@ class RunCheckpoints:
     """
 
     def __init__(
-        self, folder: Path, config: TrainConfig, *, images: list[str], other_images: bool = False
+        self,
+        folder: Path,
+        config: TrainConfig,
+        *,
+        images: list[str],
+        validation: str = "",
+        other_images: bool = False,
     ) -> None:
         """Opens (and makes) the folder of a run.
 
@@ -60,11 +66,13 @@ class RunCheckpoints:
           folder: see the class.
           config: configuration of the run.
           images: identities of its training images.
+          validation: identity of its validation images; "" where there are none.
           other_images: whether a checkpoint may come from other images.
         """
         self._other_images = other_images
         self.folder = folder
         self._images = images
+        self._validation = validation
         self._config = config
         for step in unreadable_scores(folder):
             say(
@@ -85,7 +93,9 @@ class RunCheckpoints:
             "optimizer": ocp.args.StandardSave(state.opt_state),
             "data": ocp.args.JsonSave(stream.get_state()),
             "config": ocp.args.JsonSave(to_dict(self._config)),
-            "images": ocp.args.JsonSave({"identities": self._images}),
+            "images": ocp.args.JsonSave(
+                {"identities": self._images, "validation": self._validation}
+            ),
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.ema)

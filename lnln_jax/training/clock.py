@@ -117,7 +117,8 @@ def ending_by(deadline: float, run: Path, status: int) -> Iterator[None]:
         left = max(0.0, deadline - early - time.monotonic())
         if done.wait(min(left, threading.TIMEOUT_MAX)):
             return
-        os.write(2, f"lnln: {_lost(run)}\n".encode())
+        with contextlib.suppress(OSError):
+            os.write(2, f"lnln: {_lost(run)}\n".encode())
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(status)

@@ -15,6 +15,7 @@ from lnln_jax.config import TrainConfig, differences
 from lnln_jax.data.batches import Stream
 from lnln_jax.runtime.distributed import say
 from lnln_jax.runtime.placement import place
+from lnln_jax.training.places import with_spelling_of
 from lnln_jax.training.resuming import check_changes
 from lnln_jax.training.state import TrainState
 from lnln_jax.weights.handed_state import HandedState
@@ -47,7 +48,7 @@ def begin_with(
     arrays, remark = _with_average(state.arrays, wanted=shapes.ema is not None)
     _check_fit(state, arrays, config, tree)
     before = replace(state.config, init_from=config.init_from, init_state=config.init_state)
-    check_changes(before, config, state.source, allow=True)
+    check_changes(with_spelling_of(config, before), config, state.source, allow=True)
     if remark:
         say(remark)
     if state.images != images:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from lnln_jax.evaluation.file_names import file_name
 from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.results import Result
 from lnln_jax.evaluation.test_sets import Benchmark
@@ -99,4 +100,4 @@ class Look:
         report.picture(step, "bicubic_network_original", row)
         with writing("a sample", folder):
             folder.mkdir(exist_ok=True)
-            Image.fromarray(row).save(folder / f"{step:07d}_{image.name}.png")
+            Image.fromarray(row).save(folder / f"{step:07d}_{file_name(image.name)}.png")

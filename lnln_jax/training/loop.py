@@ -33,6 +33,7 @@ from lnln_jax.training.inputs import check_packages, open_validation
 from lnln_jax.training.log import RunReport
 from lnln_jax.training.look import Look
 from lnln_jax.training.parallel import choose_layout
+from lnln_jax.training.places import as_called_now, identity_of, with_absolute_paths
 from lnln_jax.training.profiling import Profile, memory_in_use
 from lnln_jax.training.resuming import check_changes, with_length_of
 from lnln_jax.training.state import Metrics, TrainState
@@ -78,10 +79,12 @@ def train(
     config = with_homes(config)
     check_same("the configurations", repr((config, allow_config_change, deadline is None)))
     check_folder(folder)
+    config = with_absolute_paths(config)
     saved, replaced = saved_config(folder / "checkpoints"), None
     if saved is not None:
         config = _as_it_began(saved, config)
-        if check_changes(saved, config, folder, allow=allow_config_change):
+        before = as_called_now(saved, config, folder)
+        if check_changes(before, config, folder, allow=allow_config_change):
             replaced = saved
 
     check_packages(config)
@@ -155,7 +158,11 @@ def _run(
     experiment, folder = look.experiment, look.folder
     config = experiment.config
     with RunCheckpoints(
-        folder / "checkpoints", config, images=experiment.identity, other_images=other_images
+        folder / "checkpoints",
+        config,
+        images=experiment.identity,
+        validation=identity_of(look.benchmark),
+        other_images=other_images,
     ) as checkpoints:
         if state is None:
             state = checkpoints.restore(experiment.shapes, experiment.runner.stream)

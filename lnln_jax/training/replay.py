@@ -16,6 +16,7 @@ from lnln_jax.images.files import Photo, write_photo
 from lnln_jax.runtime.files import make_folder, write_file
 from lnln_jax.training.checkpoints import restore_before
 from lnln_jax.training.experiment import Experiment, open_experiment
+from lnln_jax.training.places import with_paths_of
 from lnln_jax.training.state import Batch, TrainState
 from lnln_jax.training.step import as_seen
 from lnln_jax.weights.integrity import named_arrays
@@ -49,7 +50,7 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
         raise ValueError(f"step is {step}, but the run in {folder} has {last} steps")
     settings = _settings_of(folder, step)
     output = output or folder / "replay" / f"{step:07d}"
-    experiment = open_experiment(_here(_read_config(settings)))
+    experiment = open_experiment(with_paths_of(_here(_read_config(settings)), folder))
     with experiment.runner as runner:
         if any(saved < step for saved in saved_steps(checkpoints)):
             state = restore_before(

@@ -27,6 +27,8 @@ FREE_FIELDS = frozenset(
 )
 # What changes a step in rounding alone.
 ROUNDING_FIELDS = frozenset({"parallel", "devices", "data.placement"})
+# Where images lie changes no step; checkpoints tell whether they are the same.
+IMAGE_FIELDS = frozenset({"data.train", "data.train_lr"})
 LENGTH_FIELDS = frozenset({"steps", "schedule_steps"})
 
 
@@ -59,7 +61,8 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
     if config.batch_norm == "local" or config.accumulate > 1:
         rounding -= {"devices"}  # statistics are those of other parts of the batch
     listing = {key: f"{key} was {old} and is {new}" for key, (old, new) in changed.items()}
-    other = [text for key, text in listing.items() if key not in free | rounding]
+    passing = free | rounding | IMAGE_FIELDS
+    other = [text for key, text in listing.items() if key not in passing]
     if other and not allow:
         raise ValueError(
             f"{folder} holds a run with another configuration: {'; '.join(other)}. Train in "
@@ -69,6 +72,8 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
     for key, text in listing.items():
         if key in free:
             text += ", which changes no step"
+        elif key in IMAGE_FIELDS:
+            text += ", where the same images must be"
         elif key in rounding:
             text += ", which changes steps in rounding alone"
         else:

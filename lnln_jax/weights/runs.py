@@ -121,6 +121,17 @@ def saved_config(folder: Path) -> TrainConfig | None:
     return None
 
 
+def saved_images(folder: Path) -> dict[str, Any]:
+    """Returns the identities of images in the newest checkpoint of a `checkpoints` folder.
+
+    They are empty where they cannot be read, which is nobody's end.
+    """
+    try:
+        return dict(read_json(folder / str(saved_steps(folder)[-1]), "images"))
+    except (OSError, ValueError, TypeError, IndexError):
+        return {}
+
+
 def parse_config(tree: Any, checkpoint: Path) -> TrainConfig:
     """Returns the configuration that a sound checkpoint holds."""
     try:

@@ -1,0 +1,122 @@
+"""The paths in a configuration: a run is the same wherever its files lie and however it calls them.
+
+What counts is what they hold. Checkpoints have the identities of the images, so that images may
+move, and configurations are saved with absolute paths, so that a run may be called from anywhere.
+"""
+
+import filecmp
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lnln_jax.config import TrainConfig
+from lnln_jax.evaluation.test_sets import Benchmark
+from lnln_jax.runtime.home import expand_home
+from lnln_jax.training.inputs import open_validation
+from lnln_jax.weights.runs import saved_images
+
+
+def with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """Returns a configuration with absolute paths; what names a dataset or a network stays."""
+    return _with_places(config, lambda name: Path(name).absolute())
+
+
+def with_paths_of(config: TrainConfig, run: Path) -> TrainConfig:
+    """Returns the configuration of a run with paths that are found from here.
+
+    Relative ones, which older runs have, count from the folder where training was started; that is
+    taken to be the nearest above the run's folder where they lead to something.
+    """
+
+    def find(name: str) -> Path:
+        above = (folder / name for folder in run.absolute().parents)
+        return next((path for path in (Path(name), *above) if path.exists()), Path(name))
+
+    return _with_places(config, lambda name: find(name).absolute())
+
+
+def as_called_now(saved: TrainConfig, config: TrainConfig, run: Path) -> TrainConfig:
+    """Returns the saved configuration of a run, with the paths of another that hold the same.
+
+    Args:
+      saved: configuration of the newest checkpoint.
+      config: configuration to go on with; its paths are absolute.
+      run: folder of the run.
+    """
+    saved = with_spelling_of(config, with_paths_of(saved, run))
+    old, new = saved.data.validation, config.data.validation
+    if old and new and old != new:
+        known = saved_images(run / "checkpoints").get("validation")
+        if known == identity_of(open_validation(config)):
+            saved = replace(saved, data=replace(saved.data, validation=new))
+    return saved
+
+
+def with_spelling_of(config: TrainConfig, saved: TrainConfig) -> TrainConfig:
+    """Returns a saved configuration, its paths spelled as in another where they mean the same."""
+
+    def spelled(old: str, new: str) -> str:
+        return new if is_same(old, new) else old
+
+    def all_spelled(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(spelled, old, new)) if len(old) == len(new) else old
+
+    old, new = saved.data, config.data
+    data = replace(
+        old,
+        train=all_spelled(old.train, new.train),
+        train_lr=all_spelled(old.train_lr, new.train_lr),
+        validation=spelled(old.validation, new.validation),
+    )
+    return replace(saved, data=data, init_from=spelled(saved.init_from, config.init_from))
+
+
+def is_same(old: str, new: str) -> bool:
+    """Returns whether two values of a field that is a path mean one place, or files of one content.
+
+    One that is no longer there is taken to have moved, if its name is the same.
+    """
+    if not (old and new) or old == new:
+        return old == new
+    a, b = (Path(expand_home(name)) for name in (old, new))
+    if not a.exists() and b.exists():
+        return a.name == b.name
+    if a.is_file() and b.is_file():
+        return filecmp.cmp(a, b, shallow=False)
+    return a.exists() and b.exists() and a.samefile(b)
+
+
+def identity_of(benchmark: Benchmark | None) -> str:
+    """Returns the CRC-32 of validation images; "" where there are none."""
+    if benchmark is None:
+        return ""
+    crc = 0
+    for image in benchmark:
+        for array in (image.lr, image.hr):
+            crc = zlib.crc32(repr(array.shape).encode(), crc)
+            crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
+    return f"{crc:08x}"
+
+
+def _with_places(config: TrainConfig, place: Callable[[str], Path]) -> TrainConfig:
+    """Returns a configuration with another path for each that leads to something."""
+
+    def placed(name: str) -> str:
+        path = place(expand_home(name)) if name else Path()
+        return str(path) if name and path.exists() else name
+
+    data = config.data
+    return replace(
+        config,
+        data=replace(
+            data,
+            train=tuple(map(placed, data.train)),
+            train_lr=tuple(map(placed, data.train_lr)),
+            validation=placed(data.validation),
+            data_dir=placed(data.data_dir),
+        ),
+        init_from=placed(config.init_from),
+    )
