@@ -21,6 +21,7 @@ from lnln_jax.cli import (
     upscale,
 )
 from lnln_jax.cli.parser import Parser
+from lnln_jax.runtime.outlets import open_missing
 from lnln_jax.runtime.processes import end_at_once
 from lnln_jax.runtime.progress import be_quiet, end_progress
 from lnln_jax.version import __version__
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       stopped and that the same command goes on with, 130 for Ctrl-C elsewhere. A wrong call exits
       with 2.
     """
+    if arguments is None:
+        open_missing()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # no name of a file ends a command
             stream.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def _train(args: argparse.Namespace, folder: Path, deadline: float | None) -> in
     from lnln_jax.config import load_config
     from lnln_jax.runtime.compilation_cache import enable_compilation_cache
     from lnln_jax.runtime.distributed import is_primary
+    from lnln_jax.runtime.files import printable
+    from lnln_jax.runtime.outlets import tell
     from lnln_jax.training.loop import train
 
     config = load_config(args.config, args.overrides)
@@ -108,9 +111,11 @@ def _train(args: argparse.Namespace, folder: Path, deadline: float | None) -> in
     )
     if outcome.stopped:  # a scheduler may repeat its signal, and must still see the status
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if sys.platform != "win32":
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if is_primary():
         if outcome.stopped:
-            print(f"stopped at step {outcome.step}; the same command goes on from there")
+            tell(f"stopped at step {outcome.step}; the same command goes on from there")
         else:
-            print(f"trained {outcome.step} steps; the run is in {folder}")
+            tell(f"trained {outcome.step} steps; the run is in {printable(folder)}")
     return STOPPED if outcome.stopped else 0

@@ -1,6 +1,7 @@
 """What a long run needs of the operating system: a folder of its own, and to be stopped."""
 
 import contextlib
+import errno
 import math
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ from typing import IO, Any, NoReturn
 
 from lnln_jax.runtime.control_groups import MemoryLimit, core_limit, memory_limits
 from lnln_jax.runtime.extras import installed
+from lnln_jax.runtime.outlets import outlasting
 
 
 @contextlib.contextmanager
@@ -146,10 +148,11 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_signals(answer: str) -> Iterator[Stop]:
-    """Turns SIGTERM and SIGINT into a request; a second SIGINT interrupts at once.
+    """Turns SIGTERM, SIGINT and SIGHUP into a request; a second SIGINT interrupts at once.
 
     An exception out of a signal handler, as of Ctrl-C, could strike anywhere, as between the lines
-    of a lock. Only a main thread can receive signals; in others nothing changes.
+    of a lock. So it is a request, too, when nobody reads the output any more. `nohup` is obeyed.
+    Only a main thread can receive signals; in others nothing changes.
 
     Args:
       answer: text that answers the first signal, such as "stopping after this step".
@@ -163,13 +166,23 @@ def stop_signals(answer: str) -> Iterator[Stop]:
         stop.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         name = signal.Signals(number).name
-        print(f"{name}: {answer}; Ctrl-C stops at once", file=sys.stderr)
+        with contextlib.suppress(RuntimeError):  # it came amid another print
+            print(f"{name}: {answer}; Ctrl-C stops at once", file=sys.stderr)
 
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in previous:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    def lost(error: OSError) -> None:
+        if error.errno == errno.EPIPE or not stays:  # else it is a terminal that was closed
+            stop.requested = True
+
+    numbers, stays = [signal.SIGTERM, signal.SIGINT], True
+    if sys.platform != "win32":
+        stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        numbers += [] if stays else [signal.SIGHUP]
+    previous = {number: signal.getsignal(number) for number in numbers}
+    with outlasting(lost):
+        for number in previous:
+            signal.signal(number, request)
+        try:
+            yield stop
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
