@@ -188,6 +188,11 @@ def open_benchmark(
     first = None if first is None else whole("first", first, least=1)
     place = default_data_dir()
     if dataset := find_dataset(os.fspath(folder), scale, place):
+        if lr not in (AUTO, MADE):
+            raise ValueError(
+                f"lr is {printable(lr)}, but {printable(folder)} is a dataset, which has LR images "
+                "of its own; leave lr out (--lr)"
+            )
         return _from_records(dataset, scale, degradation, first)
     folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
     if not (folder.is_dir() or is_archive(folder)):

@@ -13,7 +13,7 @@ from lnln_jax.data.batches import make_train_iterator
 from lnln_jax.data.degradations import Degradation
 from lnln_jax.data.prepare.recipes import prepare_folder
 from lnln_jax.data.prepare.sub_images import Cut, sub_images
-from lnln_jax.data.records import RecordSource, find_dataset
+from lnln_jax.data.records import RecordSource, default_data_dir, find_dataset
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.files import read_rgb
 from lnln_jax.images.resize import imresize
@@ -163,6 +163,26 @@ def test_finding_datasets(folder, datasets, data_dir, tmp_path, monkeypatch):
         RecordSource(folder, scale=4)
     with pytest.raises(ValueError, match="no images for test, only for train, validation"):
         RecordSource(folder, scale=2, split="test")
+
+
+def test_a_folder_in_the_place_of_a_dataset(folder, datasets, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(datasets))
+    (tmp_path / "set5").touch()  # a file is nothing that could be meant
+    assert find_dataset("set5", 2, datasets) == folder
+    assert open_benchmark("set5", 2).names == ["bird", "woman"]
+    assert caplog.records == []
+    (tmp_path / "set5").unlink()
+    (tmp_path / "set5").mkdir()
+    assert find_dataset("set5", 2, datasets) is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith("set5 is what lies in the current folder, not the datas")
+
+
+def test_without_a_home_folder(monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setenv("HOME", "")
+    assert find_dataset("set5", 2, default_data_dir()) is None
 
 
 def test_an_image_is_not_an_unfinished_dataset(tmp_path):

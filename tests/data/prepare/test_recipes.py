@@ -104,6 +104,29 @@ def test_folders_of_splits_are_the_splits(images, tmp_path):
     assert source.image_name(0) == f"validation/{paths[0].name}"
 
 
+def test_div2k_as_it_is_unpacked(images, tmp_path, caplog):
+    folder = tmp_path / "DIV2K"
+    for split, path in zip(
+        ("train", "train", "valid"), sorted(images.rglob("*.jpg")), strict=False
+    ):
+        hr = read_rgb(path)
+        for name, image in (("HR", hr), ("LR_bicubic/X2", 255 - imresize(modcrop(hr, 2), 0.5))):
+            target = folder / f"DIV2K_{split}_{name}" / f"{path.stem}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(target)
+    prepared = build(folder, tmp_path / "tfds", cut=Cut((2,), 120, 120, 96))
+    assert "LR images are made from HR, and not taken from DIV2K_train_LR_bicubic/X2" in caplog.text
+    assert prepared.left_out == {}
+    for split, count in (("train", 2), ("validation", 1)):
+        source = RecordSource(prepared.folder, scale=2, split=split)
+        names = {source.image_name(i) for i in range(len(source))}
+        assert len(names) == count
+        assert {name.split("_")[-1].split("/")[0] for name in names} == {"HR"}
+    archive = shutil.make_archive(str(tmp_path / "all"), "zip", folder)
+    zipped = build(Path(archive), tmp_path / "zip", cut=Cut((2,), 120, 120, 96))
+    assert zipped.examples == prepared.examples
+
+
 def test_degraded_lr_images(images, tmp_path):
     degradation = Degradation("dn", noise_level=15)
     cut = Cut((2,), 120, 120, 96, degradation)
