@@ -117,10 +117,13 @@ def _matrix(primaries: tuple[float, ...]) -> np.ndarray:
     columns = np.stack(rgb, axis=1)
     try:
         columns = columns * np.linalg.solve(columns, white)
-    except np.linalg.LinAlgError as error:
-        raise ValueError("colours by a cHRM without meaning") from error
+    except np.linalg.LinAlgError:
+        columns = np.full((3, 3), np.nan)
     ratio = (_BRADFORD @ _D50) / (_BRADFORD @ white)
-    return np.linalg.inv(_BRADFORD) @ (ratio[:, None] * (_BRADFORD @ columns))
+    adapted = np.linalg.inv(_BRADFORD) @ (ratio[:, None] * (_BRADFORD @ columns))
+    if not (np.abs(adapted) < 4).all():
+        raise ValueError("colours by a cHRM without meaning")
+    return adapted
 
 
 def _fixed(numbers: np.typing.ArrayLike) -> bytes:

@@ -62,6 +62,8 @@ def _strip(node: minidom.Element) -> None:
 
 
 def _is_stale(node: minidom.Element | minidom.Attr) -> bool:
+    if node.nodeName == "tiff:Orientation":  # readers look for this, of whatever namespace
+        return True
     if node.namespaceURI not in _STALE:
         return False
     names = _STALE[node.namespaceURI]

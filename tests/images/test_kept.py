@@ -75,6 +75,13 @@ def test_bad_xmp_is_left_out_and_told(tmp_path, caplog, packet, reason):
         kept_xmp(packet)
 
 
+def test_an_orientation_of_another_namespace_goes_too():
+    packet = b'<a xmlns:tiff="http://elsewhere/" tiff:Orientation="6" tiff:Make="Maker"/>'
+    kept = kept_xmp(packet).decode()
+    assert "Orientation" not in kept  # Pillow, for one, would turn the picture by it
+    assert 'tiff:Make="Maker"' in kept
+
+
 # ---- density ----
 
 

@@ -117,7 +117,14 @@ def test_what_no_profile_can_say_is_told(tmp_path, caplog, target):
     assert read_photo(tmp_path / f"z{target}").metadata.icc_profile == SRGB
 
 
-@pytest.mark.parametrize("chrm", [bytes(32), struct.pack(">8I", *[31270, 32900] * 4)])
+@pytest.mark.parametrize(
+    "chrm",
+    [
+        bytes(32),
+        struct.pack(">8I", *[31270, 32900] * 4),
+        struct.pack(">8I", *range(1, 2**31, 2**28)),
+    ],
+)
 def test_primaries_without_meaning(tmp_path, chrm):
     path = tmp_path / "x.png"
     path.write_bytes(make_png(RGB, png_chunk(b"cHRM", chrm)))
