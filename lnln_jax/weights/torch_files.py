@@ -91,9 +91,13 @@ def _load(torch: Any, path: Path) -> tuple[Any, ValueError | None]:
     return tree, refusal
 
 
+def _dtype_name(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def _array(torch: Any, tensor: Any) -> np.ndarray:
     """Returns a tensor as an array of the same dtype, which NumPy may know from JAX alone."""
-    name = str(tensor.dtype).removeprefix("torch.")
+    name = _dtype_name(tensor)
     if tensor.element_size() > 2 or name == "float16":
         return tensor.numpy()
     bits = {1: torch.uint8, 2: torch.int16}[tensor.element_size()]
@@ -158,8 +162,9 @@ def _check_format(path: Path) -> None:
 
 def _is_plain(torch: Any, value: Any) -> bool:
     """Returns whether an item of a state dict is an array of floating-point numbers, or a count."""
-    return (
-        isinstance(value, torch.Tensor)
-        and (value.device.type, value.layout) == ("cpu", torch.strided)
-        and (value.is_floating_point() or (value.dtype == torch.int64 and value.ndim == 0))
-    )
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        return False
+    if value.is_floating_point():  # two numbers in a byte are none of NumPy's
+        known = value.element_size() > 1 or hasattr(ml_dtypes, _dtype_name(value))
+        return known and value.device.type == "cpu"
+    return value.dtype == torch.int64 and value.ndim == 0

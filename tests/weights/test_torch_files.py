@@ -189,6 +189,10 @@ def test_what_does_not_fit_is_listed(edsr, tmp_path):
         ({MARK: torch.eye(3).to_sparse()}, rf"not an array .*\n  '{MARK}'"),
         ({MARK: torch.ones(3, dtype=torch.int8)}, rf"not an array .*\n  '{MARK}'"),
         ({MARK: torch.ones(3, dtype=torch.complex64)}, rf"not an array .*\n  '{MARK}'"),
+        (
+            {MARK: torch.ones(3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)},
+            rf"not an array .*\n  '{MARK}'",
+        ),
         ({MARK: torch.ones(3), "epoch": 3}, r"not an array .*\n  'epoch'"),
         ({3: torch.zeros(1)}, "holds no state dict but a dict"),
         (torch.zeros(3), "holds no state dict but a Tensor; save model.state_dict()"),
