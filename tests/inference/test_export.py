@@ -84,7 +84,7 @@ def lnln(tmp_path):
 )
 def test_it_runs_without_the_package_and_gives_the_same(name, platforms, tmp_path, capsys):
     source, target = write_model(tmp_path / "small.safetensors", name), tmp_path / "a.stablehlo"
-    options = ["--tile", str(TILE), "--platforms", *platforms]
+    options = ["--tile", str(TILE), "--platforms", ",".join(platforms)]
     assert main(["export", str(source), str(target), *options]) == 0
     size = f"{target.stat().st_size / 1e6:.2f} MB"
     where = ", ".join(platforms)
@@ -134,7 +134,7 @@ def test_attention_is_not_cut_for_this_cpu_where_the_program_is_for_none(lnln):
     model = load_model(lnln)
     scores = "tensor<4x1225x1225xf32>"  # of all positions of the quarters at once
     for platforms, dense in ((["cpu"], False), (["cpu", "cuda"], False), (["cuda"], True)):
-        program = export_program(model, tile=TILE, batch=1, platforms=platforms)
+        program = export_program(model, tile=np.int64(TILE), batch=np.int64(1), platforms=platforms)
         assert (scores in program.mlir_module()) == dense
 
 
