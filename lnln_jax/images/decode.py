@@ -121,8 +121,8 @@ def _decode_with_pillow(
         with guarded(max_pixels, tell) if has_palette else contextlib.nullcontext():  # it may warn
             converted = _in_mode_read(image, info["icc_profile"])
         samples = _samples(converted)
-    colour = png_chunks.colour_chunks(data) if is_png else ()
-    return _upright(samples, info, exif, tell, colour)
+    chunks = png_chunks.kept_chunks(texts.data) if is_png else ()
+    return _upright(samples, info, exif, tell, chunks)
 
 
 def _info(image: Image.Image, exif: Image.Exif) -> dict[str, Any]:
@@ -205,12 +205,12 @@ def _upright(
     info: dict[str, Any],
     exif: Image.Exif,
     tell: Tell,
-    png_colour: tuple[tuple[bytes, bytes], ...] = (),
+    chunks: tuple[tuple[bytes, bytes], ...] = (),
 ) -> Photo:
     """Gives the samples a channel axis, turns them and drops the metadata that is now wrong."""
     if samples.ndim == 2:
         samples = samples[..., None]
     samples = inverse_dihedral(samples, _UPRIGHT.get(exif.get(ExifTags.Base.Orientation, 1), 0))
     with guarded(None, tell):  # it warns of damaged tags when it takes EXIF apart
-        metadata = kept_metadata(info, exif, samples.shape[2], tell, png_colour)
+        metadata = kept_metadata(info, exif, samples.shape[2], tell, chunks)
     return Photo(samples, metadata)

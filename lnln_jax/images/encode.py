@@ -99,7 +99,7 @@ def _write_png(file: BinaryIO, strips: Iterable[np.ndarray], header: Header) -> 
 
 
 def _write_png_metadata(file: BinaryIO, metadata: Metadata) -> None:
-    for kind, body in metadata.png_colour:
+    for kind, body in metadata.png_chunks:
         _write_chunk(file, kind, body)
     if metadata.icc_profile:
         _write_chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc_profile))

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lnln_jax.images import png_chunks
 from lnln_jax.images.metadata import without_maker_note
 from lnln_jax.images.photo import Metadata
 from lnln_jax.images.profiles import fitting_profile, profile_from_png
@@ -116,17 +117,17 @@ def fitting(metadata: Metadata, suffix: str, channels: int) -> tuple[Metadata, l
     """
     form, lost = WRITTEN[suffix], []
     stored = channels if form.gray else 3
-    profile, png_colour = fitting_profile(metadata.icc_profile, stored), metadata.png_colour
+    profile, chunks_kept = fitting_profile(metadata.icc_profile, stored), metadata.png_chunks
     if stored != channels and fitting_profile(metadata.icc_profile, channels):
         lost.append("a profile for gray, which is stored as RGB")
     if form is not _PNG:
-        chunks = dict(png_colour)
+        chunks = png_chunks.colour(chunks_kept)
         if chunks and (profile is None or b"cICP" in chunks):
             try:
                 profile = profile_from_png(chunks, gray=stored < 3)
             except ValueError as error:
                 lost += [] if profile else [str(error)]
-        png_colour = ()
+        chunks_kept = ()
     exif, most = metadata.exif, form.limits.get("exif", 0)
     if exif and 0 < most < len(exif):
         shorter = without_maker_note(exif)
@@ -143,4 +144,4 @@ def fitting(metadata: Metadata, suffix: str, channels: int) -> tuple[Metadata, l
         if limit is not None and size > limit:
             fields[field] = None
             lost.append(f"{name} of {size} bytes" + (f" (at most {limit})" if limit else ""))
-    return Metadata(**fields, dpi=metadata.dpi, png_colour=png_colour), lost
+    return Metadata(**fields, dpi=metadata.dpi, png_chunks=chunks_kept), lost

@@ -32,7 +32,7 @@ def kept_metadata(
     exif: Image.Exif,
     channels: int,
     tell: Callable[[str], object],
-    png_colour: tuple[tuple[bytes, bytes], ...] = (),
+    png_chunks: tuple[tuple[bytes, bytes], ...] = (),
 ) -> Metadata:
     """Takes the metadata of a picture that has been turned upright.
 
@@ -42,7 +42,7 @@ def kept_metadata(
       exif: EXIF, with the orientation that has been applied.
       channels: channels of the samples, 1 to 4.
       tell: function that is told what is damaged and left out.
-      png_colour: as in `Metadata`.
+      png_chunks: as in `Metadata`.
     """
     try:
         block = _kept_exif(exif)
@@ -59,7 +59,7 @@ def kept_metadata(
     if dpi and exif.get(ExifTags.Base.Orientation, 1) >= 5:
         dpi = dpi[1], dpi[0]
     profile = fitting_profile(info.get("icc_profile"), channels)
-    return Metadata(profile, block, xmp, dpi, png_colour)
+    return Metadata(profile, block, xmp, dpi, png_chunks)
 
 
 def resolution(tags: Mapping[int, Any]) -> tuple[float, float] | None:

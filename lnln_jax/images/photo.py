@@ -14,15 +14,16 @@ class Metadata(NamedTuple):
       xmp: XMP packet without the like; or None.
       dpi: pixels per inch, across and down, or None. The number is kept, not the size in print, as
         editors do when they enlarge a picture.
-      png_colour: kinds and bodies of the chunks by which PNG files say what colours the samples
-        are (gAMA, cHRM, sRGB, cICP, ...); cICP counts before the profile, that before the others.
+      png_chunks: kinds and bodies of chunks of a PNG file. Some say what colours the samples are
+        (gAMA, cHRM, sRGB, cICP, ...), of which cICP counts before the profile, that before the
+        others; some are texts, such as a title or a prompt, for which only PNG has a place.
     """
 
     icc_profile: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
-    png_colour: tuple[tuple[bytes, bytes], ...] = ()
+    png_chunks: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Photo(NamedTuple):

@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from PIL import PngImagePlugin
@@ -13,6 +13,7 @@ XMP_KEYWORD = b"XML:com.adobe.xmp"
 # Chunks that say what colour the samples are, with the length of each.
 _COLOUR = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
 _TEXTS = (b"iCCP", b"tEXt", b"zTXt", b"iTXt")
+_STALE_TEXTS = (XMP_KEYWORD, b"Raw profile type ", b"exif:", b"tiff:", b"date:", b"Thumb::")
 _MOST_TEXT = 32 << 20  # of all texts that Pillow gets
 _MOST_INFLATED = 64 << 20  # of a profile or XMP packet; more is a bomb
 
@@ -31,15 +32,29 @@ class Texts(NamedTuple):
     xmp: bytes | None = None
 
 
-def colour_chunks(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Returns kind and body of the chunks gAMA, cHRM, sRGB, cICP, mDCV and cLLI of a PNG file."""
-    found: dict[bytes, bytes] = {}
+def kept_chunks(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Returns kind and body of the chunks of a PNG file that stay true of a larger picture.
+
+    They are gAMA, cHRM, sRGB, cICP, mDCV and cLLI, and texts but those in which programs put EXIF,
+    XMP, profiles, thumbnails and times of files.
+    """
+    kept: list[tuple[bytes, bytes]] = []
+    colours = dict(_COLOUR)
     for kind, start, length in _chunks(data):
         if kind == b"IDAT":
-            break
-        if _COLOUR.get(kind) == length:
-            found.setdefault(kind, data[start : start + length])
-    return tuple(found.items())
+            colours.clear()  # behind the pixels they say nothing
+            continue
+        body = data[start : start + length]
+        is_text = kind in _TEXTS and kind != b"iCCP" and not body.startswith(_STALE_TEXTS)
+        if is_text or colours.get(kind) == length:
+            kept.append((kind, body))
+            colours.pop(kind, None)  # the first one counts
+    return tuple(kept)
+
+
+def colour(chunks: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Returns those of the chunks that say what colours the samples are, by kind."""
+    return {kind: body for kind, body in chunks if kind in _COLOUR}
 
 
 def without_large_texts(data: bytes, tell: Callable[[str], object]) -> Texts:

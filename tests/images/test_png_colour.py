@@ -138,7 +138,25 @@ def test_training_sees_the_stored_samples(tmp_path):
     np.testing.assert_array_equal(read_rgb(path), RGB)
 
 
-# ---- large texts of PNG files ----
+# ---- texts of PNG files ----
+
+
+def test_texts_stay_in_png_but_those_that_are_untrue(tmp_path, caplog):
+    info = PngImagePlugin.PngInfo()
+    for zipped in (False, True):
+        info.add_text(f"parameters {zipped}", "a castle, Steps: 20", zip=zipped)
+        info.add_itxt(f"Title {zipped}", "Schloß", lang="de", zip=zipped)
+    stale = {"Raw profile type exif": "x", "exif:Orientation": "6", "date:create": "2020-01-01"}
+    for key, value in stale.items():
+        info.add_text(key, value)
+    write_photo(read_photo(save(tmp_path / "x.png", RGB, pnginfo=info)), tmp_path / "y.png")
+    with Image.open(tmp_path / "y.png") as image:
+        assert image.text == {
+            **dict.fromkeys(("parameters False", "parameters True"), "a castle, Steps: 20"),
+            **dict.fromkeys(("Title False", "Title True"), "Schloß"),
+        }
+    write_photo(read_photo(tmp_path / "y.png"), tmp_path / "z.jpg")
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
