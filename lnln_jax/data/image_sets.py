@@ -128,10 +128,18 @@ class Archive(ImageSet):
         Raises:
           ValueError: an image has a password, or a name that leads out of the archive.
         """
-        found = {member.filename: member for member in self._file.infolist() if _is_image(member)}
-        for member in found.values():
-            _check(self.root, member)
-        return sorted(found, key=PurePosixPath)
+        return sorted(self._members, key=PurePosixPath)
+
+    @functools.cached_property
+    def _members(self) -> dict[str, ZipInfo]:
+        """Entries of images by their names with slashes, which some programs write otherwise."""
+        found = {}
+        for member in self._file.infolist():
+            name = member.filename.replace("\\", "/")
+            if _is_image(name):
+                _check(self.root, member)
+                found[name] = member
+        return found
 
     @property
     def skipped(self) -> list[str]:
@@ -150,15 +158,15 @@ class Archive(ImageSet):
 
     def stamp(self, name: str) -> str:
         """Returns text that changes with a file: its size, and the checksum in the archive."""
-        member = self._file.getinfo(name)
+        member = self._members[name]
         return f"{member.file_size}-{member.CRC:08x}"
 
     def _opened(self, name: str) -> IO[bytes]:
-        return self._file.open(name)
+        return self._file.open(self._members[name])
 
     def _bytes(self, name: str) -> bytes:
         limit = Image.MAX_IMAGE_PIXELS
-        size = self._file.getinfo(name).file_size
+        size = self._members[name].file_size
         if limit is not None and size > limit * _BYTES_PER_PIXEL + _HEADER_BYTES:
             raise ImageFileError(
                 f"{printable(self.root / name)}: cannot be read: it unpacks to {size} bytes, more "
@@ -166,7 +174,7 @@ class Archive(ImageSet):
             )
         try:
             with self._lock:
-                return self._file.read(name)
+                return self._file.read(self._members[name])
         except MemoryError:
             raise
         except Exception as error:  # damaged archives make decompressors raise almost anything
@@ -235,11 +243,11 @@ def is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
-def _is_image(member: ZipInfo) -> bool:
-    path = PurePosixPath(member.filename)
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
     return (
-        path.suffix.lower() in IMAGE_SUFFIXES
-        and not member.is_dir()
+        path.suffix.lower() in _READ
+        and not name.endswith("/")
         and "__MACOSX" not in path.parts
         and not any(part.startswith(".") and part != ".." for part in path.parts)
     )

@@ -135,6 +135,15 @@ def test_names_that_lead_out_of_the_zip(tmp_path, name):
         load(path)
 
 
+def test_backslashes_of_old_programs_are_slashes(pictures, tmp_path):
+    path = tmp_path / "windows.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(3):
+            archive.write(pictures / f"{number}.png", f"D_HR\\{number}.png")
+            archive.write(pictures / f"{number}.png", f"D_LR_unknown\\X2\\{number}.png")
+    assert len(load(path)) == 3
+
+
 def test_a_password(pictures):
     path = zipped(pictures)
     data = bytearray(path.read_bytes())
