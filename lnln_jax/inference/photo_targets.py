@@ -17,8 +17,6 @@ from lnln_jax.images.formats import WRITTEN
 from lnln_jax.images.listing import PICTURE_SUFFIXES, Listing, list_images, skipped
 from lnln_jax.runtime.files import printable
 
-_ALIKE = {".jpeg": ".jpg", ".tif": ".tiff"}
-
 
 @dataclasses.dataclass(frozen=True)
 class UpscaledFile:
@@ -110,7 +108,7 @@ def naming_of(
         what = "there is a folder" if len(inputs) == 1 else f"there are {len(inputs)} inputs"
         raise ValueError(f"{shown}, but {what} to upscale; name a folder for the results")
     wanted = written_as(Path(inputs[0])) if format == "same" else format or ending
-    if _ALIKE.get(wanted, wanted) != _ALIKE.get(ending, ending):
+    if wanted != ending and WRITTEN.get(wanted) != WRITTEN.get(ending):
         raise ValueError(f"{shown}, but format is {wanted.lstrip('.')}; leave one of them out")
     return Naming(path, suffix, ending, one=True)
 
@@ -137,11 +135,13 @@ def plan(
       skip_existing: whether to leave out files whose results exist.
 
     Raises:
-      ValueError: an input is empty text, two files would have one result, or a result would take
-        the place of an input.
+      ValueError: no inputs, an empty name, two files that would have one result, or a result that
+        would take the place of an input.
     """
     _real_folder.cache_clear()  # links may have changed since the last call
-    paths = [_path_of(each) for each in inputs]
+    paths = [*dict.fromkeys(_path_of(each) for each in inputs)]
+    if not paths:
+        raise ValueError("inputs is empty; name image files, or folders of them")
     roots: dict[Path, Path] = {}  # of a source: where its path in the output folder begins
     failed: dict[Path, str] = {}
     made: list[Path] = []
@@ -230,8 +230,8 @@ def _targets(roots: Mapping[Path, Path], naming: Naming) -> dict[Path, Path]:
         source_of[place] = source
         if place == _real(source):
             raise ValueError(
-                f"{printable(source)} would be replaced by its own result; choose another output "
-                "folder, or a suffix"
+                f"{printable(source)} would be replaced by its own result; choose another "
+                "output or suffix"
             )
         if place in inputs:
             raise ValueError(

@@ -222,6 +222,8 @@ def test_an_empty_input_is_refused(tmp_path, monkeypatch, given):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="inputs has an empty name"):
         upscale_files(BICUBIC, [given])
+    with pytest.raises(ValueError, match="inputs is empty"):
+        upscale_files(BICUBIC, [])
     assert names(tmp_path) == ["a.png"]
 
 
@@ -230,5 +232,5 @@ def test_what_is_left_out_of_folders_is_told(tmp_path):
     for name in ("a.heic", "b.heic", "c.nef", "notes.txt"):
         (tmp_path / "in" / name).touch()
     lines = Lines()
-    upscale_files(BICUBIC, [tmp_path / "in"], tmp_path / "out", report=lines)
+    upscale_files(BICUBIC, [tmp_path / "in"] * 2, tmp_path / "out", report=lines)
     assert lines[-1] == "1 of 1 upscaled; skipped: 2 .heic, 1 .nef"
