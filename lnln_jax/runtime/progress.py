@@ -120,6 +120,7 @@ class _Bar:
     def _draw(self) -> None:
         began = time.time()
         if self.ended.wait(DELAY):
+            _live.discard(self)
             return
         with tqdm(desc=self.what, leave=False, ncols=_columns(), nrows=_ROWS, delay=1e-9) as bar:
             bar.start_t = began

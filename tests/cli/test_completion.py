@@ -1,11 +1,8 @@
 """`lnln completion`, in the shells themselves."""
 
-import select
 import shlex
 import shutil
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from lnln_jax.cli import main
 from lnln_jax.config.shipped import config_names
 from lnln_jax.weights.pretrained import names
+from tests.support.terminals import Terminal
 
 # Words of a line, the last to be completed, and some of what a shell then offers.
 LINES = {
@@ -93,29 +91,6 @@ def test_zsh_completes(script, monkeypatch):
         terminal.type("\x15print go''ne\n", until="gone")
     terminal.type("exit\n", until="")
     terminal.close()
-
-
-class Terminal:
-    """A process on a terminal of its own."""
-
-    def __init__(self, *command: str) -> None:
-        code = f"import pty; pty.spawn({command!r})"  # no fork of this process, which has threads
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
-
-    def type(self, text: str, *, until: str) -> None:
-        """Types text, and waits for what it makes the terminal show."""
-        self._process.stdin.write(text.encode())
-        shown, limit = "", time.monotonic() + 20
-        while until not in shown:
-            assert time.monotonic() < limit, (text, until, shown)
-            if select.select([self._process.stdout], [], [], 1)[0]:
-                shown += self._process.stdout.read(4096).decode(errors="replace")
-
-    def close(self) -> None:
-        with self._process:
-            pass
 
 
 def test_the_names_are_those_of_the_parser(capsys):

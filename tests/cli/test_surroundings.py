@@ -32,7 +32,7 @@ COMMANDS = (
     "train run.json --output run",
     "upscale photos --model run --output upscaled",
     "evaluate run bicubic --data photos --output measured",
-    "models lnln_light_x2 lnln",
+    "models lnln_light_x2 vdsr",
     "convert run network.safetensors",
     "convert run state.safetensors --state",
     "replay run --step 3",
@@ -82,7 +82,12 @@ def outcome(folder: Path, photos: Path, variables: dict[str, str], options: list
         said[command] = TIMES.sub("", done.stdout.decode("ascii", errors="backslashreplace"))
     files = {
         str(path.relative_to(folder)): path.read_bytes()
-        for pattern in ("upscaled/*", "*.safetensors", "run/replay/*/batch.png", "run/config.json")
+        for pattern in (
+            "upscaled/*",
+            "network.safetensors",
+            "run/replay/*/batch.png",
+            "run/config.json",
+        )
         for path in sorted(folder.glob(pattern))
     }
     lines = (folder / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
