@@ -46,7 +46,7 @@ _ONE_OF_SEVERAL = ("MPO", "PSD", "TIFF")
 Tell = Callable[[str], object]
 
 
-def decode(data: bytes, max_pixels: int | None = None, *, tell: Tell = str) -> Photo:
+def decode(data: bytes, max_pixels: int | None, tell: Tell) -> Photo:
     """Decodes a still image and turns it upright.
 
     A palette becomes RGB(A), black and white becomes gray, CMYK becomes RGB (through its profile
@@ -81,7 +81,10 @@ def decode(data: bytes, max_pixels: int | None = None, *, tell: Tell = str) -> P
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{str(error).partition(',')[0]}; make it smaller or cut it") from error
     except Exception as error:  # damaged files make decoders raise almost anything
-        raise ValueError(str(error) or type(error).__name__) from error
+        reason = str(error) or type(error).__name__
+        if reason.startswith("decoder error"):  # with a number
+            reason = f"its data are damaged ({reason})"
+        raise ValueError(reason) from error
 
 
 def _decode_with_pillow(

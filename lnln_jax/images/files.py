@@ -188,7 +188,7 @@ def _decode(data: bytes, name: str, max_pixels: int | None = None) -> Photo:
     try:
         if not data:
             raise ValueError("the file is empty (zero bytes)")
-        return decode(data, max_pixels, tell=functools.partial(_warn, shown))
+        return decode(data, max_pixels, functools.partial(_warn, shown))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageFileError(f"{shown}: cannot be read: {reason}") from error

@@ -19,6 +19,10 @@ def encoded(image: np.ndarray | Image.Image, format: str, **options: object) -> 
     return file.getvalue()
 
 
+def damaged(data: bytes) -> bytes:
+    return data[:20] + bytes(range(200)) + data[220:]
+
+
 NOISE = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
 FRAMES = {"save_all": True, "append_images": [Image.fromarray(RGB[::-1])]}
 PIXEL = np.zeros((1, 1, 3), np.uint8)
@@ -34,6 +38,7 @@ BROKEN = {
     "cut PNG header": (encoded(NOISE, "PNG")[:20], "Truncated"),
     "cut JPEG": (encoded(NOISE, "JPEG")[:1500], "truncated"),
     "cut TIFF": (encoded(NOISE, "TIFF")[:5000], ""),
+    "damaged TIFF": (damaged(encoded(NOISE, "TIFF", compression="tiff_lzw")), "data are damaged"),
     "cut WebP": (encoded(NOISE, "WEBP")[:2000], ""),
     "cut 16-bit PNG": (make_png(NOISE.astype(np.uint16) * 257)[:5000], "truncated"),
     "damaged PNG": (encoded(NOISE, "PNG").replace(b"IDAT", b"IDAT\1", 1), ""),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lnln_jax.images import transparency
-from lnln_jax.images.decode import Photo
 from lnln_jax.images.files import read_photo, write_photo
+from lnln_jax.images.photo import Photo
 from lnln_jax.images.transparency import fill_transparent, is_opaque
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.loading import load_model

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lnln_jax.images.decode import Photo
 from lnln_jax.images.files import write_photo
+from lnln_jax.images.photo import Photo
 from lnln_jax.images.resize import imresize
 from lnln_jax.inference import bicubic, photo_pipeline
 from lnln_jax.inference import network as inference

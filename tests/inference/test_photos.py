@@ -257,7 +257,7 @@ def test_a_full_disk(tmp_path):
     save(tmp_path / "in" / "small.png", RGB)
     command = [sys.executable, "-c", FULL_DISK, tmp_path / "in", tmp_path / "out"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 1, run.stderr
+    assert run.returncode == 1, run.stdout + run.stderr
     assert "out/large_x2.png: cannot be written: File too large" in run.stdout
     assert names(tmp_path / "out") == ["small_x2.png"]
 
