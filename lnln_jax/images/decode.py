@@ -8,7 +8,7 @@ import contextlib
 import io
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
@@ -46,7 +46,16 @@ _ONE_OF_SEVERAL = ("MPO", "PSD", "TIFF")
 Tell = Callable[[str], object]
 
 
-def decode(data: bytes, max_pixels: int | None, tell: Tell) -> Photo:
+class _Decoded(NamedTuple):
+    """Samples as they are stored, and what `kept_metadata` takes."""
+
+    samples: np.ndarray
+    info: dict[str, Any]
+    exif: Image.Exif
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def decode(data: bytes, max_pixels: int | None, tell: Tell, *, metadata: bool) -> Photo:
     """Decodes a still image and turns it upright.
 
     A palette becomes RGB(A), black and white becomes gray, CMYK becomes RGB (through its profile
@@ -58,6 +67,7 @@ def decode(data: bytes, max_pixels: int | None, tell: Tell) -> Photo:
       max_pixels: most pixels; larger images are refused before they take memory, as decompression
         bombs may be. `PIL.Image.MAX_IMAGE_PIXELS` counts where it is larger, or this is None.
       tell: function that gets what is wrong with a file that can be read all the same.
+      metadata: whether metadata are wanted, too; taking XMP apart takes milliseconds.
 
     Raises:
       ValueError: there is no image, more than one, a damaged one or one that is not supported;
@@ -68,8 +78,15 @@ def decode(data: bytes, max_pixels: int | None, tell: Tell) -> Photo:
         with guarded(max_pixels, tell):  # for what it says of odd tags
             page = picture_page(data)
         if page is not None and page.is_16_bit:
-            return _decode_16_bit_tiff(page, max_pixels, tell)
-        return _decode_with_pillow(data, page, max_pixels, tell)
+            decoded = _decode_16_bit_tiff(page, max_pixels, tell)
+        else:
+            decoded = _decode_with_pillow(data, page, max_pixels, tell)
+        samples = _upright(decoded)
+        if not metadata:
+            return Photo(samples)
+        with guarded(max_pixels, tell):  # it warns of damaged tags when it takes EXIF apart
+            _, info, exif, chunks = decoded
+            return Photo(samples, kept_metadata(info, exif, samples.shape[2], tell, chunks))
     except UnidentifiedImageError as error:
         if page is not None:
             raise ValueError(
@@ -89,7 +106,7 @@ def decode(data: bytes, max_pixels: int | None, tell: Tell) -> Photo:
 
 def _decode_with_pillow(
     data: bytes, page: Page | None, max_pixels: int | None, tell: Tell
-) -> Photo:
+) -> _Decoded:
     is_png = data.startswith(png_chunks.SIGNATURE)
     texts = png_chunks.without_large_texts(data, tell) if is_png else png_chunks.Texts(data)
     with guarded(max_pixels, tell) as usual:
@@ -100,7 +117,7 @@ def _decode_with_pillow(
         if page is not None and page.index:
             image.seek(page.index)
     if image.format == "PPM" and (deep := _PNM.match(data)) and int(deep[3]) > 255:
-        return _upright(_decode_16_bit_pnm(data, deep), {}, Image.Exif(), tell)
+        return _Decoded(_decode_16_bit_pnm(data, deep), {}, Image.Exif())
     large = usual is not None and image.width * image.height > usual
     with guarded(max_pixels, tell) if large else contextlib.nullcontext():  # TIFF: checked again
         image.load()
@@ -125,7 +142,7 @@ def _decode_with_pillow(
             converted = _in_mode_read(image, info["icc_profile"])
         samples = _samples(converted)
     chunks = png_chunks.kept_chunks(texts.data) if is_png else ()
-    return _upright(samples, info, exif, tell, chunks)
+    return _Decoded(samples, info, exif, chunks)
 
 
 def _info(image: Image.Image, exif: Image.Exif) -> dict[str, Any]:
@@ -163,7 +180,7 @@ def _samples(image: Image.Image) -> np.ndarray:
     return samples
 
 
-def _decode_16_bit_tiff(page: Page, max_pixels: int | None, tell: Tell) -> Photo:
+def _decode_16_bit_tiff(page: Page, max_pixels: int | None, tell: Tell) -> _Decoded:
     height, width = page.size
     with guarded(max_pixels, tell):
         limit = Image.MAX_IMAGE_PIXELS
@@ -175,7 +192,7 @@ def _decode_16_bit_tiff(page: Page, max_pixels: int | None, tell: Tell) -> Photo
     samples = page.samples_of_16_bits()
     with guarded(max_pixels, tell):
         exif = page.exif()
-    return _upright(samples, page.info(), exif, tell)
+    return _Decoded(samples, page.info(), exif)
 
 
 def _decode_16_bit_pnm(data: bytes, header: re.Match[bytes]) -> np.ndarray:
@@ -203,17 +220,9 @@ def _cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(
-    samples: np.ndarray,
-    info: dict[str, Any],
-    exif: Image.Exif,
-    tell: Tell,
-    chunks: tuple[tuple[bytes, bytes], ...] = (),
-) -> Photo:
-    """Gives the samples a channel axis, turns them and drops the metadata that is now wrong."""
+def _upright(decoded: _Decoded) -> np.ndarray:
+    """Gives the samples a channel axis and turns them."""
+    samples, orientation = decoded.samples, decoded.exif.get(ExifTags.Base.Orientation, 1)
     if samples.ndim == 2:
         samples = samples[..., None]
-    samples = inverse_dihedral(samples, _UPRIGHT.get(exif.get(ExifTags.Base.Orientation, 1), 0))
-    with guarded(None, tell):  # it warns of damaged tags when it takes EXIF apart
-        metadata = kept_metadata(info, exif, samples.shape[2], tell, chunks)
-    return Photo(samples, metadata)
+    return inverse_dihedral(samples, _UPRIGHT.get(orientation, 0))

@@ -46,7 +46,7 @@ def read_rgb(path: Path) -> np.ndarray:
         known format, is animated, has other than 8 or 16 bits per channel, or has more pixels than
         `PIL.Image.MAX_IMAGE_PIXELS`.
     """
-    return to_rgb(_read(Path(path)))
+    return to_rgb(_read(Path(path), metadata=False))
 
 
 def decode_photo(data: bytes, name: str) -> Photo:
@@ -174,21 +174,23 @@ def write_bands(bands: Iterable[np.ndarray], header: Header, path: Path) -> None
         raise ImageFileError(f"{printable(path)}: cannot be written: {reason}") from error
 
 
-def _read(path: Path, max_pixels: int | None = None) -> Photo:
+def _read(path: Path, max_pixels: int | None = None, *, metadata: bool = True) -> Photo:
     try:
         data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or error
         raise ImageFileError(f"{printable(path)}: cannot be read: {reason}") from error
-    return _decode(data, str(path), max_pixels)
+    return _decode(data, str(path), max_pixels, metadata=metadata)
 
 
-def _decode(data: bytes, name: str, max_pixels: int | None = None) -> Photo:
+def _decode(
+    data: bytes, name: str, max_pixels: int | None = None, *, metadata: bool = True
+) -> Photo:
     shown = printable(name)
     try:
         if not data:
             raise ValueError("the file is empty (zero bytes)")
-        return decode(data, max_pixels, functools.partial(_warn, shown))
+        return decode(data, max_pixels, functools.partial(_warn, shown), metadata=metadata)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageFileError(f"{shown}: cannot be read: {reason}") from error

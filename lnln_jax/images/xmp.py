@@ -4,6 +4,7 @@ from xml.dom import minidom
 from xml.parsers.expat import ExpatError
 
 _MOST_BYTES = 4 << 20
+_MOST_MARKUP = 50_000  # some seconds of work
 _TIFF = """
 BitsPerSample Compression ImageLength ImageWidth NativeDigest Orientation PhotometricInterpretation
 PlanarConfiguration ResolutionUnit SamplesPerPixel XResolution YCbCrPositioning YCbCrSubSampling
@@ -34,13 +35,15 @@ def kept_xmp(packet: bytes) -> bytes | None:
     """Returns an XMP packet without orientation, sizes, thumbnails and places in pixels.
 
     Raises:
-      ValueError: it is damaged, or larger than 4 MiB.
+      ValueError: it is damaged, larger than 4 MiB or of too many elements.
     """
     packet = packet.strip(b"\0 \r\n\t")
     if not packet:
         return None
     if len(packet) > _MOST_BYTES:
         raise ValueError(f"XMP of more than {_MOST_BYTES >> 20} MiB")
+    if packet.count(b"<") > _MOST_MARKUP:
+        raise ValueError("XMP with too many elements")
     if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:  # entities can be bombs
         raise ValueError("XMP with a document type")
     try:

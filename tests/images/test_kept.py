@@ -62,6 +62,8 @@ def test_xmp_survives_without_what_is_untrue(tmp_path, source, target):
     [
         (b"<x:xmpmeta", r"damaged XMP \("),
         (b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "XMP with a document type"),
+        (b"<a>" + b"<b/>" * 60_000 + b"</a>", "XMP with too many elements"),
+        (b"<a>" * 5000 + b"</a>" * 5000, r"damaged XMP \("),
         (b"<a>" + bytes([0x30]) * (5 << 20) + b"</a>", "XMP of more than 4 MiB"),
     ],
 )
