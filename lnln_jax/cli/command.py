@@ -22,7 +22,7 @@ from lnln_jax.cli import (
 )
 from lnln_jax.cli.parser import Parser
 from lnln_jax.runtime.outlets import open_missing
-from lnln_jax.runtime.processes import end_at_once
+from lnln_jax.runtime.processes import end_at_once, prepare_sudden_end
 from lnln_jax.runtime.progress import be_quiet, end_progress
 from lnln_jax.version import __version__
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:
         open_missing()
+        prepare_sudden_end()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # no name of a file ends a command
             stream.reconfigure(errors="backslashreplace")
@@ -80,7 +81,7 @@ def _run(args: argparse.Namespace) -> int:
         end_progress()
         print("lnln: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, RuntimeError, AssertionError) as error:
+    except (ValueError, OSError, RuntimeError, AssertionError, AttributeError) as error:
         end_progress()
         text = _explained(error, args)
         if os.environ.get("LNLN_TRACEBACK") or not text:
@@ -96,7 +97,7 @@ def _explained(error: Exception, args: argparse.Namespace) -> str | None:
 
         if fault := start_fault(error):
             return fault
-    if isinstance(error, AssertionError):
+    if isinstance(error, AssertionError | AttributeError):
         return None
     lost = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" not in str(error)
     if getattr(args, "distributed", False) and lost:

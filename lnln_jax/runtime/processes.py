@@ -127,6 +127,11 @@ def end_at_once(status: int) -> NoReturn:
     os._exit(status)
 
 
+def prepare_sudden_end() -> None:
+    """Lets nothing be said, after `end_at_once`, of what is then cleaned up behind this process."""
+    sys.warnoptions.append("ignore:resource_tracker")  # for the process that multiprocessing starts
+
+
 def end_with_parent(*_: object) -> None:
     """Makes a worker process leave Ctrl-C to its parent, and end when that does, even if killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
