@@ -33,46 +33,59 @@ def add_parser(commands: Any) -> None:
     upscale.add_argument(
         "-i", "--input", type=path, action="append", default=[], help="one more of them"
     )
-    upscale.add_argument(
+    _add_work(upscale)
+    _add_results(upscale)
+    upscale.set_defaults(run=run, refuse=upscale.error)
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    """Adds what says by which network, and how, photos are upscaled."""
+    parser.add_argument(
         *("-m", "-n", "--model"),
         help=f"default: the package's best for the scale; or {MODEL_HELP}",
     )
-    upscale.add_argument(
-        *("-o", "--output"),
-        type=path,
-        default=Path("upscaled"),
-        help="folder for the results (upscaled); or, for one photo, a file such as photo_x2.png",
-    )
-    upscale.add_argument(
-        "-s", "--scale", type=positive, help="default: the model's; without one, 2"
-    )
-    upscale.add_argument(
+    parser.add_argument("-s", "--scale", type=positive, help="default: the model's; without one, 2")
+    parser.add_argument(
         "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
     )
-    upscale.add_argument(
+    parser.add_argument(
         "-x", "--self-ensemble", action="store_true", help="average 8 symmetries (TTA)"
     )
-    upscale.add_argument(
+    parser.add_argument(
         *("-t", "--tile"),
         type=_tile,
         default="auto",
         help='side in pixels of the tiles that photos are cut in; "auto" (or 0) or "none"',
     )
-    upscale.add_argument(
+    parser.add_argument(
+        "--seamless",
+        action="store_true",
+        help="photos are textures to be laid side by side, whose edges are to fit afterwards",
+    )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    """Adds what says where results go."""
+    parser.add_argument(
+        *("-o", "--output"),
+        type=path,
+        default=Path("upscaled"),
+        help="folder for the results (upscaled); or, for one photo, a file such as photo_x2.png",
+    )
+    parser.add_argument(
         *("-f", "--ext", "--format"),
         dest="format",
         help="png, jpg, webp, tiff, avif or same; default: that of --output if it is a file, else "
         "png",
     )
-    upscale.add_argument(
+    parser.add_argument(
         "--suffix", help='appended to names; default: "_x2" where the scale is 2; "none" for none'
     )
-    there = upscale.add_mutually_exclusive_group()
+    there = parser.add_mutually_exclusive_group()
     there.add_argument("--overwrite", action="store_true", help="replace existing results")
     there.add_argument(
         "--skip-existing", action="store_true", help="leave out photos whose results exist"
     )
-    upscale.set_defaults(run=run, refuse=upscale.error)
 
 
 def _tile(text: str) -> int | Literal["auto"] | None:
@@ -159,6 +172,7 @@ def _upscale(
         output,
         self_ensemble=args.self_ensemble,
         tile=args.tile,
+        seamless=args.seamless,
         overwrite=args.overwrite,
         skip_existing=args.skip_existing,
         format=args.format,

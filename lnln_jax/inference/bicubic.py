@@ -8,7 +8,7 @@ import numpy as np
 
 from lnln_jax.images.arrays import from_float32, to_float32
 from lnln_jax.images.resize import imresize_rows
-from lnln_jax.inference.upscaler import Upscaler
+from lnln_jax.inference.upscaler import Options, Upscaler
 from lnln_jax.runtime.numbers import whole
 
 _BAND_PIXELS = 1 << 18  # of a band that is made at once
@@ -18,7 +18,7 @@ _BAND_PIXELS = 1 << 18  # of a band that is made at once
 class BicubicUpscaler(Upscaler):
     """MATLAB's bicubic interpolation, as the baseline that stands where a network does.
 
-    It needs no tiles, and its self-ensemble is itself: both options change nothing.
+    It needs no tiles, mirrors images anyway, and its self-ensemble is itself: no option changes it.
     """
 
     scale: int
@@ -30,9 +30,7 @@ class BicubicUpscaler(Upscaler):
         """Takes a scale of any kind of number."""
         object.__setattr__(self, "scale", whole("scale", self.scale, least=1))
 
-    def _bands(
-        self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
-    ) -> Iterator[np.ndarray]:
+    def _bands(self, image: np.ndarray, options: Options) -> Iterator[np.ndarray]:
         convert = to_float32 if image.dtype == np.uint16 else None
         height, width = (side * self.scale for side in image.shape[:2])
         rows = max(1, _BAND_PIXELS // width)

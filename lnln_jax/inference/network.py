@@ -21,8 +21,8 @@ from lnln_jax.images.arrays import (
     ycbcr_to_rgb,
 )
 from lnln_jax.images.resize import imresize
-from lnln_jax.inference.tiling import tiled_bands
-from lnln_jax.inference.upscaler import Upscaler
+from lnln_jax.inference.tiling import mirrored, tiled_bands
+from lnln_jax.inference.upscaler import Options, Upscaler
 from lnln_jax.models import input_channels
 
 # Tiles computed at once, by device. A CPU is busy with one, and a second is no longer in its cache.
@@ -30,7 +30,7 @@ from lnln_jax.models import input_channels
 TILE_BATCHES = {"cpu": 1}
 TILE_BATCH = 16
 
-_LEAST_SIDE = 2  # pixels that all networks take; what is narrower is repeated
+_LEAST_SIDE = 2  # pixels that all networks take; what is narrower is mirrored
 
 # Studio-range luma is a multiple of this: psnr_y of the gray result equals that of the RGB result.
 _GRAY_WEIGHTS = np.array(Y_WEIGHTS, np.float32) / np.float32(sum(Y_WEIGHTS))
@@ -68,21 +68,27 @@ class NetworkUpscaler(Upscaler):
             shapes.add((1, width, height, channels))
         return max(_peak_memory(self._program(each)) for each in shapes)
 
-    def _bands(
-        self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
-    ) -> Iterator[np.ndarray]:
-        upscale = functools.partial(self._upscale, self_ensemble=self_ensemble)
-        if tile is None:
-            height, width = image.shape[:2]
-            if min(height, width) < _LEAST_SIDE:
-                missing = [(0, max(_LEAST_SIDE - side, 0)) for side in (height, width)]
-                image = np.pad(image, (*missing, (0, 0)), mode="edge")
-            yield upscale(image[None])[0, : height * self.scale, : width * self.scale]
+    def _bands(self, image: np.ndarray, options: Options) -> Iterator[np.ndarray]:
+        upscale = functools.partial(self._upscale, self_ensemble=options.self_ensemble)
+        border = options.border
+        if options.tile is not None:
+            yield from tiled_bands(
+                upscale,
+                image,
+                scale=self.scale,
+                tile=options.tile,
+                overlap=options.overlap,
+                batch=self.tile_batch or TILE_BATCHES.get(jax.default_backend(), TILE_BATCH),
+                border=border,
+            )
             return
-        batch = self.tile_batch or TILE_BATCHES.get(jax.default_backend(), TILE_BATCH)
-        yield from tiled_bands(
-            upscale, image, scale=self.scale, tile=tile, overlap=overlap, batch=batch
+        height, width = image.shape[:2]
+        seen = [max(side + 2 * border, _LEAST_SIDE) for side in (height, width)]
+        sr = upscale(mirrored(image, -border, -border, *seen)[None])[0]
+        inner = (
+            slice(border * self.scale, (border + side) * self.scale) for side in (height, width)
         )
+        yield sr[tuple(inner)]
 
     def _upscale(self, images: np.ndarray, *, self_ensemble: bool) -> np.ndarray:
         """Upscales `B H W 1` or `B H W 3`, keeping channels and dtype."""

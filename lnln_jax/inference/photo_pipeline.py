@@ -19,13 +19,11 @@ from typing import Literal
 
 import numpy as np
 
-from lnln_jax.images.arrays import from_float32, to_float32
 from lnln_jax.images.files import ImageFileError, fit, read_photo, write_bands
 from lnln_jax.images.photo import Header, Photo
-from lnln_jax.images.resize import imresize_rows
-from lnln_jax.images.transparency import fill_transparent
+from lnln_jax.inference.photo_pixels import BORDER, upscaled
 from lnln_jax.inference.photo_targets import UpscaledFile
-from lnln_jax.inference.upscaler import DEFAULT_OVERLAP, Upscaler
+from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.runtime.files import check_folder, printable
 
 # The best of those that `scripts/benchmarks/upscaling.py` compares, for LNLN on a CPU: larger ones
@@ -42,6 +40,7 @@ def upscale_each(
     *,
     self_ensemble: bool,
     tile: int | Literal["auto"] | None,
+    seamless: bool,
     overwrite: bool,
     progress: Callable[[float], object],
 ) -> Generator[tuple[UpscaledFile, str], None, None]:
@@ -74,7 +73,9 @@ def upscale_each(
                 try:
                     job.begin(writer, photo, upscaler.scale, tile)
                     done, height = 0, upscaler.scale * len(photo.samples)
-                    for band in _upscaled(upscaler, photo, self_ensemble, tile):
+                    for band in upscaled(
+                        upscaler, photo, self_ensemble=self_ensemble, tile=tile, seamless=seamless
+                    ):
                         if not job.put(band):
                             break
                         done += len(band)
@@ -114,7 +115,7 @@ class _Job:
         height, width, channels = photo.samples.shape
         shape = (height * scale, width * scale, channels)
         self.text = f"{width}x{height} -> {target} {shape[1]}x{shape[0]}"
-        if tile is not None and max(height, width) > tile:
+        if tile is not None and max(height, width) + 2 * BORDER > tile:
             self.text += f", tiles of {tile}"
         header = Header(shape, photo.samples.dtype, photo.metadata)
         self.written = writer.submit(self._write, header, target)
@@ -195,24 +196,6 @@ def _check_target(target: Path, overwrite: bool) -> None:
         )
     if not os.path.isdir(target.parent):
         check_folder(target.parent)
-
-
-def _upscaled(
-    upscaler: Upscaler, photo: Photo, self_ensemble: bool, tile: int | None
-) -> Iterator[np.ndarray]:
-    """Yields the result in bands, in the dtype and with the channels of the photo."""
-    overlap = DEFAULT_OVERLAP if tile is None else min(DEFAULT_OVERLAP, tile // 2)
-    colours, start = photo.colours, 0
-    if photo.alpha is not None:
-        colours = fill_transparent(colours, photo.alpha)
-    for band in upscaler.bands(colours, self_ensemble=self_ensemble, tile=tile, overlap=overlap):
-        if photo.alpha is not None:
-            stop = start + len(band)
-            rows = imresize_rows(photo.alpha, upscaler.scale, start, stop, convert=to_float32)
-            yield np.concatenate([band, from_float32(rows, band.dtype)], axis=2)
-            start = stop
-        else:
-            yield band
 
 
 def _reason(error: BaseException, source: Path) -> str:

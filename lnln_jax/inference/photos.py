@@ -26,6 +26,7 @@ def upscale_files(
     *,
     self_ensemble: bool = False,
     tile: int | Literal["auto"] | None = "auto",
+    seamless: bool = False,
     overwrite: bool = False,
     skip_existing: bool = False,
     format: str | None = None,
@@ -47,6 +48,7 @@ def upscale_files(
       self_ensemble: as for `Upscaler.upscale`.
       tile: side of the tiles in LR pixels, which are of one shape for photos of all sizes; None
         takes images whole; "auto" chooses.
+      seamless: whether the images are textures whose copies, side by side, are to show no seams.
       overwrite: whether to replace files; otherwise each that exists is an error, found before
         computing.
       skip_existing: whether to leave out, instead, files whose results exist.
@@ -72,7 +74,8 @@ def upscale_files(
     naming = naming_of(output, inputs, suffix=suffix, format=_ending(format))
     planned = plan(inputs, naming, skip_existing=skip_existing)
     check_folder(naming.output.parent if naming.one else naming.output)
-    options = {"self_ensemble": self_ensemble, "tile": tile, "overwrite": overwrite}
+    options = {"self_ensemble": self_ensemble, "tile": tile, "seamless": seamless}
+    options["overwrite"] = overwrite
     return _carry_out(planned, upscaler, options, report, complain or report)
 
 

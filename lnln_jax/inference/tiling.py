@@ -18,6 +18,7 @@ def tiled_bands(
     tile: int,
     overlap: int,
     batch: int,
+    border: int = 0,
 ) -> Iterator[np.ndarray]:
     """Applies a function to an image, tile by tile, and yields its results row by row of tiles.
 
@@ -34,15 +35,16 @@ def tiled_bands(
       overlap: pixels that neighbouring tiles share, at most half a tile. Seams run through their
         middle.
       batch: number of tiles that `upscale` takes at once.
+      border: pixels by which the image is mirrored beyond its edges, for the function to see.
 
     Yields:
       The result from top to bottom, in bands `h W*scale D` whose heights may differ.
     """
     height, width = image.shape[:2]
-    places = itertools.product(spans(height, tile, overlap), spans(width, tile, overlap))
+    rows, columns = (spans(side, tile, overlap, border) for side in (height, width))
     band = None
-    for group in _batched(places, batch):
-        tiles = [_cut(image, top, left, tile) for (top, _, _), (left, _, _) in group]
+    for group in _batched(itertools.product(rows, columns), batch):
+        tiles = [mirrored(image, top, left, tile, tile) for (top, _, _), (left, _, _) in group]
         tiles += [tiles[-1]] * (batch - len(tiles))
         for ((top, y_start, y_stop), (left, x_start, x_stop)), sr in zip(
             group, upscale(np.stack(tiles)), strict=False
@@ -59,23 +61,37 @@ def tiled_bands(
                 band = None
 
 
-def spans(size: int, tile: int, overlap: int) -> Iterator[tuple[int, int, int]]:
+def spans(size: int, tile: int, overlap: int, border: int = 0) -> Iterator[tuple[int, int, int]]:
     """Cuts one axis: yields (where the tile begins, what it decides: start, stop).
 
-    The last tile is moved inwards to end with the axis. An axis that is shorter than a tile is
-    decided by the one tile that begins with it.
+    Tiles cover the axis and `border` pixels before and behind it, which no tile decides. The last
+    one is moved inwards to end with them. A length that is shorter than a tile is decided by the
+    one tile that begins with it.
     """
-    begins = [*range(0, max(size - tile, 0), tile - overlap), max(size - tile, 0)]
+    length = size + 2 * border
+    begins = [*range(0, max(length - tile, 0), tile - overlap), max(length - tile, 0)]
     seams = [(begin + previous + tile) // 2 for previous, begin in itertools.pairwise(begins)]
-    yield from zip(begins, [0, *seams], [*seams, size], strict=True)
+    for begin, start, stop in zip(begins, [0, *seams], [*seams, length], strict=True):
+        start, stop = max(start - border, 0), min(stop - border, size)
+        if start < stop:
+            yield begin - border, start, stop
 
 
-def _cut(image: np.ndarray, top: int, left: int, tile: int) -> np.ndarray:
-    part = image[top : top + tile, left : left + tile]
-    height, width = part.shape[:2]
-    if height == width == tile:
-        return part
-    return np.pad(part, ((0, tile - height), (0, tile - width), (0, 0)), mode="symmetric")
+def mirrored(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+    """Cuts a part out of the plane that an image `H W C` and its mirror images fill."""
+    if min(top, left) >= 0 and top + height <= len(image) and left + width <= image.shape[1]:
+        return image[top : top + height, left : left + width]
+    rows, columns = (
+        _reflect(np.arange(begin, begin + length), size)
+        for begin, length, size in zip((top, left), (height, width), image.shape, strict=False)
+    )
+    return image[rows[:, None], columns]
+
+
+def _reflect(places: np.ndarray, size: int) -> np.ndarray:
+    """Returns the places on an axis that places beyond its ends are the mirror images of."""
+    places = places % (2 * size)
+    return np.minimum(places, 2 * size - 1 - places)
 
 
 Place = tuple[tuple[int, int, int], tuple[int, int, int]]

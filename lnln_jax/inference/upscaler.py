@@ -7,7 +7,7 @@ with values in 0..255, and returns its result whole or from top to bottom (`band
 import abc
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,35 @@ from lnln_jax.runtime.numbers import whole
 
 DEFAULT_OVERLAP = 16
 _has_warned = False  # of an image in 0..1
+
+
+class Options(NamedTuple):
+    """Arguments of `Upscaler.upscale`, which describes them."""
+
+    self_ensemble: bool = False
+    tile: int | None = None
+    overlap: int = DEFAULT_OVERLAP
+    border: int = 0
+
+    def checked(self) -> "Options":
+        """Returns the same with Python's numbers.
+
+        Raises:
+          ValueError: one of them is out of its range, or they do not fit.
+        """
+        overlap, border = (
+            whole("overlap", self.overlap, least=0),
+            whole("border", self.border, least=0),
+        )
+        if self.tile is None:
+            return Options(self.self_ensemble, None, overlap, border)
+        tile = whole("tile", self.tile, least=2)
+        if tile < 2 * overlap:
+            raise ValueError(
+                f"tile must be at least twice the overlap, got tile {tile} with overlap {overlap}; "
+                "use a larger tile or a smaller overlap"
+            )
+        return Options(self.self_ensemble, tile, overlap, border)
 
 
 class Upscaler(abc.ABC):
@@ -42,6 +71,7 @@ class Upscaler(abc.ABC):
         self_ensemble: bool = False,
         tile: int | None = None,
         overlap: int = DEFAULT_OVERLAP,
+        border: int = 0,
     ) -> np.ndarray:
         """Upscales a uint8 image.
 
@@ -57,6 +87,9 @@ class Upscaler(abc.ABC):
             inputs more than `overlap // 2` away, and no side is shorter than a tile. With the
             default the networks here come close: VDSR and EDSR see farther
             (`models.complexity.receptive_field`), the attention of the others everything.
+          border: LR pixels by which the image is mirrored beyond its edges; what comes of them is
+            left out. With 0, as in published tables, convolutions see zeros there, that is black
+            or the mean colour, and the outermost pixels become darker, paler or less sharp.
 
         Returns:
           `H*scale W*scale` with the channel axis of the input, uint8.
@@ -66,7 +99,7 @@ class Upscaler(abc.ABC):
             `overlap`.
         """
         _check_image("lr", lr, (np.uint8,))
-        return self._whole(lr, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
+        return self._whole(lr, Options(self_ensemble, tile, overlap, border))
 
     def upscale_float(
         self,
@@ -75,6 +108,7 @@ class Upscaler(abc.ABC):
         self_ensemble: bool = False,
         tile: int | None = None,
         overlap: int = DEFAULT_OVERLAP,
+        border: int = 0,
     ) -> np.ndarray:
         """Upscales a float32 image in 0..255 as `upscale` does, but neither rounds nor clips.
 
@@ -82,7 +116,7 @@ class Upscaler(abc.ABC):
         """
         _check_image("x", x, (np.float32,))
         _warn_once_of_unit_range(x=x)
-        return self._whole(x, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
+        return self._whole(x, Options(self_ensemble, tile, overlap, border))
 
     def bands(
         self,
@@ -91,6 +125,7 @@ class Upscaler(abc.ABC):
         self_ensemble: bool = False,
         tile: int | None = None,
         overlap: int = DEFAULT_OVERLAP,
+        border: int = 0,
     ) -> Iterator[np.ndarray]:
         """Upscales an image from top to bottom, so that its result need not be held whole.
 
@@ -99,6 +134,7 @@ class Upscaler(abc.ABC):
           self_ensemble: as for `upscale`.
           tile: as for `upscale`; a network without tiles makes one band of the whole image.
           overlap: as for `upscale`.
+          border: as for `upscale`.
 
         Returns:
           An iterator of bands `h W*scale ...`, in the dtype of `lr` and with its channel axis.
@@ -111,7 +147,7 @@ class Upscaler(abc.ABC):
         _check_image("lr", lr, (np.uint8, np.uint16, np.float32))
         if lr.dtype == np.float32:
             _warn_once_of_unit_range(lr=lr)
-        return self._checked_bands(lr, self_ensemble=self_ensemble, tile=tile, overlap=overlap)
+        return self._checked_bands(lr, Options(self_ensemble, tile, overlap, border))
 
     def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
         """Compiles the programs for whole images of a shape, which `upscale` does where it must.
@@ -126,18 +162,15 @@ class Upscaler(abc.ABC):
         """
         return 0
 
-    def _checked_bands(
-        self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
-    ) -> Iterator[np.ndarray]:
-        tile, overlap = checked_tile(tile, overlap)
-        options: dict[str, Any] = {"self_ensemble": self_ensemble, "tile": tile, "overlap": overlap}
+    def _checked_bands(self, image: np.ndarray, options: Options) -> Iterator[np.ndarray]:
+        options = options.checked()
         image = np.asarray(image)  # of a JAX array
         if image.ndim == 2:
-            return (band[..., 0] for band in self._bands(image[..., None], **options))
-        return self._bands(image, **options)
+            return (band[..., 0] for band in self._bands(image[..., None], options))
+        return self._bands(image, options)
 
-    def _whole(self, image: np.ndarray, **options: Any) -> np.ndarray:
-        bands = self._checked_bands(image, **options)
+    def _whole(self, image: np.ndarray, options: Options) -> np.ndarray:
+        bands = self._checked_bands(image, options)
         band = next(bands)
         height = image.shape[0] * self.scale
         if len(band) == height:
@@ -150,9 +183,7 @@ class Upscaler(abc.ABC):
         return sr
 
     @abc.abstractmethod
-    def _bands(
-        self, image: np.ndarray, *, self_ensemble: bool, tile: int | None, overlap: int
-    ) -> Iterator[np.ndarray]:
+    def _bands(self, image: np.ndarray, options: Options) -> Iterator[np.ndarray]:
         """Yields `bands` of an image `H W C`; the arguments have been checked."""
 
 
@@ -178,21 +209,3 @@ def _check_image(name: str, image: np.ndarray, dtypes: tuple[type, ...]) -> None
     if image.size == 0:
         height, width = image.shape[:2]
         raise ValueError(f"the image is {width}x{height} pixels; give one of at least 1x1")
-
-
-def checked_tile(tile: Any, overlap: Any) -> tuple[int | None, int]:
-    """Returns the two as Python's numbers.
-
-    Raises:
-      ValueError: one of them is out of its range, or they do not fit.
-    """
-    overlap = whole("overlap", overlap, least=0)
-    if tile is None:
-        return None, overlap
-    tile = whole("tile", tile, least=2)
-    if tile < 2 * overlap:
-        raise ValueError(
-            f"tile must be at least twice the overlap, got tile {tile} with overlap {overlap}; use "
-            "a larger tile or a smaller overlap"
-        )
-    return tile, overlap

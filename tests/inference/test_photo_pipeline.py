@@ -18,6 +18,7 @@ from lnln_jax.images.resize import imresize
 from lnln_jax.inference import bicubic, photo_pipeline
 from lnln_jax.inference import network as inference
 from lnln_jax.inference.bicubic import BicubicUpscaler
+from lnln_jax.inference.photo_pixels import BORDER
 from lnln_jax.inference.photos import upscale_files
 from tests.support.small_upscaler import small_upscaler
 
@@ -54,7 +55,7 @@ def test_one_program_for_a_folder_of_many_sizes(tmp_path):
     assert lines[-1] == "9 of 9 upscaled"
     for i, photo in enumerate(photos[:-2]):
         sr = load(tmp_path / "out" / f"{i}_x2.png")
-        np.testing.assert_array_equal(sr, upscaler.upscale(photo, tile=96))
+        np.testing.assert_array_equal(sr, upscaler.upscale(photo, tile=96, border=BORDER))
 
 
 @pytest.mark.parametrize("format", ["png", "tiff", "webp"])
@@ -97,8 +98,8 @@ def test_the_next_photo_is_read_meanwhile_and_no_more(tmp_path, monkeypatch):
 def test_a_network_that_fails_in_the_middle(tmp_path, monkeypatch):
     real = BicubicUpscaler._bands
 
-    def bands(self, image, **options):
-        made = real(self, image, **options)
+    def bands(self, image, options):
+        made = real(self, image, options)
         yield next(made)
         if image[0, 0, 0] == 1:
             raise ValueError("NaN")

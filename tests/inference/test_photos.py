@@ -71,12 +71,14 @@ def test_alpha_profile_and_depth_arrive(tmp_path):
 @pytest.mark.parametrize(
     ("tile", "size", "expected", "said"),
     [
-        ("auto", (96, 96), {(96, 96)}, None),
+        ("auto", (80, 80), {(96, 96)}, None),
+        ("auto", (81, 80), {(96, 96)}, "tiles of 96"),
         ("auto", (100, 225), {(96, 96)}, "tiles of 96"),
         ("auto", (3, 2), {(96, 96)}, None),
-        (None, (520, 520), {(520, 520)}, None),
+        (None, (520, 520), {(536, 536)}, None),
         (64, (65, 20), {(64, 64)}, "tiles of 64"),
-        (64, (64, 64), {(64, 64)}, None),
+        (64, (64, 64), {(64, 64)}, "tiles of 64"),
+        (64, (48, 48), {(64, 64)}, None),
         (3, (4, 4), {(3, 3)}, "tiles of 3"),
     ],
 )
@@ -102,7 +104,7 @@ def test_self_ensemble_is_passed_on(tmp_path, monkeypatch):
     upscale_files(
         upscaler, [source], tmp_path / "out", self_ensemble=True, tile=None, report=Lines()
     )
-    assert sorted(network.shapes) == [(6, 8)] * 4 + [(8, 6)] * 4
+    assert sorted(network.shapes) == [(22, 24)] * 4 + [(24, 22)] * 4  # a border of 8 pixels
     np.testing.assert_array_equal(load(tmp_path / "out/x_x2.png"), RGB.repeat(2, 0).repeat(2, 1))
 
 

@@ -6,6 +6,27 @@ import pytest
 from lnln_jax.inference import tiling
 
 
+@pytest.mark.parametrize("border", [1, 8, 40])
+def test_spans_with_a_border_decide_the_axis_alone(border):
+    for size in range(1, 80):
+        spans = list(tiling.spans(size, 16, 6, border))
+        decided = [i for _, start, stop in spans for i in range(start, stop)]
+        assert decided == list(range(size))
+        for begin, start, stop in spans:
+            assert -border <= begin <= start < stop <= begin + 16
+            assert start - begin >= min(border, 3)
+            assert min(begin + 16, size + border) - stop >= min(border, 3)
+
+
+def test_an_image_goes_on_as_its_mirror_images():
+    image = np.arange(12).reshape(3, 4, 1)
+    around = np.pad(image, ((20, 20), (20, 20), (0, 0)), "symmetric")
+    for top, left, height, width in ((0, 0, 3, 4), (-1, -2, 5, 9), (2, 3, 7, 9), (-7, -9, 20, 30)):
+        part = tiling.mirrored(image, top, left, height, width)
+        expected = around[20 + top :, 20 + left :][:height, :width]
+        np.testing.assert_array_equal(part, expected)
+
+
 @pytest.mark.parametrize(("tile", "overlap"), [(16, 0), (16, 7), (16, 8), (2, 0), (2, 1)])
 def test_spans_cover_an_axis_once_with_margins(tile, overlap):
     for size in range(1, 80):
