@@ -53,7 +53,8 @@ class Parser(argparse.ArgumentParser):
             self._check_command(words)
         parsed, rest = super().parse_known_args(words, namespace)
         if rest:
-            self.error(f"there is no use for {' '.join(map(repr, rest))}; leave it out")
+            unused = " ".join(repr(word) for word in rest if word != "--")
+            self.error(f"there is no use for {unused}; leave it out")
         return parsed, rest
 
     def _check_command(self, words: Sequence[str]) -> None:

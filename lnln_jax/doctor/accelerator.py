@@ -10,6 +10,7 @@ import jax
 from jax.extend.backend import get_backend
 
 from lnln_jax.doctor.machine import Nvidia
+from lnln_jax.runtime.backends import NO_DEVICE, UNNAMED
 from lnln_jax.runtime.extras import install
 
 # The oldest drivers that the CUDA libraries of JAX's plugins run on, by the number before the dot.
@@ -92,7 +93,7 @@ def start(nvidia: Nvidia) -> Backend:
             listener.messages += _why_not("cuda")
         runtime = get_backend().platform_version
     except Exception as error:  # a driver or plugin may raise anything
-        said = _line(error) or type(error).__name__
+        said = NO_DEVICE if isinstance(error, UNNAMED) else _line(error) or type(error).__name__
         return seen._replace(messages=(*listener.messages, said))
     finally:
         logger.removeHandler(listener)

@@ -5,18 +5,21 @@ import os
 import jax
 
 _OPTION = "jax_platforms"  # of `jax.config`, which has its options as attributes
+NO_DEVICE = "there is no such device"
+UNNAMED = (AssertionError, AttributeError)  # that JAX raises instead
 _SAID = "Unable to initialize backend"
 
 
 def start_fault(error: Exception) -> str | None:
     """Returns why JAX does not start, where that is what an error comes from; else None.
 
-    JAX itself raises a bare AssertionError where `JAX_PLATFORMS` names a GPU and there is none.
+    JAX itself raises a bare AssertionError where `JAX_PLATFORMS` names a GPU and there is none;
+    under `python -O`, an AttributeError of None.
     """
-    reason = "there is no such device"
+    reason = NO_DEVICE
     if isinstance(error, RuntimeError) and _SAID in str(error):
         reason = str(error).partition(" (")[0].rstrip(".")
-    elif not isinstance(error, AssertionError) or _starts():
+    elif not isinstance(error, UNNAMED) or _starts():
         return None
     wanted = getattr(jax.config, _OPTION)
     if not wanted:
@@ -31,6 +34,6 @@ def start_fault(error: Exception) -> str | None:
 def _starts() -> bool:
     try:
         jax.default_backend()
-    except (AssertionError, RuntimeError):
+    except (*UNNAMED, RuntimeError):
         return False
     return True
