@@ -38,7 +38,7 @@ _JPEG = Format(
     {"quality": 95, "subsampling": 0},
     alpha=False,
     longest_side=65500,
-    # A segment has 64 KiB; a profile may have 255 of them, and so no other may have more than one.
+    # Segments have 64 KiB, their head included; a profile may take 255 of them.
     limits={"icc_profile": 255 * 65_519, "exif": 65_533, "xmp": 65_504},
 )
 _WEBP = Format(
