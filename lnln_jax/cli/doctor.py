@@ -1,6 +1,7 @@
 """The command `lnln doctor`."""
 
 import argparse
+import sys
 from typing import Any
 
 from lnln_jax.cli.options import add_json
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from lnln_jax.doctor.examination import PARTS, examine
     from lnln_jax.doctor.report import format_part, to_json, verdict
     from lnln_jax.runtime.compilation_cache import enable_compilation_cache
-    from lnln_jax.runtime.progress import print_above, working
+    from lnln_jax.runtime.progress import say, working
 
     enable_compilation_cache()
     parts = (args.only,) if args.only else PARTS
@@ -42,6 +43,6 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             report = examine(parts)
         else:
-            report = examine(parts, lambda part, so_far: print_above(format_part(part, so_far)))
+            report = examine(parts, lambda part, so_far: say(format_part(part, so_far), sys.stdout))
     print(to_json(report) if args.json else verdict(report))
     return 0 if report.sound else 1

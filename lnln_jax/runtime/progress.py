@@ -42,14 +42,14 @@ def shows_progress() -> bool:
 
 def remark(text: str) -> None:
     """Prints to stderr what is worth knowing, but neither an answer nor a warning."""
-    if not _quiet:
-        print(text, file=sys.stderr)
+    if not _quiet and sys.stderr is not None:
+        say(text, sys.stderr)
 
 
 def say(text: str, file: TextIO) -> None:
-    """Prints a line, above the bars if there are any."""
+    """Prints a text at once, above the bars if there are any."""
     with tqdm.external_write_mode(file=file):
-        print(text, file=file)
+        print(text, file=file, flush=True)
 
 
 def progress_of(what: str) -> Callable[[float, int], None]:
@@ -79,12 +79,6 @@ def working(what: str) -> Iterator[None]:
         yield
     finally:
         bar.end()
-
-
-def print_above(text: str) -> None:
-    """Prints a text to stdout, above the bars that are shown at this moment."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
 
 
 def end_progress() -> None:

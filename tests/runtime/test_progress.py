@@ -8,7 +8,7 @@ from lnln_jax.runtime import progress
 from tests.support.terminals import on_terminal
 
 _CODE = """
-import time
+import sys, time
 from lnln_jax.runtime import progress
 
 progress.DELAY = 0.3
@@ -79,7 +79,9 @@ assert not progress._live
         assert seen(code).endswith(" \rafter\r\n")
 
     def test_answers_stand_above(self):
-        code = 'with progress.working("x"):\n    time.sleep(1)\n    progress.print_above("answer")'
+        code = (
+            'with progress.working("x"):\n    time.sleep(1)\n    progress.say("answer", sys.stdout)'
+        )
         assert "\ranswer\r\n" in seen(code)
 
 
