@@ -22,7 +22,7 @@ class DataConfig:
 
     Attributes:
       train: datasets of `lnln prepare`; folders or .zip files of HR images.
-      train_lr: folders or .zip files of LR images; empty: they are made from HR.
+      train_lr: folders or .zip files of LR images; empty: those beside HR, if any; imresize: none.
       dead_leaves: number of generated HR images to train on as well.
       dead_leaves_size: height and width of the generated images.
       weights: shares in batches of each in `train`, then of dead leaves; empty: by their images.

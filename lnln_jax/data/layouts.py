@@ -22,6 +22,7 @@ from lnln_jax.data.lr_names import (
     folders_of,
     listed,
     match_lr,
+    of_scale,
     scales_of,
 )
 from lnln_jax.runtime.files import printable
@@ -118,7 +119,8 @@ def give_lr(layout: Layout, names: Sequence[str], scale: int) -> Layout:
       ValueError: all of them are of other scales.
     """
     lr = [read_image_name(name, "lr") for name in names]
-    fitting = [image for image in lr if image.scale in (scale, None)]
+    folders = [[image for image in lr if image.folder == folder] for folder in folders_of(lr)]
+    fitting = [image for images in folders for image in of_scale(images, scale)]
     if not fitting:
         raise ValueError(f"the images are of {scales_of(lr)}, not of x{scale}")
     matches = match_lr([read_image_name(name, "hr") for name in layout.hr], fitting, scale)

@@ -99,7 +99,7 @@ def _candidates(
     unused: dict[str, str] = {}
     for folder in folders_of(lr):
         images = [image for image in lr if image.folder == folder]
-        fitting = [image for image in images if image.scale in (scale, None)]
+        fitting = of_scale(images, scale)
         if images[0].degradation not in ("", "bicubic"):
             unused[folder] = f"{images[0].degradation}, not bicubic"
         elif not fitting:
@@ -203,6 +203,16 @@ def _keys(hr: ImageName, places: Sequence[tuple[str, ...] | None]) -> Iterator[H
         yield place, "lower whole", hr.stem.casefold()
         yield place, "lower base", hr.stem.casefold()
         yield place, "lower base", hr.base.casefold()
+
+
+def of_scale(lr: Sequence[ImageName], scale: int) -> list[ImageName]:
+    """Returns the LR images of one folder that may be of a scale.
+
+    What some of them have in their names and others not is no scale: fox2.png beside dog.png.
+    """
+    if any(image.scale is None for image in lr):
+        return [image._replace(scale=None) for image in lr]
+    return [image for image in lr if image.scale == scale]
 
 
 def folders_of(images: Iterable[ImageName]) -> tuple[str, ...]:

@@ -101,6 +101,11 @@ def test_lr_folders_that_are_not_used_are_told(names, unused):
     assert (dict(layout.unused), layout.lr, layout.missing) == (unused, {}, {})
 
 
+def test_a_digit_in_some_names_is_no_scale():
+    names = ["HR/dog.png", "HR/fox4.png", "LR/dog.png", "LR/fox4.png"]
+    assert len(find_layout(names, 2, purpose="training", size=sizes).lr) == 2
+
+
 def test_sizes_tell_the_scale_of_a_folder_that_does_not():
     names = ["HR/a.png", "LR/a.png"]
     assert find_layout(names, 2, purpose="training", size=sizes).lr
