@@ -49,15 +49,16 @@ def add_parser(commands: Any) -> None:
         "babyx2.png or Set5/baby_SR.png; may be repeated",
     )
     evaluate.add_argument(
-        "--scale", type=positive, help="default: that of the first network, or 2 for bicubic alone"
+        *("-s", "--scale"),
+        type=positive,
+        help="default: that of the first network, or 2 for bicubic alone",
     )
     evaluate.add_argument(
         "--res-scale", type=float, help="of EDSRs from PyTorch (default: the authors')"
     )
     _add_protocol(evaluate)
-    evaluate.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     evaluate.add_argument(
-        "--output",
+        *("-o", "--output"),
         type=path,
         metavar="folder",
         help="write results.json and results.md there; those of an earlier call are replaced",
@@ -93,6 +94,7 @@ def _lr(text: str) -> str | Path:
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     """Adds what changes how images are made and measured."""
+    parser.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     parser.add_argument(
         "--lr",
         type=_lr,

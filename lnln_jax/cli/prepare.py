@@ -28,13 +28,27 @@ def add_parser(commands: Any) -> None:
         ),
     )
     kinds = prepare.add_subparsers(required=True, metavar="what")
-    div2k = kinds.add_parser("div2k", help="download DIV2K (4.0 GB) and build div2k_sub")
+    div2k = kinds.add_parser(
+        "div2k",
+        help="download DIV2K (4.0 GB) and build div2k_sub",
+        examples=(
+            "lnln prepare div2k --scales 2,3,4",
+            "lnln prepare div2k --download-dir downloads --data-dir datasets",
+        ),
+    )
     div2k.add_argument("--download-dir", type=path, help="where the archives are, or are put")
     div2k.add_argument("--url", help="of a folder with the archives, such as a mirror's")
     _add_options(div2k, on_bad_image="stop")
     div2k.set_defaults(run=_div2k)
 
-    folder = kinds.add_parser("folder", help="build a dataset from a folder of HR images")
+    folder = kinds.add_parser(
+        "folder",
+        help="build a dataset from a folder of HR images",
+        examples=(
+            "lnln prepare folder photos --name photos",
+            "lnln prepare folder Flickr2K.zip --name flickr2k --scales 2,3,4",
+        ),
+    )
     folder.add_argument(
         "folder",
         type=path,
@@ -140,13 +154,14 @@ def _report(prepared: "Prepared", args: argparse.Namespace) -> int:
         f"{prepared.seconds:.0f} s"
     )
     if prepared.left_out:
-        listed = sorted(prepared.left_out.items())
-        print(f"{len(listed)} images could not be used and were left out:", file=sys.stderr)
-        for name, reason in listed[:_LISTED]:
+        left_out = sorted(prepared.left_out.items())
+        images = f"{len(left_out)} image{'s' * (len(left_out) > 1)}"
+        print(f"{images} could not be used and were left out:", file=sys.stderr)
+        for name, reason in left_out[:_LISTED]:
             print(f"  {printable(name)}: {reason}", file=sys.stderr)
-        if len(listed) > _LISTED:
+        if len(left_out) > _LISTED:
             print(
-                f"  ... and {len(listed) - _LISTED} more, all in "
+                f"  ... and {len(left_out) - _LISTED} more, all in "
                 f"{printable(prepared.folder)}/metadata.json",
                 file=sys.stderr,
             )

@@ -181,3 +181,19 @@ def test_evaluation_of_a_degradation_and_of_a_dataset(data_dir, tmp_path, capsys
     builder = tfds.builder_from_directory(built / "1.0.0")
     (record,) = builder.as_data_source(split="validation")
     assert np.ptp(record["lr_x3"]) > 100
+
+
+def test_options_of_one_value_and_a_zip(tmp_path, capsys):
+    images = tmp_path / "images" / "D_train_HR"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), np.uint8)).save(images / f"{i}.png")
+    (images / "more.heic").touch()
+    archive = shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path / "images")
+    call = ["prepare", "folder", "--scales", "2,3", archive, "--name", "z", *SMALL, "--workers"]
+    assert main([*call, "1", "--data-dir", str(tmp_path / "tfds"), "--validation-every", "0"]) == 0
+    assert "x2-x3_120_60/1.0.0: 2 for train; " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*call, "1", "--scales", "4"])
+    assert "--scales is given twice" in capsys.readouterr().err
