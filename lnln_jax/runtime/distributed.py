@@ -11,6 +11,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from lnln_jax.runtime.progress import is_quiet
+
 HEARTBEAT_SECONDS = 30  # without a sign of life, a process counts as dead, and all others end
 
 
@@ -78,8 +80,12 @@ def gather(values: Sequence[float]) -> np.ndarray:
 
 
 def say(text: str, *, file: TextIO | None = None, end: str = "\n") -> None:
-    """Prints a line to stderr, or another file, once for all processes."""
-    if is_primary():
+    """Prints a line to stderr, or another file, once for all processes.
+
+    Under `--quiet`, of what goes to stderr only what begins with "warning" is printed.
+    """
+    heard = file is not None or not is_quiet() or text.startswith("warning")
+    if heard and is_primary():
         print(text, file=file or sys.stderr, end=end, flush=True)
 
 

@@ -21,7 +21,8 @@ class Events:
     def __init__(self, folder: Path, *, purge_step: int) -> None:
         """Opens a file in a folder; events of `purge_step` and later in older files are void."""
         folder.mkdir(exist_ok=True)
-        self._writer = EventsWriter(str(folder / "events"))
+        # Absolute, since tensorboardX takes a relative path that begins with "s3:" for a bucket.
+        self._writer = EventsWriter(str(folder.absolute() / "events"))
         self._flushed = time.monotonic()
         self._write(Event(step=purge_step, file_version="brain.Event:2"))
         self._write(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))

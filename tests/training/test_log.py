@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lnln_jax.runtime import progress
+from lnln_jax.runtime.distributed import say
 from lnln_jax.training.log import RunReport
 
 
@@ -25,6 +27,28 @@ def test_a_terminal_gets_a_progress_bar(tmp_path, monkeypatch):
     assert "loss 1.5  learning_rate 0.0001" in shown
     assert "2/2" in shown
     assert "step       2  validation  psnr_y 30.25" in shown
+
+
+def test_quiet_leaves_out_what_is_in_the_files(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_quiet", True)
+    with RunReport(tmp_path, step=0, total_steps=2) as report:
+        report.write(1, {"loss": 1.5}, prefix="train")
+        report.event(1, "skipped", "a loss that is not finite")
+    say("going on")
+    say("warning: it is damaged")
+    expected = "step       1  skipped: a loss that is not finite\nwarning: it is damaged\n"
+    assert capsys.readouterr().err == expected
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_events_in_a_folder_that_is_called_as_a_bucket(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Path("s3:runs")
+    run.mkdir()
+    with RunReport(run, step=0, total_steps=1) as report:
+        report.write(1, {"loss": 1.5}, prefix="train")
+    (events,) = (tmp_path / "s3:runs" / "tensorboard").iterdir()
+    assert events.stat().st_size
 
 
 def test_a_resumed_report_reads_as_if_never_stopped(tmp_path, capsys):
