@@ -18,9 +18,9 @@ import numpy as np
 
 from lnln_jax import kernels
 from lnln_jax.doctor.kernel_cases import Function, Kernel, all_kernels
-from lnln_jax.doctor.machine import cores
 from lnln_jax.doctor.networks import random_variables
 from lnln_jax.models import create_model
+from lnln_jax.runtime.processes import usable_cores
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -262,7 +262,7 @@ def _attempt(
 
 def _threads() -> ThreadPoolExecutor:
     """Opens threads that compile at the same time; what a comparison switches is of one thread."""
-    return ThreadPoolExecutor(cores())
+    return ThreadPoolExecutor(usable_cores())
 
 
 def _vector(tree: Any) -> np.ndarray:

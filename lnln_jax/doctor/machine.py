@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from lnln_jax.runtime.processes import available_memory, total_memory
+from lnln_jax.runtime.processes import available_memory, total_memory, usable_cores
 from lnln_jax.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -99,7 +99,7 @@ def look() -> Machine:
         versions=versions,
         system=f"{platform.system()} {platform.release()}",
         processor=processor(),
-        cores=cores(),
+        cores=usable_cores(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         memory_bytes=total_memory(),
         free_bytes=available_memory(),
@@ -107,13 +107,6 @@ def look() -> Machine:
         huge_pages=chosen[1] if chosen else "",
         tunables=os.environ.get("GLIBC_TUNABLES", ""),
     )
-
-
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -22,7 +22,6 @@ from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.runtime.distributed import check_same, gather, is_primary, say
 from lnln_jax.runtime.files import check_folder, write_file, writing
 from lnln_jax.runtime.processes import Stop, exclusive, stop_signals
-from lnln_jax.runtime.progress import is_quiet
 from lnln_jax.training.budget import fit_to_budget
 from lnln_jax.training.checkpoints import RunCheckpoints
 from lnln_jax.training.clock import Clock
@@ -272,8 +271,6 @@ def _to_next_event(step: int, config: TrainConfig) -> int:
 
 def _announce(experiment: Experiment, state: TrainState, start: int) -> None:
     """Says what is going to be trained, before the first step is compiled."""
-    if is_quiet():
-        return
     config, devices = experiment.config, experiment.layout.devices
     size = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"])) / 1e6
     several = f"{len(devices)} x " if len(devices) > 1 else ""

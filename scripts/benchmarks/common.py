@@ -14,8 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lnln_jax.doctor.machine import cores, processor
+from lnln_jax.doctor.machine import processor
 from lnln_jax.runtime.files import write_file
+from lnln_jax.runtime.processes import usable_cores
 
 QUIET = 0.1  # cores that other processes may keep busy while a time is taken
 
@@ -94,7 +95,7 @@ def describe_machine(*packages: str) -> dict[str, str]:
     installed = {package.name for package in metadata.distributions()}
     return {
         "processor": processor(),
-        "cores": str(cores()),
+        "cores": str(usable_cores()),
         "Python": platform.python_version(),
         **{name: metadata.version(name) for name in packages if name in installed},
     }
