@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from lnln_jax.cli.options import MODEL_HELP, path, positive, tile
+from lnln_jax.cli.options import MODEL_HELP, name_or_path, path, positive, tile
 
 _STREAM = "-"  # standard input or output
 
@@ -42,6 +42,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     """Adds what says by which network, and how, photos are upscaled."""
     parser.add_argument(
         *("-m", "-n", "--model"),
+        type=name_or_path,
         help=f"default: the package's best for the scale; or {MODEL_HELP}",
     )
     parser.add_argument("-s", "--scale", type=positive, help="default: the model's; without one, 2")

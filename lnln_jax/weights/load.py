@@ -41,7 +41,7 @@ def load_weights(
     """
     scale = None if scale is None else whole("scale", scale, least=1)
     res_scale = None if res_scale is None else real("res_scale", res_scale, above=0)
-    path = find_source(source)
+    path = find_source(source, scale)
     if path.is_dir():
         if _has_pretrained_name(source):
             say(
@@ -72,16 +72,20 @@ def load_weights(
     return from_state_dict(read_state_dict(path), path, **hints)
 
 
-def find_source(source: str | Path) -> Path:
+def find_source(source: str | Path, scale: int | None = None) -> Path:
     """Returns the file or the folder that a user means by a path, or by a trained network's name.
 
     A name without a slash is that of a training run's folder where there is one, then that of a
     trained network; another folder of that name, such as one of results, is not meant. As text
     with a slash it is always a path: "./name".
+
+    Raises:
+      ValueError: a trained network of another scale than `scale`, if that is given, or as
+        `pretrained.path_of`.
     """
     path = Path(source)
     if _has_pretrained_name(source) and not _is_run(path):
-        return pretrained.path_of(path.name)
+        return pretrained.path_of(path.name, scale)
     return find_file(path)
 
 

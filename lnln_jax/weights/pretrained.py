@@ -85,17 +85,24 @@ def names() -> list[str]:
     return sorted(index())
 
 
-def path_of(name: str) -> Path:
+def path_of(name: str, scale: int | None = None) -> Path:
     """Returns the file of a network, whose SHA-256 has been compared.
 
     Raises:
-      ValueError: there is no such network, or its file is missing or damaged.
+      ValueError: there is no such network, it is of another scale than `scale`, if that is given,
+        or its file is missing or damaged.
     """
     listed = index()
     if name not in listed:
         raise ValueError(
             f"there is no trained network {name!r}; there are {', '.join(names())}"
             f"{did_you_mean(name, names())}"
+        )
+    if scale not in (None, own := listed[name]["scale"]):
+        others = [other for other, about in listed.items() if about["scale"] == scale]
+        raise ValueError(
+            f"scale is {scale}, and {name} upscales x{own}; leave scale out, or take "
+            f"{' or '.join(others) or 'a model of your own'}"
         )
     path = FOLDER / f"{name}.safetensors"
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"

@@ -16,6 +16,7 @@ from lnln_jax.config import differences, from_dict, load_config
 from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.files import read_rgb
+from lnln_jax.inference.photo_pixels import BORDER
 from lnln_jax.training.resuming import with_length_of
 from lnln_jax.weights import pretrained
 from lnln_jax.weights.load import load_weights
@@ -107,13 +108,21 @@ def test_upscale_without_a_model(tmp_path, data_dir, monkeypatch):
     (tmp_path / network.name).mkdir()  # no run of that name is taken in its place
     assert main(["upscale", str(photo), "--tile", "none"]) == 0
     result = read_rgb(tmp_path / "upscaled" / f"{photo.stem}_x2.png")
-    np.testing.assert_array_equal(result, network.upscale(read_rgb(photo)))
+    expected = network.upscale(read_rgb(photo), border=BORDER)
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_the_files_are_in_the_package_data():
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     (pattern,) = [p for p in tool["package-data"]["lnln_jax"] if "pretrained" in p]
     assert set(pretrained.FOLDER.parent.glob(pattern)) == set(pretrained.FOLDER.iterdir())
+
+
+def test_a_network_of_another_scale_is_called_by_its_name():
+    with pytest.raises(ValueError, match="and lnln_light_x2 upscales x2; .* or take lnln_light_x4"):
+        load_model("lnln_light_x2", scale=4)
+    with pytest.raises(ValueError, match="leave scale out, or take a model of your own"):
+        load_model("lnln_light_x4", scale=3)
 
 
 def test_a_scale_that_no_network_has(tmp_path, data_dir, capsys):
