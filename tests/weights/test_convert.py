@@ -9,6 +9,7 @@ from PIL import Image
 from lnln_jax import load_model
 from lnln_jax.cli import main
 from lnln_jax.config import ModelConfig, TrainConfig
+from lnln_jax.inference.photo_pixels import BORDER
 from lnln_jax.models import create_model
 from lnln_jax.weights.convert import convert
 from lnln_jax.weights.load import load_weights

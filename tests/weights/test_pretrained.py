@@ -119,7 +119,9 @@ def test_the_files_are_in_the_package_data():
 
 
 def test_a_network_of_another_scale_is_called_by_its_name():
-    with pytest.raises(ValueError, match="and lnln_light_x2 upscales x2; .* or take lnln_light_x4"):
+    with pytest.raises(
+        ValueError, match=r"and lnln_light_x2 upscales x2; .* or take lnln_light_x4"
+    ):
         load_model("lnln_light_x2", scale=4)
     with pytest.raises(ValueError, match="leave scale out, or take a model of your own"):
         load_model("lnln_light_x4", scale=3)
