@@ -166,9 +166,7 @@ def test_dihedral_moves_whole_pixels_under_jit():
 @pytest.mark.parametrize("index", [-1, 8])
 @pytest.mark.parametrize("function", [image_lib.dihedral, image_lib.inverse_dihedral])
 def test_dihedral_rejects_an_unknown_index(function, index):
-    with pytest.raises(
-        ValueError, match=rf"^index is {index}; it must be .* from 0 to 7$"
-    ):
+    with pytest.raises(ValueError, match=rf"^index is {index}; it must be .* from 0 to 7$"):
         function(_random((4, 4, 3)), index)
 
 
