@@ -123,9 +123,7 @@ def test_all_commands_do_the_same(name, usual, photos, tmp_path):
 
 def assert_close(a: bytes, b: bytes) -> None:
     """Compares files whose numbers may differ in their last bits."""
-    if a.startswith(b"{"):
-        assert a == b
-    elif a.startswith(b"\x89PNG"):
+    if a.startswith(b"\x89PNG"):
         pixels = [np.asarray(Image.open(io.BytesIO(data))).astype(int) for data in (a, b)]
         assert np.abs(pixels[0] - pixels[1]).max() <= 1
     else:
