@@ -92,14 +92,17 @@ def _name(config: str) -> str:
 
 
 def _train(args: argparse.Namespace, folder: Path, deadline: float | None) -> int:
-    from lnln_jax.config import load_config
-    from lnln_jax.runtime.compilation_cache import enable_compilation_cache
-    from lnln_jax.runtime.distributed import is_primary
-    from lnln_jax.runtime.files import printable
-    from lnln_jax.runtime.outlets import tell
-    from lnln_jax.training.loop import train
+    from lnln_jax.runtime.progress import working
 
-    config = load_config(args.config, args.overrides)
+    with working("starting"):
+        from lnln_jax.config import load_config
+        from lnln_jax.runtime.compilation_cache import enable_compilation_cache
+        from lnln_jax.runtime.distributed import is_primary
+        from lnln_jax.runtime.files import printable
+        from lnln_jax.runtime.outlets import tell
+        from lnln_jax.training.loop import train
+
+        config = load_config(args.config, args.overrides)
     connect(args)
     enable_compilation_cache()
     outcome = train(
