@@ -127,8 +127,8 @@ def _report_bad(bad: Sequence[tuple[str, str]], count: int, root: Path, *, stop:
         raise ValueError(f"none of the {count} images in {printable(root)} can be used:\n{listing}")
     problem = f"{len(bad)} of the {count} images in {printable(root)} cannot be used"
     if stop:
-        raise ValueError(
-            f"{problem}:\n{listing}\n"
-            'Mend or remove them, or set data.on_bad_image="skip" to train without them.'
-        )
+        remedies = 'Mend or remove them, or set data.on_bad_image="skip" to train without them'
+        if any("LR image" in reason for _, reason in bad):
+            remedies += ", or data.train_lr=imresize to have LR images made from HR"
+        raise ValueError(f"{problem}:\n{listing}\n{remedies}.")
     _logger.warning("%s and were left out:\n%s", problem, listing)

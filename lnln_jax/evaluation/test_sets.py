@@ -22,7 +22,7 @@ from lnln_jax.images.resize import Border, imresize
 from lnln_jax.runtime.files import printable
 from lnln_jax.runtime.numbers import whole
 
-_MAKE_LR = 'lr="imresize" (--lr imresize)'
+_MAKE_LR = 'lr="imresize" (lnln evaluate --lr imresize)'
 
 
 class BenchmarkImage(NamedTuple):
@@ -235,8 +235,9 @@ def _files(found: Found, first: int | None) -> tuple[ImageFiles, ...]:
     missing = [each.name for each in files if each.hr in layout.missing]
     if missing:
         raise ValueError(
-            f"{found.lr_folder} has no LR image for {', '.join(missing)}; add them, or have all "
-            f"made from HR: {_MAKE_LR}"
+            f"of the images in {printable(found.hr_folder)}, {found.lr_folder} has no LR image for "
+            f"{', '.join(missing)}; add them, move that folder away, or have all made from HR: "
+            f"{_MAKE_LR}"
         )
     return tuple(files)
 

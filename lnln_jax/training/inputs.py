@@ -152,10 +152,13 @@ def open_validation(config: TrainConfig) -> Benchmark | None:
     if not data.validation:
         return None
     folder, _ = locate("data.validation", data.validation, config)
-    benchmark = open_benchmark(
-        folder.absolute(),
-        config.model.scale,
-        degradation=degradation(data),
-        first=data.validation_images or None,
-    )
-    return benchmark.in_memory()
+    try:
+        benchmark = open_benchmark(
+            folder.absolute(),
+            config.model.scale,
+            degradation=degradation(data),
+            first=data.validation_images or None,
+        )
+        return benchmark.in_memory()
+    except ValueError as error:
+        raise ValueError(f"data.validation: {error}") from error

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from lnln_jax.config import override
 from lnln_jax.data import Degradation, degrade
@@ -136,6 +137,22 @@ def test_no_such_validation_images(data_sets):
     config = configure(data_sets, "data.validation=nosuch")
     with pytest.raises(ValueError, match=r"data\.validation names nosuch, .* nor a dataset in"):
         open_validation(config)
+
+
+def test_missing_lr_images_are_told_by_the_field_that_names_them(tmp_path):
+    for name, side in (("HR/one", 64), ("HR/two", 64), ("LRx2/one", 32)):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (side, side)).save(path)
+    config = override(
+        CONFIG,
+        [f"data.validation={tmp_path}", f"data.train={tmp_path}", "data.dead_leaves=0"],
+    )
+    with pytest.raises(ValueError, match=r"^data\.validation: of the images in .* for two; add"):
+        open_validation(config)
+    with pytest.raises(ValueError, match=r"two\.png: no LR (?s:.)*, or data\.train_lr=imresize to"):
+        open_sources(config)
+    assert len(open_sources(override(config, ["data.train_lr=imresize"]))[0]) == 2
 
 
 def test_validation_images(data_sets, data_dir):
