@@ -69,10 +69,10 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     with failure_named(target):
         exists = target.exists()
     if exists and target.is_dir():
-        raise ValueError(f"target is {target}, which is a folder; name a file in it")
+        raise ValueError(f"target is {printable(target)}, which is a folder; name a file in it")
     if exists and not overwrite:
         raise ValueError(
-            f"target is {target}, which exists; name another, or overwrite (--overwrite)"
+            f"target is {printable(target)}, which exists; name another, or overwrite (--overwrite)"
         )
 
 
@@ -85,7 +85,7 @@ def failure_named(target: Path) -> Iterator[None]:
         # What "exists" then is a file where a folder should be made.
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise ValueError(
-            f"target is {target}, which cannot be written ({reason}); name another"
+            f"target is {printable(target)}, which cannot be written ({reason}); name another"
         ) from error
 
 
@@ -108,7 +108,8 @@ def writing(what: str, folder: Path) -> Iterator[None]:
         elif isinstance(error, OSError) and error.strerror:
             reason = error.strerror
         raise OSError(
-            f"{what} cannot be written to {folder} ({reason}); free some space or mend the folder, "
+            f"{what} cannot be written to {printable(folder)} ({reason}); free some space or "
+            "mend the folder, "
             "and the same command goes on from the newest checkpoint"
         ) from error
 
@@ -138,7 +139,7 @@ def check_folder(folder: Path) -> None:
             pass  # only a trial tells: permission bits say nothing of read-only disks
     except OSError as error:
         raise ValueError(
-            f"{folder} cannot be written to ({error.strerror}); choose another --output"
+            f"{printable(folder)} cannot be written to ({error.strerror}); choose another --output"
         ) from error
 
 

@@ -15,6 +15,7 @@ from typing import IO, Any, NoReturn
 
 from lnln_jax.runtime.control_groups import MemoryLimit, core_limit, memory_limits
 from lnln_jax.runtime.extras import installed
+from lnln_jax.runtime.files import printable
 from lnln_jax.runtime.outlets import outlasting
 
 
@@ -29,7 +30,8 @@ def exclusive(folder: Path, doing: str) -> Iterator[None]:
     with (folder / ".lock").open("a") as lock:
         if not try_lock(lock):
             raise ValueError(
-                f"another process is {doing} in {folder}; wait for it, or choose another folder"
+                f"another process is {doing} in {printable(folder)}; wait for it, or choose "
+                "another folder"
             )
         yield
 

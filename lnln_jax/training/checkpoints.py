@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from lnln_jax.config import TrainConfig, to_dict
 from lnln_jax.data.batches import Stream
 from lnln_jax.runtime.distributed import gather, is_primary, say
-from lnln_jax.runtime.files import writing
+from lnln_jax.runtime.files import printable, writing
 from lnln_jax.runtime.placement import place
 from lnln_jax.training.state import TrainState
 from lnln_jax.weights.integrity import (
@@ -77,7 +77,7 @@ class RunCheckpoints:
         for step in unreadable_scores(folder):
             say(
                 f"warning: the metrics of the checkpoint {folder / str(step)} are damaged; it has "
-                f"been moved to {self._aside}"
+                f"been moved to {printable(self._aside)}"
             )
             self._move(step)
         self._opened = contextlib.ExitStack()
@@ -138,7 +138,8 @@ class RunCheckpoints:
                 continue
             for number, problem in damaged.items():
                 say(
-                    f"warning: {problem}. It has been moved to {self._aside}, and the run goes on "
+                    f"warning: {problem}. It has been moved to {printable(self._aside)}, and "
+                    "the run goes on "
                     f"from step {step}"
                 )
                 self._move(number)
@@ -183,7 +184,7 @@ def restore_before(
     """
     steps = [step for step in saved_steps(folder) if step < limit]
     if not steps:
-        raise ValueError(f"{folder} holds no checkpoint of a step before {limit}")
+        raise ValueError(f"{printable(folder)} holds no checkpoint of a step before {limit}")
     with open_manager(folder, create=False) as manager:
         return _restore_step(manager, folder / str(steps[-1]), shapes, stream, images)
 
@@ -246,5 +247,5 @@ def _agreed_damage(checkpoint: Path) -> Iterator[None]:
         problem = error
     if gather([problem is not None]).any():
         raise problem or DamagedCheckpointError(
-            f"the checkpoint {checkpoint} is damaged: another process cannot read it"
+            f"the checkpoint {printable(checkpoint)} is damaged: another process cannot read it"
         )

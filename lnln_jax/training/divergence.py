@@ -1,12 +1,14 @@
 """The losses of a training run: their mean, spikes among them, and losses that are not finite."""
 
 import collections
+import shlex
 import statistics
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from lnln_jax.runtime.files import printable
 from lnln_jax.training.log import RunReport
 from lnln_jax.training.state import Metrics
 
@@ -79,7 +81,7 @@ class Monitor:
             "another folder"
         )
         if any((self._run / "checkpoints").glob("[0-9]*")):
-            remedy += f", from the best checkpoint of this one: init_from={self._run}"
+            remedy += f", from the best checkpoint of this one: init_from={printable(self._run)}"
         return NonFiniteLossError(f"step {step}: {problem}. {remedy}")
 
     def _look_for_spike(self, step: int, loss: float, report: RunReport) -> None:
@@ -95,4 +97,4 @@ class Monitor:
         self._past.append(loss)
 
     def _replay(self, step: int) -> str:
-        return f"`lnln replay {self._run} --step {step}` shows its batch"
+        return f"`lnln replay {shlex.quote(printable(self._run))} --step {step}` shows its batch"

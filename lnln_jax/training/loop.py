@@ -20,7 +20,7 @@ from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.runtime.distributed import check_same, gather, is_primary, say
-from lnln_jax.runtime.files import check_folder, write_file, writing
+from lnln_jax.runtime.files import check_folder, printable, write_file, writing
 from lnln_jax.runtime.processes import Stop, exclusive, stop_signals
 from lnln_jax.training.budget import fit_to_budget
 from lnln_jax.training.checkpoints import RunCheckpoints
@@ -132,7 +132,9 @@ def _alone_in(folder: Path, saved: TrainConfig | None) -> Iterator[Stop]:
         stop_signals("stopping after this step") as stop,
     ):
         if saved_config(folder / "checkpoints") != saved:
-            raise ValueError(f"another process has trained in {folder} meanwhile; start again")
+            raise ValueError(
+                f"another process has trained in {printable(folder)} meanwhile; start again"
+            )
         yield stop
 
 

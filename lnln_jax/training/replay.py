@@ -13,7 +13,7 @@ import numpy as np
 from lnln_jax.config import TrainConfig, from_dict
 from lnln_jax.data.sampling import Sampler, Samples
 from lnln_jax.images.files import Photo, write_photo
-from lnln_jax.runtime.files import make_folder, write_file
+from lnln_jax.runtime.files import make_folder, printable, write_file
 from lnln_jax.training.checkpoints import restore_before
 from lnln_jax.training.experiment import Experiment, open_experiment
 from lnln_jax.training.places import with_paths_of
@@ -47,7 +47,7 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
     checkpoints = folder / "checkpoints"
     last = _read_config(folder / "config.json").steps
     if step > last:
-        raise ValueError(f"step is {step}, but the run in {folder} has {last} steps")
+        raise ValueError(f"step is {step}, but the run in {printable(folder)} has {last} steps")
     settings = _settings_of(folder, step)
     output = output or folder / "replay" / f"{step:07d}"
     experiment = open_experiment(with_paths_of(_here(_read_config(settings)), folder))
@@ -62,12 +62,14 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
         before = start = int(state.step)
         if before >= step:
             raise ValueError(
-                f"step is {step}, but the run in {folder} began with step {before} of another run "
+                f"step is {step}, but the run in {printable(folder)} began with step {before} "
+                "of another run "
                 "(init_state); replay that one"
             )
         if _settings_of(folder, start + 1) != settings:
             raise ValueError(
-                f"step is {step}, but the settings of the run in {folder} were changed before, and "
+                f"step is {step}, but the settings of the run in {printable(folder)} were "
+                "changed before, and "
                 "no checkpoint between them and the step is left; replay a later step"
             )
         while before < step - 1:
@@ -209,4 +211,4 @@ def _text(report: dict[str, Any], output: Path) -> str:
     lines.append("parameters with the largest gradients:")
     shown = list(report["gradient_norms"].items())[:_SHOWN]
     lines += [f"  {norm:10.4g}  {name}" for name, norm in shown]
-    return "\n".join([*lines, f"written to {output}"])
+    return "\n".join([*lines, f"written to {printable(output)}"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lnln_jax.config import TrainConfig, differences
 from lnln_jax.runtime.distributed import say
+from lnln_jax.runtime.files import printable
 
 # What a resumed run may change, since no step depends on it.
 FREE_FIELDS = frozenset(
@@ -65,7 +66,8 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
     other = [text for key, text in listing.items() if key not in passing]
     if other and not allow:
         raise ValueError(
-            f"{folder} holds a run with another configuration: {'; '.join(other)}. Train in "
+            f"{printable(folder)} holds a run with another configuration: {'; '.join(other)}. "
+            "Train in "
             "another folder, give the settings that it was started with, or go on as another run "
             "from here (--allow-config-change)"
         )

@@ -27,6 +27,7 @@ import numpy as np
 
 from lnln_jax.config import TrainConfig, from_dict, to_dict
 from lnln_jax.runtime.distributed import say
+from lnln_jax.runtime.files import printable
 from lnln_jax.weights.integrity import (
     DamagedCheckpointError,
     damage_named,
@@ -78,12 +79,14 @@ def read_state(source: Path) -> HandedState:
     path = find_file(source)
     if not path.is_file():
         raise ValueError(
-            f"there is no state {source}; give a run's folder, or a file of {_HOW_TO_WRITE}"
+            f"there is no state {printable(source)}; give a run's folder, or a file of "
+            f"{_HOW_TO_WRITE}"
         )
     text = read_metadata(path) if path.suffix.lower() == ".safetensors" else None
     if text is None or not parse_metadata(path, text).has_state:
         raise ValueError(
-            f"{path} holds a network without the state of its training; {_HOW_TO_WRITE} writes one "
+            f"{printable(path)} holds a network without the state of its training; "
+            f"{_HOW_TO_WRITE} writes one "
             "that has it, or give the run's folder"
         )
     about, arrays = read_parts(path, lambda name: True)
@@ -93,7 +96,7 @@ def read_state(source: Path) -> HandedState:
         return HandedState(path, from_dict(state["config"]), step, next_step, images, arrays)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(
-            f"another version of lnln_jax wrote {path} ({error}); use that one"
+            f"another version of lnln_jax wrote {printable(path)} ({error}); use that one"
         ) from error
 
 

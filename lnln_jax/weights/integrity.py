@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lnln_jax.runtime.files import free_space
+from lnln_jax.runtime.files import free_space, printable
 
 _METADATA_BYTES = 2**20  # what a checkpoint has besides its arrays
 # Errors that say nothing of what is in a file.
@@ -28,7 +28,8 @@ def none_readable(folder: Path, problems: list[DamagedCheckpointError]) -> Damag
     """Returns what to raise where every checkpoint that was tried is damaged."""
     listing = "; ".join(map(str, problems)) or "it holds none"
     return DamagedCheckpointError(
-        f"no checkpoint in {folder} can be read: {listing}. Nothing has been changed; put a copy "
+        f"no checkpoint in {printable(folder)} can be read: {listing}. Nothing has been "
+        "changed; put a copy "
         "back, give another checkpoint, or train in another folder"
     )
 
@@ -106,7 +107,8 @@ def check_fit(saved: Any, expected: Any, checkpoint: Path) -> None:
     """
     if text := misfits(saved, expected, ("checkpoint", "network")):
         raise ValueError(
-            f"the checkpoint {checkpoint} is of another network: {text}. Train in another folder "
+            f"the checkpoint {printable(checkpoint)} is of another network: {text}. Train in "
+            "another folder "
             "(init_from takes over what fits), or give the network that it is of"
         )
 
@@ -167,7 +169,7 @@ def damage_named(checkpoint: Path) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:200]
         raise DamagedCheckpointError(
-            f"the checkpoint {checkpoint} is damaged ({reason})"
+            f"the checkpoint {printable(checkpoint)} is damaged ({reason})"
         ) from error
 
 

@@ -16,6 +16,7 @@ from orbax.checkpoint import checkpoint_managers
 from lnln_jax.config import TrainConfig, build_module, from_dict
 from lnln_jax.models.variables import Variables, abstract_variables
 from lnln_jax.runtime.distributed import say
+from lnln_jax.runtime.files import printable
 from lnln_jax.runtime.plain_paths import plain_path
 from lnln_jax.weights.integrity import (
     DamagedCheckpointError,
@@ -138,7 +139,8 @@ def parse_config(tree: Any, checkpoint: Path) -> TrainConfig:
         return from_dict(tree)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"another version of lnln_jax wrote the checkpoint {checkpoint} ({error}); use that one"
+            f"another version of lnln_jax wrote the checkpoint {printable(checkpoint)} "
+            f"({error}); use that one"
         ) from error
 
 
@@ -158,7 +160,9 @@ def find_checkpoints(path: Path) -> tuple[Path, list[int], int | None]:
         folder, wanted = path.parent, int(path.name)
     steps = saved_steps(folder)
     if not steps or wanted not in (None, *steps):
-        raise ValueError(f"{path} holds no checkpoint; give the folder of a training run")
+        raise ValueError(
+            f"{printable(path)} holds no checkpoint; give the folder of a training run"
+        )
     return folder, steps, wanted
 
 
