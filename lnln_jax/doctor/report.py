@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from lnln_jax.doctor.deviations import KERNEL_BOUNDS, Deviation
 from lnln_jax.doctor.examination import Report
 from lnln_jax.doctor.speed import NetworkSpeed, Spread
 from lnln_jax.runtime.extras import install
+from lnln_jax.runtime.numbers import finite_or_none
 
 
 def format_part(part: str, report: Report) -> str:
@@ -55,7 +55,7 @@ def _tree(value: Any) -> Any:
         return {key: _tree(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_tree(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return finite_or_none(value)
 
 
 def _machine(report: Report) -> Iterator[str]:

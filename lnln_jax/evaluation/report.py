@@ -1,7 +1,6 @@
 """Results as text for the terminal, as Markdown and as JSON."""
 
 import datetime
-import math
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import jax
 
 from lnln_jax.evaluation.paper import TABLE_1, Scores, has_published_sizes, published_scores
 from lnln_jax.evaluation.results import SRCNN_BICUBIC, Result, Score
+from lnln_jax.runtime.numbers import finite_or_none
 from lnln_jax.version import __version__
 
 CONVENTIONS = (
@@ -234,7 +234,7 @@ def _result_json(result: Result) -> dict[str, Any]:
         "benchmark": result.benchmark,
         "lr": result.lr_origin,
         "self_ensemble": result.self_ensemble,
-        "psnr": _finite(result.psnr),
+        "psnr": finite_or_none(result.psnr),
         "ssim": result.ssim,
         "paper": _scores_json(paper) if paper else None,
         "peak_memory_bytes": result.peak_memory_bytes,
@@ -243,13 +243,9 @@ def _result_json(result: Result) -> dict[str, Any]:
             key: sum(getattr(score, key) for score in result.scores)
             for key in ("seconds", "compile_seconds", "metrics_seconds")
         },
-        "images": [{**asdict(score), "psnr": _finite(score.psnr)} for score in result.scores],
+        "images": [{**asdict(score), "psnr": finite_or_none(score.psnr)} for score in result.scores],
     }
 
 
 def _scores_json(scores: Scores) -> dict[str, float]:
     return {"psnr": scores[0], "ssim": scores[1]}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

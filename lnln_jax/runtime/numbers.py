@@ -78,6 +78,11 @@ def real(
     return _widened(value, number)
 
 
+def finite_or_none(value: Any) -> Any:
+    """Returns None for NaN and infinity, for which JSON has no numbers; all else as it is."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def plain(value: Any) -> Any:
     """Returns the Python number of a NumPy scalar or an array without axes; all else as it is."""
     return value.item() if getattr(value, "ndim", None) == 0 else value

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from lnln_jax.runtime.distributed import is_primary
 from lnln_jax.runtime.extras import install, installed
 from lnln_jax.runtime.files import writing
+from lnln_jax.runtime.numbers import finite_or_none
 from lnln_jax.runtime.progress import is_quiet, remark, shows_progress
 
 if TYPE_CHECKING:
@@ -74,14 +75,16 @@ class RunReport:
 
         Args:
           step: step that the metrics belong to.
-          metrics: finite numbers by name.
+          metrics: numbers by name; the file has null for what JSON has no numbers for, such as the
+            infinite PSNR of an image that is equal.
           prefix: "train" or "validation".
         """
         if not self._writes:
             return
         line = {"step": step, **{f"{prefix}/{key}": value for key, value in metrics.items()}}
         with writing("metrics", self._folder):
-            self._lines.write(json.dumps(line) + "\n")
+            values = {key: finite_or_none(value) for key, value in line.items()}
+            self._lines.write(json.dumps(values, allow_nan=False) + "\n")
             if self._events:
                 self._events.scalars(step, {key: line[key] for key in line if key != "step"})
         if is_quiet():

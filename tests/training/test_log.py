@@ -29,6 +29,21 @@ def test_a_terminal_gets_a_progress_bar(tmp_path, monkeypatch):
     assert "step       2  validation  psnr_y 30.25" in shown
 
 
+def test_every_line_is_json_that_any_program_reads(tmp_path):
+    """The PSNR of an image that comes out exactly is infinite, for which JSON has no number."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    with RunReport(tmp_path, step=0, total_steps=2) as report:
+        report.write(1, {"psnr_y": float("inf"), "ssim_y": 1.0}, prefix="validation")
+        report.write(2, {"psnr_y": 30.25}, prefix="validation")
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    first, second = (json.loads(line, parse_constant=refuse) for line in lines)
+    assert first == {"step": 1, "validation/psnr_y": None, "validation/ssim_y": 1.0}
+    assert second["validation/psnr_y"] == 30.25
+
+
 def test_quiet_leaves_out_what_is_in_the_files(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "_quiet", True)
     with RunReport(tmp_path, step=0, total_steps=2) as report:
