@@ -243,7 +243,9 @@ def _result_json(result: Result) -> dict[str, Any]:
             key: sum(getattr(score, key) for score in result.scores)
             for key in ("seconds", "compile_seconds", "metrics_seconds")
         },
-        "images": [{**asdict(score), "psnr": finite_or_none(score.psnr)} for score in result.scores],
+        "images": [
+            {**asdict(score), "psnr": finite_or_none(score.psnr)} for score in result.scores
+        ],
     }
 
 

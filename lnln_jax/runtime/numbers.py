@@ -104,7 +104,7 @@ def _item(name: str, value: Any, wanted: str) -> Any:
 
 def _widened(value: Any, number: float) -> float:
     """Returns the number that a scalar of less than 64 bits was probably made of."""
-    dtype = getattr(value, "dtype", None)
+    dtype: Any = getattr(value, "dtype", None)
     if not hasattr(dtype, "type") or dtype.kind in "iu" or dtype.itemsize >= 8:
         return number
     scalar = dtype.type
