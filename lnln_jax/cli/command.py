@@ -51,7 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # no name of a file ends a command
             stream.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(arguments)
-    be_quiet(args.quiet)
     if arguments is None and not args.needs_device:  # this process is the command's own
         os.environ["JAX_PLATFORMS"] = "cpu"  # so that no GPU is looked for, or its memory taken
     if arguments is not None:
@@ -68,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """Runs the command of parsed arguments; an error becomes one line."""
+    be_quiet(args.quiet)
     try:
         status = args.run(args)
         if sys.stdout:
@@ -88,6 +88,9 @@ def _run(args: argparse.Namespace) -> int:
             raise
         print(f"lnln: error: {text}", file=sys.stderr)
         return 1
+    finally:
+        end_progress()
+        be_quiet(False)
 
 
 def _explained(error: Exception, args: argparse.Namespace) -> str | None:
