@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from lnln_jax.config import TrainConfig
+from lnln_jax.data import find_dataset
+from lnln_jax.data.records import default_data_dir
 from lnln_jax.evaluation.test_sets import Benchmark
-from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.local_paths import local_path
 from lnln_jax.training.inputs import open_validation
 from lnln_jax.weights.runs import saved_images
 
@@ -31,11 +33,25 @@ def with_paths_of(config: TrainConfig, run: Path) -> TrainConfig:
     taken to be the nearest above the run's folder where they lead to something.
     """
 
+    places = (Path(), *run.absolute().parents)
+    data_dirs = (folder / local_path(config.data.data_dir) for folder in places)
+    place = next((path for path in data_dirs if path.is_dir()), Path())
+
     def find(name: str) -> Path:
-        above = (folder / name for folder in run.absolute().parents)
-        return next((path for path in (Path(name), *above) if path.exists()), Path(name))
+        if Path(name).exists() or _is_dataset(name, config, place):
+            return Path(name)
+        found = (folder / name for folder in places if (folder / name).exists())
+        return next(found, Path(name))
 
     return _with_places(config, lambda name: find(name).absolute())
+
+
+def _is_dataset(name: str, config: TrainConfig, place: Path) -> bool:
+    folder = place if config.data.data_dir else default_data_dir()
+    try:
+        return find_dataset(name, config.model.scale, folder) is not None
+    except ValueError:  # one of other scales, say
+        return True
 
 
 def as_called_now(saved: TrainConfig, config: TrainConfig, run: Path) -> TrainConfig:
@@ -81,7 +97,7 @@ def is_same(old: str, new: str) -> bool:
     """
     if not (old and new) or old == new:
         return old == new
-    a, b = (Path(expand_home(name)) for name in (old, new))
+    a, b = (Path(local_path(name)) for name in (old, new))
     if not a.exists() and b.exists():
         return a.name == b.name
     if a.is_file() and b.is_file():
@@ -105,7 +121,7 @@ def _with_places(config: TrainConfig, place: Callable[[str], Path]) -> TrainConf
     """Returns a configuration with another path for each that leads to something."""
 
     def placed(name: str) -> str:
-        path = place(expand_home(name)) if name else Path()
+        path = place(local_path(name)) if name else Path()
         return str(path) if name and path.exists() else name
 
     data = config.data

@@ -19,6 +19,7 @@ from lnln_jax.training.places import (
 )
 from lnln_jax.training.replay import replay
 from lnln_jax.weights.runs import saved_config
+from tests.support.prepared import build
 from tests.support.runs import CONFIG, save_pictures
 
 
@@ -45,6 +46,21 @@ def test_relative_paths_of_older_runs(tmp_path, monkeypatch):
     found = with_paths_of(config, run)
     assert (found.data.train, found.data.validation) == ((str(images),), "gone")
     assert with_paths_of(config, tmp_path / "elsewhere") == config
+
+
+def test_the_name_of_a_dataset_is_not_a_folder_that_lies_by(tmp_path, monkeypatch):
+    """Configurations of all ages have the names of datasets as they are."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    images = save_pictures(tmp_path / "images", 2, 120)
+    build(images, project / "tfds", validation_every=0)
+    (project / "photos").mkdir()
+    config = with_data(override(TrainConfig(), ["model.scale=2"]), train=("photos",))
+    monkeypatch.chdir(elsewhere)
+    found = with_paths_of(with_data(config, data_dir="tfds"), project / "run")
+    assert found.data.train == ("photos",)
+    assert found.data.data_dir == str(project / "tfds")
+    assert with_paths_of(config, project / "run").data.train == (str(project / "photos"),)
 
 
 def test_when_two_paths_are_the_same(tmp_path, monkeypatch):
