@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.local_paths import local_path
 
 if TYPE_CHECKING:
     from lnln_jax.data.degradations import Degradation
@@ -102,7 +102,7 @@ def path(text: str) -> Path:
 def name_or_path(text: str) -> str:
     """Returns the text of a name or a path; `./lnln_x2` stays apart from the name `lnln_x2`."""
     try:
-        return expand_home(text)
+        return local_path(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

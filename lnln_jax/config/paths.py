@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lnln_jax.config.schema import TrainConfig
-from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.local_paths import local_path
 
 
 def with_homes(config: TrainConfig) -> TrainConfig:
@@ -17,10 +17,10 @@ def with_homes(config: TrainConfig) -> TrainConfig:
         config,
         data=replace(
             data,
-            train=tuple(map(expand_home, data.train)),
-            train_lr=tuple(map(expand_home, data.train_lr)),
-            validation=expand_home(data.validation),
-            data_dir=expand_home(data.data_dir),
+            train=tuple(map(local_path, data.train)),
+            train_lr=tuple(map(local_path, data.train_lr)),
+            validation=local_path(data.validation),
+            data_dir=local_path(data.data_dir),
         ),
-        init_from=expand_home(config.init_from),
+        init_from=local_path(config.init_from),
     )

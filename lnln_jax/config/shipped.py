@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 
 from lnln_jax.runtime.files import printable
-from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.local_paths import local_path
 from lnln_jax.runtime.suggestions import did_you_mean
 
 RUN_CONFIG = "config.json"  # in the folder of a training run
@@ -31,7 +31,7 @@ def find_config(source: str | Path) -> Path:
     Raises:
       ValueError: there is none of these.
     """
-    path = Path(expand_home(str(source)))
+    path = Path(local_path(str(source)))
     if path.is_file():
         return path
     names = config_names()

@@ -64,9 +64,7 @@ def check_positive(prefix: str, part: Any, *names: str) -> None:
     """Raises ValueError for one of these fields that is 0, negative or takes over 31 bits."""
     for name in names:
         if not 0 < (value := getattr(part, name)) < 2**31:  # as steps are counted
-            raise ValueError(
-                f"{prefix}{name} is {value}; it must be larger than 0 and below 2**31"
-            )
+            raise ValueError(f"{prefix}{name} is {value}; it must be larger than 0 and below 2**31")
 
 
 def check_counts(prefix: str, part: Any, *names: str, bits: int = 31) -> None:

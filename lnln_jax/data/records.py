@@ -20,7 +20,7 @@ from lnln_jax.data.pairs import Pair
 from lnln_jax.data.shared_memory import SharedMemory
 from lnln_jax.runtime.extras import installed, require
 from lnln_jax.runtime.files import printable
-from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.local_paths import local_path
 from lnln_jax.runtime.numbers import whole
 
 FORMAT = 1  # of the records
@@ -172,7 +172,7 @@ def default_data_dir() -> Path:
     """
     place = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     try:
-        return Path(expand_home(place))
+        return Path(local_path(place))
     except ValueError:
         return Path(place)
 
@@ -190,7 +190,7 @@ def find_dataset(name: str, scale: int, data_dir: Path) -> Path | None:
     Raises:
       ValueError: several, or one that isn't finished or has other scales.
     """
-    path, named = Path(expand_home(name)), data_dir / name
+    path, named = Path(local_path(name)), data_dir / name
     if not (path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip")):
         return _dataset_in(named, name, scale)
     found = _dataset_in(path, name, scale)

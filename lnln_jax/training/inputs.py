@@ -17,7 +17,7 @@ from lnln_jax.evaluation.test_sets import Benchmark, open_benchmark
 from lnln_jax.runtime.distributed import processes_here
 from lnln_jax.runtime.extras import require
 from lnln_jax.runtime.files import printable
-from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.local_paths import local_path
 from lnln_jax.runtime.processes import available_memory
 from lnln_jax.runtime.progress import progress_of
 
@@ -26,7 +26,7 @@ _UNLIMITED = 2**62  # bytes
 
 def data_dir(data: DataConfig) -> Path:
     """Returns the folder in which datasets are looked for by name."""
-    return Path(expand_home(data.data_dir)) if data.data_dir else default_data_dir()
+    return Path(local_path(data.data_dir)) if data.data_dir else default_data_dir()
 
 
 def degradation(data: DataConfig) -> Degradation:
@@ -50,7 +50,7 @@ def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
     place = data_dir(config.data)
     if found := find_dataset(name, config.model.scale, place):
         return found, True
-    folder = Path(expand_home(name))
+    folder = Path(local_path(name))
     if not (folder.is_dir() or is_archive(folder)):
         raise ValueError(
             f"{field} names {printable(name)}, which is not a folder or .zip file of images, nor a "
@@ -94,7 +94,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
                     folder,
                     scale=scale,
                     min_lr_size=data.lr_patch_size,
-                    lr_root=None if lr is None else expand_home(lr),
+                    lr_root=None if lr is None else local_path(lr),
                     degradation=degraded,
                     on_bad_image=data.on_bad_image,
                     progress=progress_of(f"reading {printable(name)}"),

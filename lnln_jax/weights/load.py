@@ -5,6 +5,7 @@ from typing import Any
 
 from lnln_jax.runtime.distributed import say
 from lnln_jax.runtime.files import printable
+from lnln_jax.runtime.local_paths import local_path
 from lnln_jax.runtime.numbers import real, whole
 from lnln_jax.runtime.suggestions import did_you_mean
 from lnln_jax.weights import pretrained
@@ -83,7 +84,7 @@ def find_source(source: str | Path, scale: int | None = None) -> Path:
       ValueError: a trained network of another scale than `scale`, if that is given, or as
         `pretrained.path_of`.
     """
-    path = Path(source)
+    path = Path(local_path(str(source)))
     if _has_pretrained_name(source) and not _is_run(path):
         return pretrained.path_of(path.name, scale)
     return find_file(path)

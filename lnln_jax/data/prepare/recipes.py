@@ -14,7 +14,7 @@ from lnln_jax.data.prepare.sub_images import Cut
 from lnln_jax.data.records import default_data_dir
 from lnln_jax.runtime.extras import require
 from lnln_jax.runtime.files import free_space, printable
-from lnln_jax.runtime.home import expand_home
+from lnln_jax.runtime.local_paths import local_path
 from lnln_jax.runtime.numbers import whole
 
 Progress = Callable[[int, int], None]
@@ -215,7 +215,7 @@ def _check_packages() -> None:
 
 
 def _expanded(path: Path) -> Path:
-    return Path(expand_home(os.fspath(path)))
+    return Path(local_path(os.fspath(path)))
 
 
 def _check_space(
