@@ -74,6 +74,7 @@ READ = (
 
 # What else users give, by the bytes at some place of the file, with what to do.
 _SAVE = "save it as PNG, JPEG or TIFF"
+_FRAMES = "take its pictures out (ffmpeg -i VIDEO frames/%05d.png)"
 _NOT_READ = (
     (4, b"ftyphei", "HEIC", _SAVE),
     (4, b"ftyphev", "HEIC", _SAVE),
@@ -81,6 +82,9 @@ _NOT_READ = (
     (4, b"ftypmsf1", "HEIF", _SAVE),
     (4, b"ftypavi", "AVIF", "install Pillow 11.3 or newer"),
     (4, b"ftypcrx", "a camera's raw file", "develop it to TIFF or JPEG"),
+    (4, b"ftyp", "a video", _FRAMES),  # MP4, QuickTime: what is none of the above
+    (0, b"\x1a\x45\xdf\xa3", "a video", _FRAMES),  # Matroska, WebM
+    (8, b"AVI LIST", "a video", _FRAMES),
     (0, b"FUJIFILMCCD-RAW", "a camera's raw file", "develop it to TIFF or JPEG"),
     (0, b"\xff\x0a", "JPEG XL", _SAVE),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL", _SAVE),

@@ -85,6 +85,10 @@ def test_16_bit_pgm_and_ppm(tmp_path, channels, most, comment):
     [
         (b"\0\0\0\x18ftypheic" + bytes(20), "it is HEIC, which is not read; save it as PNG"),
         (b"\xff\x0a" + bytes(20), "it is JPEG XL"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "it is a video, which is not read; take its pictures"),
+        (b"\0\0\0\x14ftypqt  ", "it is a video"),
+        (b"\x1a\x45\xdf\xa3\x9f\x42\x86", "it is a video"),
+        (b"RIFF\0\0\1\0AVI LIST", "it is a video"),
         (b"<!DOCTYPE HTML><html>", "it is a web page, which is not read; download the picture"),
         (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS"),
         (b"%PDF-1.7", "it is PDF"),
