@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import logging
 import os
 import sys
 import traceback
@@ -23,7 +24,7 @@ from lnln_jax.cli import (
 from lnln_jax.cli.parser import Parser
 from lnln_jax.runtime.outlets import open_missing
 from lnln_jax.runtime.processes import end_at_once, prepare_sudden_end
-from lnln_jax.runtime.progress import be_quiet, end_progress
+from lnln_jax.runtime.progress import WarningLines, be_quiet, end_progress
 from lnln_jax.version import __version__
 
 # In the order of `lnln --help`.
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         open_missing()
         prepare_sudden_end()
+        _print_warnings()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # no name of a file ends a command
             stream.reconfigure(errors="backslashreplace")
@@ -63,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status not in (0, train.STOPPED):  # to end as usual would be to wait for what may never end
         end_at_once(status)
     return status
+
+
+def _print_warnings() -> None:
+    """Has the warnings of this package printed in its own way, whatever libraries set up."""
+    logger = logging.getLogger("lnln_jax")
+    logger.addHandler(WarningLines())
+    logger.propagate = False
 
 
 def _run(args: argparse.Namespace) -> int:

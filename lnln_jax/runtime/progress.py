@@ -5,6 +5,7 @@ appears only after `DELAY`.
 """
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -50,6 +51,15 @@ def say(text: str, file: TextIO) -> None:
     """Prints a text at once, above the bars if there are any."""
     with tqdm.external_write_mode(file=file):
         print(text, file=file, flush=True)
+
+
+class WarningLines(logging.Handler):
+    """A handler of logs that prints each record as a line, above the bars if there are any."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a record to stderr, if there is one."""
+        if sys.stderr is not None:
+            say(f"{record.levelname.lower()}: {record.getMessage()}", sys.stderr)
 
 
 def progress_of(what: str) -> Callable[[float, int], None]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -126,3 +128,19 @@ def test_lr_of_a_folder(tmp_path, pixels, capsys):
     assert f"LR files in {tmp_path / 'small'}" in capsys.readouterr().out
     error = fails(capsys, *call, "--lr", tmp_path / "small", "--scale", "3")
     assert error == f"{tmp_path / 'small'}: the images are of x2, not of x3"
+
+
+def test_a_warning_is_a_line_whatever_libraries_have_set_up(tmp_path):
+    for name, side in (("HR/a", 24), ("LR_unknown/X2/ax2", 12)):
+        path = tmp_path / "set" / f"{name}.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (side, side)).save(path)
+    code = (
+        "import logging, sys; logging.basicConfig()\n"  # as absl does where Orbax is imported
+        "from lnln_jax.cli import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", code, "evaluate", "bicubic", "--data", str(tmp_path / "set")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "LR_unknown" in line]
+    assert line.startswith("warning: ")
