@@ -79,14 +79,14 @@ def outcome(folder: Path, photos: Path, variables: dict[str, str], options: list
             timeout=300,
         )
         assert done.returncode == 0, (command, done.stderr.decode(errors="replace"))
-        said[command] = TIMES.sub("", done.stdout.decode("ascii", errors="backslashreplace"))
+        text = done.stdout.decode(errors="backslashreplace").replace(str(folder), "here")
+        said[command] = TIMES.sub("", text)
     files = {
         str(path.relative_to(folder)): path.read_bytes()
         for pattern in (
             "upscaled/*",
             "network.safetensors",
             "run/replay/*/batch.png",
-            "run/config.json",
         )
         for path in sorted(folder.glob(pattern))
     }
@@ -117,7 +117,7 @@ def test_all_commands_do_the_same(name, usual, photos, tmp_path):
         else:
             assert data == usual.files[key], key
     for command in COMMANDS:
-        if "bür" not in usual.said[command]:  # spelled as the locale can
+        if "bür" not in usual.said[command] or "LC_ALL" not in variables:
             assert found.said[command] == usual.said[command]
 
 
