@@ -22,6 +22,7 @@ from lnln_jax.cli import (
     upscale,
 )
 from lnln_jax.cli.parser import Parser
+from lnln_jax.runtime.files import printable
 from lnln_jax.runtime.outlets import open_missing
 from lnln_jax.runtime.processes import end_at_once, prepare_sudden_end
 from lnln_jax.runtime.progress import WarningLines, be_quiet, end_progress
@@ -117,6 +118,8 @@ def _explained(error: Exception, args: argparse.Namespace) -> str | None:
             f"this process lost the others ({error}); one of them has most likely died, and its "
             "own messages say why. Start all of them again: they go on from the newest checkpoint"
         )
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{printable(os.fsdecode(error.filename))}: {error.strerror}"
     return str(error)
 
 

@@ -125,8 +125,12 @@ def make_folder(folder: Path) -> None:
         pass  # only a trial tells: permission bits say nothing of read-only disks
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, option: str = "--output") -> None:
     """Checks, before anything is computed, that files may be written to a folder, made or not.
+
+    Args:
+      folder: folder, which need not be there.
+      option: option that names it, for the message.
 
     Raises:
       ValueError: it is a file, or its disk or permissions forbid it.
@@ -139,7 +143,7 @@ def check_folder(folder: Path) -> None:
             pass  # only a trial tells: permission bits say nothing of read-only disks
     except OSError as error:
         raise ValueError(
-            f"{printable(folder)} cannot be written to ({error.strerror}); choose another --output"
+            f"{printable(folder)} cannot be written to ({error.strerror}); choose another {option}"
         ) from error
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import lnln_jax
-from lnln_jax.cli import main
+from lnln_jax.cli import config, main
 from tests.support.commands import fails, lnln, refuses
 
 HEAVY = {"jax", "flax", "numpy", "scipy", "PIL", "grain", "optax", "orbax", "tensorflow_datasets"}
@@ -181,3 +181,11 @@ def test_a_traceback_when_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("LNLN_TRACEBACK", "1")
     with pytest.raises(ValueError, match="there is no config file"):
         main(["train", str(tmp_path / "missing.py")])
+
+
+def test_what_the_system_refuses_is_told_by_its_file(monkeypatch, capsys):
+    def refuse(args):
+        raise PermissionError(13, "Permission denied", "/a/b\udcff.png")
+
+    monkeypatch.setattr(config, "run", refuse)
+    assert fails(capsys, "config") == "/a/b\\xff.png: Permission denied"

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lnln_jax.cli import main
+from tests.support.commands import fails
 
 LNLN = Path(sys.executable).with_name("lnln")
 SMALL = ["--size", "120", "--step", "60", "--min-side", "96"]
@@ -197,3 +198,12 @@ def test_options_of_one_value_and_a_zip(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*call, "1", "--scales", "4"])
     assert "--scales is given twice" in capsys.readouterr().err
+
+
+def test_a_data_folder_that_cannot_be_made(tmp_path, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("RGB", (480, 480)).save(images / "a.png")
+    place = images / "a.png" / "datasets"  # below a file, where not even root can make a folder
+    error = fails(capsys, "prepare", "folder", images, "--name", "a", "--data-dir", place)
+    assert error == f"{place} cannot be written to (Not a directory); choose another --data-dir"

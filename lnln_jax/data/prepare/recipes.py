@@ -13,7 +13,7 @@ from lnln_jax.data.prepare.origins import Origin, every_nth, origins_of
 from lnln_jax.data.prepare.sub_images import Cut
 from lnln_jax.data.records import default_data_dir
 from lnln_jax.runtime.extras import require
-from lnln_jax.runtime.files import free_space, printable
+from lnln_jax.runtime.files import check_folder, free_space, printable
 from lnln_jax.runtime.local_paths import local_path
 from lnln_jax.runtime.numbers import whole
 
@@ -186,6 +186,7 @@ def prepare_div2k(
     downloads = _expanded(download_dir or place / "downloads" / "manual")
 
     def find() -> dict[str, list[Origin]]:
+        check_folder(downloads, "--download-dir")
         downloads.mkdir(parents=True, exist_ok=True)
         _check_space(cut, archives, downloads, place)
         paths = _fetch(url, archives, downloads, place, progress_of)
@@ -272,11 +273,16 @@ def _fetch(
     return [Path(manager.download(source)) for source in infos]
 
 
-def _build(name: str, find: Find, *, progress_of: ProgressOf, **options: Any) -> Prepared:
+def _build(
+    name: str, find: Find, *, data_dir: Path, progress_of: ProgressOf, **options: Any
+) -> Prepared:
     from lnln_jax.data.prepare.builder import SubImages
 
+    check_folder(data_dir, "--data-dir")
     start = time.perf_counter()
-    builder = SubImages(name, find, progress=progress_of(f"building {name}"), **options)
+    builder = SubImages(
+        name, find, data_dir=data_dir, progress=progress_of(f"building {name}"), **options
+    )
     builder.download_and_prepare()
     folder = Path(builder.data_dir)
     return Prepared(
