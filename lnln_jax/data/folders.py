@@ -1,17 +1,19 @@
 """Folders and .zip files of images as training pairs, read into memory."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
 from lnln_jax.data.image_sets import reason_of
 from lnln_jax.data.layout_folders import AUTO, MADE, Found, find_images_of
-from lnln_jax.data.pairs import Pair, PairSource, Progress, map_in_threads
+from lnln_jax.data.pairs import Pair, PairSource, Progress, check_room, map_in_threads
 from lnln_jax.images.arrays import modcrop
 from lnln_jax.images.files import ImageFileError
 from lnln_jax.runtime.files import printable
@@ -29,6 +31,7 @@ def load_folder(
     lr_root: str | os.PathLike[str] | None = None,
     degradation: Degradation = BICUBIC,
     on_bad_image: Literal["stop", "skip"] = "stop",
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> PairSource:
     """Reads a folder of HR images, sub-folders included, or a .zip file of them, into memory.
@@ -50,6 +53,7 @@ def load_folder(
       on_bad_image: what to do about files that cannot be used because they are damaged or too
         small, or have no LR image of exactly their size / scale. "stop" raises, with a list of
         them; "skip" leaves them out, keeps them in `skipped` and logs one warning.
+      memory: bytes that the pairs may take, by the headers of the files; None for any number.
       progress: function called with (files done, files in all) after each file.
 
     Returns:
@@ -58,7 +62,7 @@ def load_folder(
     Raises:
       ValueError: a folder does not exist or holds no HR images, or several that may be meant, a
         .zip file likewise or it is damaged, there are bad images and `on_bad_image` is "stop",
-        every image is bad, or an argument is out of its range.
+        every image is bad, they do not fit into `memory`, or an argument is out of its range.
     """
     scale, min_lr_size = whole("scale", scale, least=1), whole("min_lr_size", min_lr_size)
     if on_bad_image not in ("stop", "skip"):
@@ -69,6 +73,11 @@ def load_folder(
         lr = MADE if lr_root == MADE else Path(lr_root)
     with find_images_of(root, scale, purpose="training", lr=lr) as found:
         names = found.layout.hr
+        if memory is not None:
+            sizes = map_in_threads(found.images.size, names, None)
+            pixels = [math.prod(size) for size in sizes if size is not None]
+            most = Image.MAX_IMAGE_PIXELS or math.inf  # what claims more is not read
+            check_room(printable(root), sum(n for n in pixels if n <= most), scale, memory)
         load = _loader(found, scale, min_lr_size, degradation)
         loaded = map_in_threads(load, names, progress)
     pairs = [pair for pair in loaded if not isinstance(pair, str)]

@@ -31,6 +31,21 @@ ResultT = TypeVar("ResultT")
 _sharing = threading.Lock()
 
 
+def check_room(name: str, pixels: int, scale: int, memory: int | None) -> None:
+    """Checks, before any image is decoded, that pairs with so many HR pixels fit into memory.
+
+    Raises:
+      ValueError: they need more than `memory`, in bytes; with None, nothing is known.
+    """
+    needed = 3 * pixels * (1 + 1 / scale**2)
+    if memory is not None and needed > memory:
+        raise ValueError(
+            f"the images of {name} take {needed / 2**30:.1f} GiB in memory, and "
+            f"{memory / 2**30:.1f} GiB are free; take fewer, or build a dataset of them with `lnln "
+            "prepare`, which is read from disk"
+        )
+
+
 class PairSource:
     """The (lr, hr) pairs of one origin, in memory: `len`, an index, iteration.
 

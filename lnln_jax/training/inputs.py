@@ -12,6 +12,7 @@ from lnln_jax.data import (
     load_folder,
 )
 from lnln_jax.data.image_sets import is_archive
+from lnln_jax.data.pairs import check_room
 from lnln_jax.data.records import default_data_dir
 from lnln_jax.evaluation.test_sets import Benchmark, open_benchmark
 from lnln_jax.runtime.distributed import processes_here
@@ -97,6 +98,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
                     lr_root=None if lr is None else local_path(lr),
                     degradation=degraded,
                     on_bad_image=data.on_bad_image,
+                    memory=free_memory(),
                     progress=progress_of(f"reading {printable(name)}"),
                 )
             )
@@ -115,6 +117,8 @@ def open_sources(config: TrainConfig) -> list[Source]:
             )
         sources.append(records)
     if data.dead_leaves:
+        pixels = data.dead_leaves * data.dead_leaves_size**2
+        check_room(f"data.dead_leaves={data.dead_leaves}", pixels, scale, free_memory())
         sources.append(
             dead_leaves_pairs(
                 data.dead_leaves,

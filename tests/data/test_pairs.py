@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from lnln_jax.data import Degradation, PairSource, dead_leaves_pairs, degrade, load_folder
+from lnln_jax.data.image_sets import ImageSet
 from lnln_jax.images.files import read_rgb
 from lnln_jax.images.resize import imresize
 
@@ -113,6 +114,20 @@ def test_load_folder_missing_or_empty(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file"):
         load_folder(tmp_path / "file", scale=2, min_lr_size=16)
+
+
+def test_images_that_memory_cannot_hold_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        Image.new("RGB", (100, 80)).save(tmp_path / f"{name}.png")
+    (tmp_path / "c.png").write_bytes(b"damaged")
+    needed = 2 * 100 * 80 * 3 * 5 // 4  # HR, and LR of x2
+    options = {"scale": 2, "min_lr_size": 16, "on_bad_image": "skip"}
+    assert len(load_folder(tmp_path, memory=needed, **options)) == 2
+    monkeypatch.setattr(ImageSet, "read", None)
+    with pytest.raises(
+        ValueError, match=r"take 0\.0 GiB in memory, and 0\.0 GiB are free; take fe"
+    ):
+        load_folder(tmp_path, memory=needed - 1, **options)
 
 
 @pytest.mark.parametrize("option", [{"scale": 0}, {"on_bad_image": "ignore"}])

@@ -128,6 +128,12 @@ def test_another_degradation_than_the_data_set_has(data_sets):
     assert source.degradation == Degradation("bd")
 
 
+def test_more_dead_leaves_than_memory_holds():
+    config = override(CONFIG, ["data.dead_leaves=100000000", "data.dead_leaves_size=1000"])
+    with pytest.raises(ValueError, match=r"data\.dead_leaves=100000000 take \d+\.\d GiB in memory"):
+        open_sources(config)
+
+
 def test_no_such_data_set_or_folder(data_sets):
     with pytest.raises(ValueError, match=r"sett5, which is not a folder or \.zip file"):
         open_sources(configure(data_sets, "data.train=sett5"))
