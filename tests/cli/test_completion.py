@@ -84,13 +84,11 @@ def test_zsh_completes(script, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("PS1", "> ")
     start = "setopt no_auto_menu no_list_ambiguous no_beep; autoload -U compinit; compinit -u -D"
-    terminal = Terminal("zsh", "-f", "-i")
-    terminal.type(f"{start}; source {script}\nprint read''y\n", until="ready")
-    for line, expected in LINES.items():
-        terminal.type(f"{line}\t", until=sorted(expected)[0].replace(" ", "\\ "))
-        terminal.type("\x15print go''ne\n", until="gone")
-    terminal.type("exit\n", until="")
-    terminal.close()
+    with Terminal("zsh", "-f", "-i") as terminal:
+        terminal.type(f"{start}; source {script}\nprint read''y\n", until="ready")
+        for line, expected in LINES.items():
+            terminal.type(f"{line}\t", until=sorted(expected)[0].replace(" ", "\\ "))
+            terminal.type("\x15print go''ne\n", until="gone")
 
 
 def test_the_names_are_those_of_the_parser(capsys):

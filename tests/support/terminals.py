@@ -38,6 +38,10 @@ class Terminal:
             if select.select([self._process.stdout], [], [], 1)[0]:
                 shown += self._process.stdout.read(4096).decode(errors="replace")
 
-    def close(self) -> None:
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the process whatever it waits for, and with it the terminal of what runs on it."""
         with self._process:
-            pass
+            self._process.kill()
