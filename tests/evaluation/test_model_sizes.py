@@ -75,4 +75,4 @@ def test_the_command(capsys):
     assert lines[0].startswith("| network, x4")
     assert [line.split()[1] for line in lines[2:] if line.startswith("| ")] == ["vdsr"]
     assert main(["models", "vdsm"]) == 1
-    assert "name is 'vdsm'; the networks are" in capsys.readouterr().err
+    assert "there is no network 'vdsm'; there are" in capsys.readouterr().err

@@ -82,7 +82,7 @@ def test_labels_tell_settings_apart():
     ("options", "message"),
     [
         ({"scales": ()}, "scales are"),
-        ({"scales": (0,)}, "scales are"),
+        ({"scales": (0,)}, "scales is 0"),
         ({"size": 100}, "size is 100; it must be a multiple of 12.*such as 96"),
         ({"step": 50}, "step is 50.*such as 48"),
         ({"size": 192}, "step is 0"),
