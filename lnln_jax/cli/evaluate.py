@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
         description="PSNR and SSIM on benchmarks, beside bicubic, by the protocol of published "
         "tables unless options change it.",
         examples=(
-            "lnln evaluate lnln_x2 --data Set5 --data Set14 --output results",
+            "lnln evaluate runs/lnln_x2 --data Set5 --data Set14 --output report",
             "lnln evaluate --data Set5 --results SwinIR=their/results --scale 4",
         ),
     )

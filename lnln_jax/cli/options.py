@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 NETWORK_HELP = (
     "a trained network that `lnln models` lists, the folder of a training run, or a .safetensors, "
-    ".pt or .pth file"
+    ".pt, .pth or .ckpt file"
 )
 CONFIG_HELP = (
     "a name that `lnln config` lists, a file that says config = TrainConfig(...), or a run's "
