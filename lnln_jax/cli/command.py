@@ -23,7 +23,7 @@ from lnln_jax.cli import (
 )
 from lnln_jax.cli.parser import Parser
 from lnln_jax.runtime.files import printable
-from lnln_jax.runtime.outlets import open_missing
+from lnln_jax.runtime.outlets import open_missing, silence
 from lnln_jax.runtime.processes import end_at_once, prepare_sudden_end
 from lnln_jax.runtime.progress import WarningLines, be_quiet, end_progress
 from lnln_jax.version import __version__
@@ -84,8 +84,7 @@ def _run(args: argparse.Namespace) -> int:
             sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # The reader, such as `head`, has left; stdout must not be flushed into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)  # the reader, such as `head`, has left
         return 1
     except KeyboardInterrupt:
         end_progress()
@@ -118,8 +117,9 @@ def _explained(error: Exception, args: argparse.Namespace) -> str | None:
             f"this process lost the others ({error}); one of them has most likely died, and its "
             "own messages say why. Start all of them again: they go on from the newest checkpoint"
         )
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{printable(os.fsdecode(error.filename))}: {error.strerror}"
+    name = error.filename if isinstance(error, OSError) and error.strerror else None
+    if isinstance(error, OSError) and isinstance(name, str | bytes | os.PathLike):
+        return f"{printable(os.fsdecode(name))}: {error.strerror}"
     return str(error)
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lnln_jax.runtime.suggestions import VERY_MUCH_ALIKE, closest, did_you_mean
+from lnln_jax.runtime.suggestions import VERY_MUCH_ALIKE, closest, did_you_mean, or_else
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,9 +114,10 @@ class Parser(argparse.ArgumentParser):
             if equals and known[name].nargs == 0:
                 self.error(f"{name} takes no value, got {value!r}; leave it out")
             return known[name], value if equals else None
-        if not word.startswith("--") and word[:2] in known:
+        long = closest(f"-{name}", known, VERY_MUCH_ALIKE) if len(name) > 2 else []
+        if not word.startswith("--") and word[:2] in known and not long:  # "-output" is "--output"
             return known[word[:2]], word[2:].removeprefix("=")
-        remedy = did_you_mean(name, known)
+        remedy = or_else(long or closest(name, known))
         if self._has_overrides() and not remedy:
             remedy = "; a field of the config is set by key=value"
         return self.error(f"there is no option {name}{remedy}")

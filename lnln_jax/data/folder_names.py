@@ -191,9 +191,8 @@ def read_image_name(name: str, role: Role = "") -> ImageName:
 
 
 def split_of(folder: str) -> str:
-    """Returns the split of which a folder has the very name: "train", "validation" or ""."""
-    split = _SPLITS.get(folder.casefold(), "")
-    return "" if split == "test" else split
+    """Returns the split of which a folder has the very name, or ""."""
+    return _SPLITS.get(folder.casefold(), "")
 
 
 def read_file_name(stem: str) -> tuple[str, Role, int | None]:

@@ -37,10 +37,9 @@ def load_folder(
     """Reads a folder of HR images, sub-folders included, or a .zip file of them, into memory.
 
     HR images are cropped to a multiple of `scale` from the bottom and the right. Where there are
-    bicubic LR images for them, in one of the layouts of `lnln_jax.data.layouts`, these are read;
-    otherwise `degrade` makes the LR images. What was left out is told by a warning. Pairs come in
-    the sorted order of the HR paths. A .zip file, which is not unpacked, gives the pairs that its
-    folder would give.
+    bicubic LR images for them, in a layout of `data.layouts`, these are read; otherwise `degrade`
+    makes them. What was left out is told by a warning. Pairs come in the sorted order of the HR
+    paths. A .zip file, which is not unpacked, gives the pairs that its folder would give.
 
     Args:
       root: folder or .zip file of image files.
@@ -74,22 +73,24 @@ def load_folder(
     with find_images_of(root, scale, purpose="training", lr=lr) as found:
         names = found.layout.hr
         if memory is not None:
-            sizes = map_in_threads(found.images.size, names, None)
-            pixels = [math.prod(size) for size in sizes if size is not None]
-            most = Image.MAX_IMAGE_PIXELS or math.inf  # what claims more is not read
-            check_room(printable(root), sum(n for n in pixels if n <= most), scale, memory)
+            check_room(printable(root), _pixels(found), scale, memory)
         load = _loader(found, scale, min_lr_size, degradation)
         loaded = map_in_threads(load, names, progress)
     pairs = [pair for pair in loaded if not isinstance(pair, str)]
-    bad = [
-        (name, reason)
-        for name, reason in zip(names, loaded, strict=True)
-        if isinstance(reason, str)
-    ]
+    fates = zip(names, loaded, strict=True)
+    bad = [(name, reason) for name, reason in fates if isinstance(reason, str)]
     if bad:
         _report_bad(bad, len(loaded), root, stop=on_bad_image == "stop")
     skipped = [(found.images.root / name, reason) for name, reason in bad]
     return PairSource(pairs, name=str(root), scale=scale, skipped=skipped)
+
+
+def _pixels(found: Found) -> int:
+    """Adds the pixels of HR images, by their headers."""
+    sizes = map_in_threads(found.images.size, found.layout.hr, None)
+    pixels = [math.prod(size) for size in sizes if size is not None]
+    most = Image.MAX_IMAGE_PIXELS or math.inf  # what claims more is not read
+    return sum(number for number in pixels if number <= most)
 
 
 def _loader(

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import functools
 import threading
-import warnings
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ from lnln_jax.images.files import (
     read_rgb,
     to_rgb,
 )
+from lnln_jax.images.library import guarded
 from lnln_jax.images.listing import PICTURE_SUFFIXES, Listing, list_images, skipped
 from lnln_jax.images.photo import Photo
 from lnln_jax.runtime.files import printable
@@ -162,7 +162,8 @@ class Archive(ImageSet):
         return f"{member.file_size}-{member.CRC:08x}"
 
     def _opened(self, name: str) -> IO[bytes]:
-        return self._file.open(self._members[name])
+        with self._lock:
+            return self._file.open(self._members[name])
 
     def _bytes(self, name: str) -> bytes:
         limit = Image.MAX_IMAGE_PIXELS
@@ -231,11 +232,10 @@ def header_size(file: IO[bytes]) -> tuple[int, int]:
     Raises:
       Exception: it is damaged; decoders raise almost anything then.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whoever reads the image says what is wrong with it
-        with Image.open(file) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
-            return (image.width, image.height) if turned else (image.height, image.width)
+    # Whoever reads the image says what is wrong with it.
+    with guarded(None, lambda warning: None), Image.open(file) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def is_archive(path: Path) -> bool:

@@ -134,6 +134,12 @@ def _tell(images: ImageSet, layout: Layout) -> None:
     root = printable(images.root)
     if left_out := [*images.skipped, *layout.left_out]:
         _logger.warning("%s: left out: %s", root, "; ".join(left_out))
+    made = len(layout.hr) - len(layout.lr) - len(layout.missing)
+    if layout.lr and made:
+        _logger.warning(
+            "%s: LR images of %d HR images are made, and those of the other %d read",
+            *(root, made, len(layout.lr)),
+        )
     if layout.unused and len(layout.lr) + len(layout.missing) < len(layout.hr):
         folders = [
             printable(folder) + (f" ({why})" if why else "")

@@ -187,6 +187,10 @@ def _of_split(hr: list[ImageName], purpose: Purpose) -> list[ImageName]:
     if "train" not in splits or len(splits) == 1:
         return hr
     if purpose == "evaluation":
+        if {"validation", "test"} <= splits and not hr[0].role:
+            raise ValueError(
+                "there are images for validation and images for tests; give one of their folders"
+            )
         return [image for image in hr if image.split not in ("train", "")]
     if purpose == "training":
         return [image for image in hr if image.split in ("train", "")]

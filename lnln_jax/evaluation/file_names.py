@@ -5,6 +5,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+from lnln_jax.runtime.files import printable
+
 _LONGEST = (
     200  # bytes of UTF-8; most file systems take 255, of which others prepend and append some
 )
@@ -21,7 +23,7 @@ def file_names(names: Sequence[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        shown = _FORBIDDEN.sub("_", name)
+        shown = _FORBIDDEN.sub("_", printable(name))
         if (
             shown != name
             or shown in ("", ".", "..")

@@ -14,6 +14,7 @@ XMP_KEYWORD = b"XML:com.adobe.xmp"
 _COLOUR = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
 _TEXTS = (b"iCCP", b"tEXt", b"zTXt", b"iTXt")
 _STALE_TEXTS = (XMP_KEYWORD, b"Raw profile type ", b"exif:", b"tiff:", b"date:", b"Thumb::")
+_LARGE = PngImagePlugin.MAX_TEXT_CHUNK + 1  # inflated; Pillow refuses the picture for it
 _MOST_TEXT = 32 << 20  # of all texts that Pillow gets
 _MOST_INFLATED = 64 << 20  # of a profile or XMP packet; more is a bomb
 
@@ -60,30 +61,39 @@ def colour(chunks: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 def without_large_texts(data: bytes, tell: Callable[[str], object]) -> Texts:
     """Takes out profiles and texts by which Pillow refuses the whole picture.
 
-    Those that inflate to more than 64 MiB are not kept; `tell` is told of profiles and XMP.
+    The first profile and the first XMP packet are kept up to 64 MiB; `tell` is told of all else
+    that is left out. Beyond 32 MiB of texts, none is inflated to see how large it is.
     """
-    large, total = [], 0
+    large, total, inflated = [], 0, 0
     for kind, start, length in _chunks(data):
         if kind in _TEXTS:
             _, packed, rest = _parts(kind, data[start : start + length])
-            size = len(_inflated(rest, PngImagePlugin.MAX_TEXT_CHUNK + 1)) if packed else length
-            total += size
-            if (packed and size > PngImagePlugin.MAX_TEXT_CHUNK) or total > _MOST_TEXT:
-                total -= size
+            size = length
+            if packed:
+                known = inflated < _MOST_TEXT
+                size = len(_inflated(rest, _LARGE)) if known else _LARGE
+                inflated += size
+            if (packed and size >= _LARGE) or total + size > _MOST_TEXT:
                 large.append((kind, start, length))
+            else:
+                total += size
     if not large:
         return Texts(data)
-    icc_profile = xmp = None
-    pieces, end = [], 0
+    kept: dict[str, bytes | None] = {}
+    pieces, end, lost = [], 0, 0
     for kind, start, length in large:
         keyword, packed, rest = _parts(kind, data[start : start + length])
         pieces.append(data[end : start - 8])
         end = start + length + 4
-        if kind == b"iCCP":
-            icc_profile = _whole(rest, "ICC profile", tell)
-        elif keyword == XMP_KEYWORD:
-            xmp = _whole(rest, "XMP", tell) if packed else rest
-    return Texts(b"".join([*pieces, data[end:]]), icc_profile, xmp)
+        what = "ICC profile" if kind == b"iCCP" else "XMP" if keyword == XMP_KEYWORD else ""
+        if what and what not in kept:
+            kept[what] = _whole(rest, what, tell) if packed else rest
+        else:
+            lost += 1
+    if lost:
+        tell(f"{lost} large text{'s are' if lost > 1 else ' is'} left out")
+    data = b"".join([*pieces, data[end:]])
+    return Texts(data, kept.get("ICC profile"), kept.get("XMP"))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -80,14 +80,15 @@ class Page:
         require("imagecodecs", "16bit", "an image of 16 bits per channel")
         import imagecodecs
 
+        photometric = self.tags[ExifTags.Base.PhotometricInterpretation]
+        colours = 3 if photometric == 2 else 1
+        channels = self.tags.get(ExifTags.Base.SamplesPerPixel, 1)
+        if channels not in (colours, colours + 1):  # before they take memory
+            raise ValueError(f"{channels} channels; reduce it to colour and alpha")
         samples = imagecodecs.tiff_decode(self._data, index=self.index)
         if self.tags.get(ExifTags.Base.PlanarConfiguration) == 2 and samples.ndim == 3:
             samples = np.moveaxis(samples, 0, -1)
-        samples = samples.reshape(*self.size, -1)
-        photometric = self.tags[ExifTags.Base.PhotometricInterpretation]
-        colours = 3 if photometric == 2 else 1
-        if samples.shape[2] not in (colours, colours + 1):
-            raise ValueError(f"{samples.shape[2]} channels; reduce it to colour and alpha")
+        samples = samples.reshape(*self.size, channels)
         if photometric == 0:  # white is zero
             samples[..., 0] = 65535 - samples[..., 0]
         meaning = self.tags.get(ExifTags.Base.ExtraSamples, (2,))[0]

@@ -34,20 +34,26 @@ _STALE: dict[str, frozenset[str] | None] = {
 def kept_xmp(packet: bytes) -> bytes | None:
     """Returns an XMP packet without orientation, sizes, thumbnails and places in pixels.
 
+    Args:
+      packet: packet in UTF-8, UTF-16 or UTF-32.
+
+    Returns:
+      The packet in UTF-8; None for an empty one.
+
     Raises:
       ValueError: it is damaged, larger than 4 MiB or of too many elements.
     """
-    packet = packet.strip(b"\0 \r\n\t")
-    if not packet:
-        return None
     if len(packet) > _MOST_BYTES:
         raise ValueError(f"XMP of more than {_MOST_BYTES >> 20} MiB")
-    if packet.count(b"<") > _MOST_MARKUP:
+    text = packet.decode(_encoding(packet)).strip("\0 \r\n\t\ufeff")
+    if not text:
+        return None
+    if text.count("<") > _MOST_MARKUP:
         raise ValueError("XMP with too many elements")
-    if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:  # entities can be bombs
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # entities can be bombs
         raise ValueError("XMP with a document type")
     try:
-        with minidom.parseString(packet) as document:
+        with minidom.parseString(text) as document:  # of a str, whatever encoding it declares
             for node in document.getElementsByTagName("*"):
                 _strip(node)
             text = "".join(child.toxml() for child in document.childNodes)
@@ -56,12 +62,24 @@ def kept_xmp(packet: bytes) -> bytes | None:
     return text.encode()
 
 
+def _encoding(packet: bytes) -> str:
+    """Returns the encoding that the first bytes of a packet, a mark or `<`, are in."""
+    for name in ("utf-32-be", "utf-32-le", "utf-16-be", "utf-16-le"):
+        if packet.startswith(("\ufeff".encode(name), "<".encode(name))):
+            return name
+    return "utf-8"
+
+
 def _strip(node: minidom.Element) -> None:
+    """Takes out attributes and children that are stale."""
     for attribute in list((node.attributes or {}).values()):
         if _is_stale(attribute):
             node.removeAttributeNode(attribute)
-    if _is_stale(node) and node.parentNode is not None:
-        node.parentNode.removeChild(node)
+    node.childNodes[:] = [
+        child
+        for child in node.childNodes
+        if not (isinstance(child, minidom.Element) and _is_stale(child))
+    ]
 
 
 def _is_stale(node: minidom.Element | minidom.Attr) -> bool:

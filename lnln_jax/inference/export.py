@@ -73,7 +73,7 @@ def export_model(
     sizes = " to ".join("x".join(map(str, shape)) for shape in shapes)
     what = f"{model.name} x{model.scale}, {sizes} on {', '.join(program.platforms)}"
     return Told(
-        f"{what}: {target} ({len(data) / 1e6:.2f} MB)",
+        f"{what}: {printable(target)} ({len(data) / 1e6:.2f} MB)",
         files=[printable(target)],
         size_bytes=len(data),
         network=model.name,

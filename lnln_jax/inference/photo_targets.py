@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import os
 import re
+import sys
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -249,10 +250,15 @@ def _distinct(path: Path) -> str:
 def _real(path: Path) -> Path:
     """Returns where a file really is; of thousands in a folder, the folder is looked up once."""
     if os.path.islink(path) or path.name in ("", ".."):
-        return Path(os.path.normcase(os.path.realpath(path)))
-    return Path(_real_folder(path.parent), os.path.normcase(path.name))
+        return Path(_folded(os.path.realpath(path)))
+    return Path(_real_folder(path.parent), _folded(path.name))
 
 
 @functools.lru_cache
 def _real_folder(folder: Path) -> str:
-    return os.path.normcase(os.path.realpath(folder))
+    return _folded(os.path.realpath(folder))
+
+
+def _folded(path: str) -> str:
+    """Returns a path without what the system does not tell apart: its case, mostly, on macOS."""
+    return path.casefold() if sys.platform == "darwin" else os.path.normcase(path)

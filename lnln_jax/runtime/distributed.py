@@ -12,6 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from lnln_jax.runtime.progress import is_quiet
+from lnln_jax.runtime.progress import say as say_above_bars
 
 HEARTBEAT_SECONDS = 30  # without a sign of life, a process counts as dead, and all others end
 
@@ -86,7 +87,7 @@ def say(text: str, *, file: TextIO | None = None, end: str = "\n") -> None:
     """
     heard = file is not None or not is_quiet() or text.startswith("warning")
     if heard and is_primary():
-        print(text, file=file or sys.stderr, end=end, flush=True)
+        say_above_bars(text + end.removesuffix("\n"), file or sys.stderr)
 
 
 def processes_here() -> int:

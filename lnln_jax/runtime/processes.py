@@ -130,8 +130,19 @@ def end_at_once(status: int) -> NoReturn:
 
 
 def prepare_sudden_end() -> None:
-    """Lets nothing be said, after `end_at_once`, of what is then cleaned up behind this process."""
+    """Lets nothing be said, after `end_at_once`, of what is then cleaned up behind this process.
+
+    Nor, before it, of what TensorStore's threads answer when Orbax, after an error, no longer
+    listens.
+    """
     sys.warnoptions.append("ignore:resource_tracker")  # for the process that multiprocessing starts
+    hook = sys.unraisablehook
+
+    def show(unraisable: Any) -> None:
+        if unraisable.object or str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = show
 
 
 def end_with_parent(*_: object) -> None:

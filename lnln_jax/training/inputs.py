@@ -117,24 +117,27 @@ def open_sources(config: TrainConfig) -> list[Source]:
             )
         sources.append(records)
     if data.dead_leaves:
-        pixels = data.dead_leaves * data.dead_leaves_size**2
-        check_room(f"data.dead_leaves={data.dead_leaves}", pixels, scale, free_memory())
-        sources.append(
-            dead_leaves_pairs(
-                data.dead_leaves,
-                size=data.dead_leaves_size,
-                scale=scale,
-                seed=config.seed,
-                degradation=degraded,
-                progress=progress_of("generating dead leaves"),
-            )
-        )
+        sources.append(_dead_leaves(config))
     if not sources:
         raise ValueError(
             "data.train names nothing and data.dead_leaves is 0; give training images, for example "
             "data.train=path/to/images"
         )
     return sources
+
+
+def _dead_leaves(config: TrainConfig) -> Source:
+    data, scale = config.data, config.model.scale
+    pixels = data.dead_leaves * data.dead_leaves_size**2
+    check_room(f"data.dead_leaves={data.dead_leaves}", pixels, scale, free_memory())
+    return dead_leaves_pairs(
+        data.dead_leaves,
+        size=data.dead_leaves_size,
+        scale=scale,
+        seed=config.seed,
+        degradation=degradation(data),
+        progress=progress_of("generating dead leaves"),
+    )
 
 
 def free_memory() -> int:

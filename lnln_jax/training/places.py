@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lnln_jax.config import TrainConfig
+from lnln_jax.config.paths import with_paths
 from lnln_jax.data import find_dataset
 from lnln_jax.data.records import default_data_dir
 from lnln_jax.evaluation.test_sets import Benchmark
@@ -124,15 +125,4 @@ def _with_places(config: TrainConfig, place: Callable[[str], Path]) -> TrainConf
         path = place(local_path(name)) if name else Path()
         return str(path) if name and path.exists() else name
 
-    data = config.data
-    return replace(
-        config,
-        data=replace(
-            data,
-            train=tuple(map(placed, data.train)),
-            train_lr=tuple(map(placed, data.train_lr)),
-            validation=placed(data.validation),
-            data_dir=placed(data.data_dir),
-        ),
-        init_from=placed(config.init_from),
-    )
+    return with_paths(config, placed)

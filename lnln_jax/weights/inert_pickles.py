@@ -3,8 +3,8 @@
 A file that holds a whole network, as early ones do, or a Lightning checkpoint with its arguments,
 names classes and functions that unpickling would import and call. Here no name is imported: arrays
 are rebuilt by the few functions of PyTorch that do that, and all else becomes an `Inert` object,
-which does nothing but keep its state. What a pickle gets in its hands has no attribute that it
-could change.
+which does nothing but keep its state. A pickle can set attributes of what it has made itself,
+arrays included, and of nothing else.
 """
 
 import importlib

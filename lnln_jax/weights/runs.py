@@ -3,8 +3,7 @@
 import contextlib
 import logging
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +33,6 @@ BEST_METRIC = "psnr_y"
 
 # Orbax raises what matters, and logs it as well, from its threads, each with its traceback.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-
-
-def _without_late_answers(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Leaves out what TensorStore's threads say where Orbax, after an error, no longer listens."""
-
-    def show(unraisable: Any) -> None:
-        if unraisable.object or str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
-
-    return show
-
-
-sys.unraisablehook = _without_late_answers(sys.unraisablehook)
 
 
 def _score(metrics: Mapping[str, float] | None) -> float:

@@ -129,6 +129,9 @@ def test_training_and_validation_side_by_side():
     plain = ["train/a.png", "val/b.png", "test/c.png"]
     assert find_layout(plain[:2], 2, purpose="training").hr == ("train/a.png",)
     assert find_layout(plain[:2], 2, purpose="evaluation").hr == ("val/b.png",)
+    assert find_layout(plain, 2, purpose="training").hr == ("train/a.png",)
+    assert find_layout(plain[::2], 2, purpose="training").hr == ("train/a.png",)
+    assert find_layout(plain[::2], 2, purpose="evaluation").hr == ("test/c.png",)
     assert find_layout(plain[1:], 2, purpose="training").hr == ("val/b.png", "test/c.png")
 
 
@@ -136,6 +139,7 @@ def test_training_and_validation_side_by_side():
     ("names", "purpose", "error"),
     [
         ("Set5/HR/a.png Set14/HR/b.png", "evaluation", "several .*; give one of .*Set5/HR, Set14"),
+        ("train/a.png val/b.png test/c.png", "evaluation", "validation and .* tests; give one of"),
         ("HR/a.png HR_sub/a_1.png", "training", "several .* of the same; .*: HR, HR_sub"),
         ("HR/a.png LRx2/a.png lr_x2/a.png", "training", "several folders of LR .*LRx2, lr_x2; cho"),
         ("LR/a.png LR_bicubic/X2/a.png", "training", "LR images alone, in LR, LR_bicubic/X2; give"),

@@ -83,6 +83,15 @@ def test_broken_16_bit_tiffs_say_why(tmp_path):
         read_rgb(path)
 
 
+def test_channels_are_counted_before_they_take_memory(tmp_path, monkeypatch):
+    path = tmp_path / "x.tif"
+    samples = np.zeros((8, 8, 900), np.uint16)
+    tifffile.imwrite(path, samples, photometric="minisblack", planarconfig="contig")
+    monkeypatch.setattr("imagecodecs.tiff_decode", None)
+    with pytest.raises(ImageFileError, match="900 channels; reduce it to colour and alpha"):
+        read_rgb(path)
+
+
 def test_photos_may_be_larger_than_training_images(tmp_path):
     """`read_photo` gets as far as the missing rows; the files say what they do not hold."""
     limit = Image.MAX_IMAGE_PIXELS

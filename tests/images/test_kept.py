@@ -62,6 +62,8 @@ def test_xmp_survives_without_what_is_untrue(tmp_path, source, target):
     [
         (b"<x:xmpmeta", r"damaged XMP \("),
         (b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "XMP with a document type"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>".encode("utf-16-be"), "with a document type"),
+        ("\ufeff<!DOCTYPE a><a/>".encode("utf-16-le"), "XMP with a document type"),
         (b"<a>" + b"<b/>" * 60_000 + b"</a>", "XMP with too many elements"),
         (b"<a>" * 5000 + b"</a>" * 5000, r"damaged XMP \("),
         (b"<a>" + bytes([0x30]) * (5 << 20) + b"</a>", "XMP of more than 4 MiB"),
@@ -82,6 +84,14 @@ def test_an_orientation_of_another_namespace_goes_too():
     kept = kept_xmp(packet).decode()
     assert "Orientation" not in kept  # Pillow, for one, would turn the picture by it
     assert 'tiff:Make="Maker"' in kept
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32"])
+def test_xmp_in_other_encodings(encoding):
+    packet = '<a xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"><b>\xfc</b></a>'
+    kept = kept_xmp(packet.encode(encoding)).decode()
+    assert "Orientation" not in kept
+    assert "<b>\xfc</b>" in kept
 
 
 # ---- density ----

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -185,7 +186,8 @@ def test_large_texts_are_no_reason(tmp_path, packed, caplog):
     exif = Image.Exif()
     exif.load(photo.metadata.exif)
     assert_camera_exif(exif)
-    assert not caplog.records
+    (record,) = caplog.records
+    assert ("2 large texts are" if packed else "1 large text is") in record.getMessage()
     limits = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
     assert limits == (1 << 20, 64 << 20)
 
@@ -204,5 +206,27 @@ def test_bombs_in_texts_are_left_out(tmp_path, caplog):
     photo = read_photo(tmp_path / "x.png")
     assert photo.metadata.icc_profile is None
     np.testing.assert_array_equal(photo.samples, RGB)
+    told = [record.getMessage() for record in caplog.records]
+    assert "x.png: ICC profile inflates to more than 64 MiB" in told[0]
+    assert "1 large text is left out" in told[1]
+
+
+def test_a_large_text_that_is_left_out_is_told(tmp_path, caplog):
+    path = tmp_path / "x.png"
+    text = png_chunk(b"zTXt", b"prompt\0\0" + zlib.compress(b"cat " * (1 << 19)))
+    path.write_bytes(make_png(RGB, text))
+    read_photo(path)
     (record,) = caplog.records
-    assert "x.png: ICC profile inflates to more than 64 MiB" in record.getMessage()
+    assert "x.png: 1 large text is left out" in record.getMessage()
+
+
+def test_many_bombs_take_no_time(tmp_path):
+    """Of all these, 32 MiB are inflated to see how large they are, and one profile."""
+    packed = zlib.compress(bytes(1 << 26))
+    profile = png_chunk(b"iCCP", b"a\0\0" + packed)
+    text = png_chunk(b"zTXt", b"a\0\0" + packed)
+    path = tmp_path / "x.png"
+    path.write_bytes(make_png(RGB, profile * 300, text * 300))
+    began = time.process_time()
+    np.testing.assert_array_equal(read_photo(path).samples, RGB)
+    assert time.process_time() - began < 10  # 600 times 64 MiB would take a minute
