@@ -96,14 +96,14 @@ class Parser(argparse.ArgumentParser):
                 options.append(name)
                 continue
             self._check_filled(name, value)
-            if name in values and not isinstance(action, argparse._AppendAction):
-                self.error(
-                    f"{name} is given twice, as {values[name]!r} and as {value!r}; leave one out"
-                )
-            values[name] = value
+            if not isinstance(action, argparse._AppendAction):
+                self._check_once(name, value, values)
             options.append(f"{name}={value}")
         for number, word in enumerate(positionals):
             self._check_filled(self._positional(number), word)
+            field, equals, value = word.lstrip("-").partition("=")
+            if number and equals and self._has_overrides():
+                self._check_once(field, value, values)
         return [*options, "--", *positionals] if positionals else options
 
     def _option(self, word: str) -> tuple[argparse.Action, str | None]:
@@ -158,6 +158,14 @@ class Parser(argparse.ArgumentParser):
             return "argument"
         action = actions[min(number, len(actions) - 1)]
         return str(action.metavar or action.dest)
+
+    def _check_once(self, name: str, value: str, values: dict[str, str]) -> None:
+        """Refuses a name that has a value already, and notes the value."""
+        if name in values:
+            self.error(
+                f"{name} is given twice, as {values[name]!r} and as {value!r}; leave one out"
+            )
+        values[name] = value
 
     def _check_filled(self, name: str, word: str) -> None:
         if not word.strip():

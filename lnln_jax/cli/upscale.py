@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
 from lnln_jax.cli.options import MODEL_HELP, name_or_path, path, positive, tile
 
@@ -149,7 +149,7 @@ def _run(args: argparse.Namespace) -> int:
         )
         if writes and status == 0:
             with target.open("rb") as picture:
-                shutil.copyfileobj(picture, sys.stdout.buffer, 1 << 20)
+                _send(picture)
         return status
 
 
@@ -212,6 +212,16 @@ def _format_of_stream(args: argparse.Namespace, inputs: list[Path]) -> str:
 
     name = (args.format or "png").lower().removeprefix(".")
     return written_as(inputs[0])[1:] if name in ("same", "auto") else name
+
+
+def _send(picture: BinaryIO) -> None:
+    try:
+        shutil.copyfileobj(picture, sys.stdout.buffer, 1 << 20)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ValueError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _say(line: str, *, quiet: bool, file: TextIO) -> None:

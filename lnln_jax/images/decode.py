@@ -162,7 +162,9 @@ def _in_mode_read(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
         return image
     if image.mode not in _MODES:
         kind = f"{image.mode} ({_NUMBERS[image.mode]})" if image.mode in _NUMBERS else image.mode
-        raise ValueError(f"pixels of type {kind}; convert it to 8 or 16 bits per channel")
+        raise ValueError(
+            f"pixels of type {kind}; convert it to RGB or gray of 8 or 16 bits per channel"
+        )
     mode = _MODES[image.mode][image.has_transparency_data]
     return image if image.mode == mode else image.convert(mode)
 

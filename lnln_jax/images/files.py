@@ -24,6 +24,7 @@ from lnln_jax.runtime.files import printable, replacing
 # Of a photo to be upscaled: 23,170 a side, some 4 GB while it is read. Training and evaluation
 # keep Pillow's limit, 89 million.
 MAX_PHOTO_PIXELS = 1 << 29
+MAX_RESULT_PIXELS = 16 * MAX_PHOTO_PIXELS  # of the largest photo at x4
 
 _logger = logging.getLogger(__name__)
 
@@ -88,11 +89,19 @@ def fit(photo: Photo, path: Path, *, scale: int = 1) -> Photo:
         cannot be that large.
     """
     height, width = (side * scale for side in photo.samples.shape[:2])
+    if height * width > MAX_RESULT_PIXELS:
+        raise ImageFileError(
+            f"{printable(path)}: {width}x{height} pixels are more than {MAX_RESULT_PIXELS}; choose "
+            "a smaller scale, or cut the picture"
+        )
     form = WRITTEN.get(path.suffix.lower())
     if form and not form.alpha and photo.alpha is not None and is_opaque(photo.alpha):
         photo = photo._replace(samples=photo.colours)
     channels = photo.samples.shape[2]
     _check_writable(path, (height, width, channels))
+    if photo.samples.dtype == np.uint16 and form and not form.deep:
+        suffix = path.suffix.lower()
+        _warn(printable(path), f"8 bits per channel are kept of 16, as {suffix} files have them")
     return photo._replace(metadata=_fitting(photo.metadata, path, channels))
 
 

@@ -187,7 +187,8 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise ImageFileError(f"{shown} is a folder; move it away or choose another output folder")
     if os.path.lexists(target) and not overwrite:
         raise ImageFileError(
-            f"{shown} exists; allow overwriting, skip what exists or choose another output folder"
+            f"{shown} exists; allow overwriting (--overwrite), skip what exists (--skip-existing) "
+            "or choose another output folder (--output)"
         )
     if (length := len(os.fsencode(target.name))) > _LONGEST_NAME:
         raise ImageFileError(

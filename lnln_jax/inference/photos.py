@@ -9,7 +9,7 @@ from lnln_jax.images.formats import WRITTEN
 from lnln_jax.images.listing import skipped
 from lnln_jax.inference.photo_pipeline import upscale_each
 from lnln_jax.inference.photo_targets import Plan, UpscaledFile, naming_of, plan
-from lnln_jax.inference.upscaler import Upscaler
+from lnln_jax.inference.upscaler import LARGEST_TILE, Upscaler
 from lnln_jax.runtime.files import check_folder, printable
 from lnln_jax.runtime.numbers import whole
 from lnln_jax.runtime.progress import progress_of
@@ -69,7 +69,9 @@ def upscale_files(
     if overwrite and skip_existing:
         raise ValueError("overwrite and skip_existing contradict each other; choose one")
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    tile = tile if tile is None or tile == "auto" else whole("tile", tile, least=2)
+    tile = (
+        tile if tile is None or tile == "auto" else whole("tile", tile, least=2, most=LARGEST_TILE)
+    )
     suffix = f"_x{upscaler.scale}" if suffix is None else _checked_suffix(suffix)
     naming = naming_of(output, inputs, suffix=suffix, format=_ending(format))
     planned = plan(inputs, naming, skip_existing=skip_existing)

@@ -15,6 +15,7 @@ from lnln_jax.images.arguments import check_array, warn_of_unit_range
 from lnln_jax.runtime.numbers import whole
 
 DEFAULT_OVERLAP = 16
+LARGEST_TILE = 1 << 16  # as much as no network takes at once
 _has_warned = False  # of an image in 0..1
 
 
@@ -38,7 +39,7 @@ class Options(NamedTuple):
         )
         if self.tile is None:
             return Options(self.self_ensemble, None, overlap, border)
-        tile = whole("tile", self.tile, least=2)
+        tile = whole("tile", self.tile, least=2, most=LARGEST_TILE)
         if tile < 2 * overlap:
             raise ValueError(
                 f"tile must be at least twice the overlap, got tile {tile} with overlap {overlap}; "

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import jax
+
 from lnln_jax.config import DataConfig, TrainConfig
 from lnln_jax.data import (
     Degradation,
@@ -74,6 +76,22 @@ def check_packages(config: TrainConfig) -> None:
             require("grain", "train", "data.placement=host")
 
 
+def check_batch(config: TrainConfig) -> None:
+    """Checks, before any image is read, that memory can hold a batch; what a step takes is more.
+
+    Raises:
+      ValueError: it cannot.
+    """
+    size, side = config.data.batch_size, config.data.lr_patch_size
+    values = 3 * size * side**2 * (1 + config.model.scale**2) // jax.process_count()
+    if 4 * values > (free := free_memory()):  # float32
+        raise ValueError(
+            f"data.batch_size is {size}, and so many patches of {side} take "
+            f"{4 * values / 2**30:.1f} GiB, where {free / 2**30:.1f} GiB are free; take fewer, or "
+            "smaller ones (data.lr_patch_size)"
+        )
+
+
 def open_sources(config: TrainConfig) -> list[Source]:
     """Opens the training images: datasets as they are, folders and dead leaves in memory.
 
@@ -82,6 +100,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
       MissingExtraError: as `check_packages`; or there is a dataset, and TFDS is not installed.
     """
     check_packages(config)
+    check_batch(config)
     data, scale = config.data, config.model.scale
     degraded = degradation(data)
     sources: list[Source] = []

@@ -145,6 +145,8 @@ def test_words_that_look_like_options(parser):
         ("c --output --overwrite", "--output needs a value, but --overwrite follows; if that is"),
         ("c --overwrite=yes", "--overwrite takes no value, got 'yes'; leave it out"),
         ("c --out x", "there is no option --out; did you mean '--output'?"),
+        ("c seed=1 --output x seed=2", "seed is given twice, as '1' and as '2'; leave one out"),
+        ("c --seed=1 seed=1", "seed is given twice, as '1' and as '1'; leave one out"),
         ("c -output x", "there is no option -output; did you mean '--output'?"),
         ("c -overwrite", "there is no option -overwrite; did you mean '--overwrite'?"),
         ("c --outptu=x", "there is no option --outptu; did you mean '--output'?"),

@@ -50,7 +50,7 @@ BROKEN = {
     "TIFF pages": (encoded(RGB, "TIFF", **FRAMES), "has several pages"),
     "float TIFF": (
         encoded(GRAY.astype(np.float32), "TIFF"),
-        r"pixels of type F \(floating point\); convert it to 8 or 16 bits",
+        r"pixels of type F \(floating point\); convert it to RGB or gray of 8",
     ),
     "32-bit TIFF": (
         encoded(GRAY.astype(np.int32), "TIFF"),

@@ -213,3 +213,18 @@ def test_an_opaque_alpha_stays_where_there_is_a_place_for_it(tmp_path):
     for suffix in (".png", ".tif"):
         write_photo(Photo(opaque), tmp_path / f"x{suffix}")
         np.testing.assert_array_equal(read_photo(tmp_path / f"x{suffix}").samples, opaque)
+
+
+def test_16_bits_that_become_8_are_told(tmp_path, caplog):
+    deep = RGB.astype(np.uint16) * 257
+    for name in ("x.png", "x.tif"):
+        write_photo(Photo(deep), tmp_path / name)
+    assert not caplog.records
+    write_photo(Photo(deep), tmp_path / "x.webp")
+    (record,) = caplog.records
+    assert "x.webp: 8 bits per channel are kept of 16" in record.getMessage()
+
+
+def test_a_result_of_too_many_pixels_is_refused_before_the_work(tmp_path):
+    with pytest.raises(ImageFileError, match=r"x\.png: 8000000x6000000 pixels are more than"):
+        fit(Photo(np.zeros((6, 8, 3), np.uint8)), tmp_path / "x.png", scale=1_000_000)

@@ -197,7 +197,9 @@ def test_existing_results_are_kept_before_computing(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(BicubicUpscaler, "bands", None)  # calling it would fail
         (result,) = upscale_files(BICUBIC, [source], tmp_path / "out")
-    assert result.error.startswith(f"{target} exists; allow overwriting, skip what exists or ")
+    assert result.error.startswith(
+        f"{target} exists; allow overwriting (--overwrite), skip what exists (--skip-existing) or "
+    )
     assert target.read_bytes() == b"old"
     assert not errors(upscale_files(BICUBIC, [source], tmp_path / "out", overwrite=True))
     assert load(target).shape == (12, 16, 3)
@@ -268,8 +270,8 @@ def test_a_full_disk(tmp_path):
     ("options", "message"),
     [
         ({"format": "gif"}, "format is 'gif'; it must be one of png, jpg, .*, or same"),
-        ({"tile": "large"}, "tile is 'large'; it must be a whole number of at least 2"),
-        ({"tile": 1}, "tile is 1; it must be a whole number of at least 2"),
+        ({"tile": "large"}, "tile is 'large'; it must be a whole number from 2 to 65536"),
+        ({"tile": 1}, "tile is 1; it must be a whole number from 2 to 65536"),
         ({"suffix": "/x"}, "suffix is '/x'; it is a part of a file's name, without slashes"),
         ({"overwrite": True, "skip_existing": True}, "overwrite and skip_existing contradict"),
     ],

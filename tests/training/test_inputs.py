@@ -134,6 +134,14 @@ def test_more_dead_leaves_than_memory_holds():
         open_sources(config)
 
 
+def test_a_batch_that_memory_cannot_hold():
+    config = override(CONFIG, ["data.batch_size=1000000000"])
+    with pytest.raises(
+        ValueError, match=r"data\.batch_size is 1000000000, and .* GiB are free; take"
+    ):
+        open_sources(config)
+
+
 def test_no_such_data_set_or_folder(data_sets):
     with pytest.raises(ValueError, match=r"sett5, which is not a folder or \.zip file"):
         open_sources(configure(data_sets, "data.train=sett5"))
