@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import os
 import shutil
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
 
-from lnln_jax.cli.options import MODEL_HELP, name_or_path, path, positive, tile
+from lnln_jax.cli.options import MODEL_HELP, name_or_path, positive, tile
 
 _STREAM = "-"  # standard input or output
 
@@ -29,9 +30,11 @@ def add_parser(commands: Any) -> None:
             "lnln upscale - --output - < photo.jpg > photo_x2.png",
         ),
     )
-    upscale.add_argument("inputs", nargs="*", type=path, help="image files and folders of them")
     upscale.add_argument(
-        "-i", "--input", type=path, action="append", default=[], help="one more of them"
+        "inputs", nargs="*", type=name_or_path, help="image files and folders of them"
+    )
+    upscale.add_argument(
+        "-i", "--input", type=name_or_path, action="append", default=[], help="one more of them"
     )
     _add_work(upscale)
     _add_results(upscale)
@@ -69,8 +72,8 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     """Adds what says where results go."""
     parser.add_argument(
         *("-o", "--output"),
-        type=path,
-        default=Path("upscaled"),
+        type=name_or_path,
+        default="upscaled",
         help="folder for the results (upscaled); or, for one photo, a file such as photo_x2.png",
     )
     parser.add_argument(
@@ -122,7 +125,7 @@ def _run(args: argparse.Namespace) -> int:
     inputs = [*args.input, *args.inputs]
     if not inputs:
         args.refuse("there is nothing to upscale; name image files or folders of them")
-    reads, writes = inputs.count(Path(_STREAM)), args.output == Path(_STREAM)
+    reads, writes = inputs.count(_STREAM), args.output == _STREAM
     _check_streams(inputs, reads=reads, writes=writes)
     say = functools.partial(_say, quiet=args.quiet, file=sys.stderr if writes else sys.stdout)
     complain = functools.partial(_say, quiet=False, file=sys.stderr)
@@ -142,8 +145,8 @@ def _run(args: argparse.Namespace) -> int:
                 shutil.copyfileobj(sys.stdin.buffer, file)
         status = _upscale(
             args,
-            [source if given == Path(_STREAM) else given for given in inputs],
-            target if writes else args.output,
+            [str(source) if given == _STREAM else given for given in inputs],
+            str(target) if writes else args.output,
             lambda line: say(streams_named(line)),
             lambda line: complain(streams_named(line)),
         )
@@ -155,8 +158,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _upscale(
     args: argparse.Namespace,
-    inputs: list[Path],
-    output: Path,
+    inputs: list[str],
+    output: str,
     say: Callable[[str], object],
     complain: Callable[[str], object],
 ) -> int:
@@ -184,7 +187,7 @@ def _upscale(
     return 1 if any(file.error for file in files) else 0
 
 
-def _check_streams(inputs: list[Path], *, reads: int, writes: bool) -> None:
+def _check_streams(inputs: list[str], *, reads: int, writes: bool) -> None:
     """Refuses, before anything is waited for, what streams cannot do.
 
     Raises:
@@ -192,7 +195,7 @@ def _check_streams(inputs: list[Path], *, reads: int, writes: bool) -> None:
     """
     if reads > 1:
         raise ValueError("standard input (-) is given twice; it holds one picture")
-    if writes and (len(inputs) > 1 or inputs[0].is_dir()):
+    if writes and (len(inputs) > 1 or os.path.isdir(inputs[0])):
         raise ValueError("standard output (--output -) takes one picture; name a folder for more")
     if reads and (sys.stdin is None or sys.stdin.isatty()):
         raise ValueError(
@@ -206,12 +209,12 @@ def _check_streams(inputs: list[Path], *, reads: int, writes: bool) -> None:
         )
 
 
-def _format_of_stream(args: argparse.Namespace, inputs: list[Path]) -> str:
+def _format_of_stream(args: argparse.Namespace, inputs: list[str]) -> str:
     """Returns the suffix of a result on standard output, without its dot."""
     from lnln_jax.inference.photo_targets import written_as
 
     name = (args.format or "png").lower().removeprefix(".")
-    return written_as(inputs[0])[1:] if name in ("same", "auto") else name
+    return written_as(Path(inputs[0]))[1:] if name in ("same", "auto") else name
 
 
 def _send(picture: BinaryIO) -> None:

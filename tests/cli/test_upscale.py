@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,3 +110,16 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path, photo):
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
     assert (tmp_path / "out" / "photo_x2.png").exists()
+
+
+def test_a_slash_behind_a_name_means_a_folder(tmp_path, photo, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["upscale", str(photo), *MODEL, "--output", "x2.png/"]) == 0
+    assert [path.name for path in (tmp_path / "x2.png").iterdir()] == [f"{photo.stem}_x2.png"]
+
+
+def test_a_file_that_is_called_as_a_stream(tmp_path, photo, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_bytes(photo.read_bytes())
+    assert main(["upscale", "./-", *MODEL]) == 0
+    assert Path("upscaled/-_x2.png").is_file()
