@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lnln_jax.weights.handed_state import read_state
 from scripts.benchmarks.gpu_report import Report
-from scripts.benchmarks.processes import lnln
+from scripts.benchmarks.processes import last_of_each, lnln
 
 WEIGHTS = "trained.safetensors"
 STATE = "state.safetensors"
@@ -72,7 +72,8 @@ def run(report: Report, recipe: Recipe) -> None:
 
 def _train(report: Report, recipe: Recipe, folder: Path, seconds: float) -> None:
     """Runs `lnln train`, and keeps a copy of its log while it runs."""
-    options = [str(recipe.config), *_overrides(recipe, seconds), *recipe.overrides]
+    overrides = last_of_each([*_overrides(recipe, seconds), *recipe.overrides])
+    options = [str(recipe.config), *overrides]
     limit = f"{seconds + recipe.reserve / 2:.0f}s"
     command = ["train", *options, "--time-limit", limit, "--output", str(folder)]
     start, done = time.monotonic(), threading.Event()
@@ -91,7 +92,7 @@ def _train(report: Report, recipe: Recipe, folder: Path, seconds: float) -> None
         done.set()
         copying.join()
     taken = time.monotonic() - start
-    cells = {"seconds": taken, "status": status, "ended": text}
+    cells = {"budget_s": seconds, "seconds": taken, "status": status, "ended": text}
     report.row("training", command=f"lnln {' '.join(command)}", **cells)
 
 

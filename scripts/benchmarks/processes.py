@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,11 @@ def lnln(
     """
     command = ["-m", "lnln_jax", *arguments]
     return run_python(command, timeout, echo=echo, environment=environment)
+
+
+def last_of_each(overrides: Iterable[str]) -> list[str]:
+    """Returns the last override of each field, since `lnln` takes a field once."""
+    return [*{item.partition("=")[0]: item for item in overrides}.values()]
 
 
 def run_python(

@@ -18,7 +18,7 @@ from typing import Any
 from lnln_jax.config import load_config
 from lnln_jax.evaluation.report import format_scores
 from scripts.benchmarks.common import markdown_table
-from scripts.benchmarks.processes import lnln
+from scripts.benchmarks.processes import last_of_each, lnln
 from scripts.recipes.release import hours_of
 
 OWN = ("steps", "schedule_steps", "time_budget", "validate_every")  # what the minutes determine
@@ -27,11 +27,10 @@ AT_THE_END = 10**9  # an interval that no trial is as long as
 
 def run(config: str, overrides: list[str], minutes: float, folder: Path) -> dict[str, Any]:
     """Trains in a process of its own, and returns what came of it."""
-    command = ["train", config, "--output", str(folder), *overrides]
-    command += [f"time_budget={60 * minutes:f}s", "sample_every=0", "spike_factor=0"]
-    command += [f"{key}={AT_THE_END}" for key in ("validate_every", "checkpoint_every")]
+    own = [f"time_budget={60 * minutes:f}s", "sample_every=0", "spike_factor=0"]
+    own += [f"{key}={AT_THE_END}" for key in ("validate_every", "checkpoint_every")]
     try:
-        lnln(command)
+        lnln(["train", config, "--output", str(folder), *last_of_each([*overrides, *own])])
     except RuntimeError as error:
         raise SystemExit(f"{folder} failed: {error}") from error
     log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
