@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import safetensors.torch
 from PIL import Image
 
 from lnln_jax import load_model
@@ -18,6 +17,8 @@ from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
 
 torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
+
+import safetensors.torch  # noqa: E402  (it needs torch)
 
 from lnln_jax import torch_reference  # noqa: E402  (it needs torch)
 
