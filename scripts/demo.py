@@ -40,8 +40,8 @@ LEAST_GAINS = {TRAINED: 1.5, "quickstart": 0.7}  # dB
 
 # Measured on 2 cores of an AMD EPYC with JAX 0.10.2, 2026-11-28.
 DURATIONS = """On two CPU cores this takes about 3.5 minutes:
-  1. a trained network on two photos, half a minute, most of it compilation
-  2. training a small network, 2.5 minutes, and the same photos again
+  1. a trained network on two photos, 20 seconds, most of it compilation
+  2. training a small network and the same photos again, 3 minutes
 Ctrl-C after the first part leaves its pictures; all of it goes to {output}.
 """
 
