@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       stopped and that the same command goes on with, 130 for Ctrl-C elsewhere. A wrong call exits
       with 2.
     """
-    if arguments is None:
+    own_process = arguments is None
+    if own_process:
         open_missing()
         prepare_sudden_end()
         _print_warnings()
@@ -54,13 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # no name of a file ends a command
             stream.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(arguments)
-    if arguments is None and not args.needs_device:  # this process is the command's own
+    if own_process and not args.needs_device:
         os.environ["JAX_PLATFORMS"] = "cpu"  # so that no GPU is looked for, or its memory taken
-    if arguments is not None:
+    if not own_process:
         return _run(args)
     try:
         status = _run(args)
-    except Exception:  # a bug
+    except Exception:  # a bug: told whole, as Python does, but with the end that is below
         traceback.print_exc()
         status = 1
     if status not in (0, train.STOPPED):  # to end as usual would be to wait for what may never end

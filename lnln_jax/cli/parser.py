@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
         examples = "".join(f"\n  {line}" for line in self._examples)
         return super().format_help() + (f"\nexamples:{examples}\n" if examples else "")
 
-    def parse_known_args(  # type: ignore[override]
+    def parse_known_args(  # type: ignore[override]  # of overloads, for other namespaces
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parses words in any order; those of a wrong call end the process with status 2."""

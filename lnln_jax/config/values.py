@@ -104,16 +104,7 @@ def parse(key: str, text: str, hint: Any) -> Any:
         _check_choice(key, text, hint)
         return text
     if origin is tuple:
-        kind = typing.get_args(hint)[0]
-        if (items := _literal_items(text, kind)) is not None:
-            return items
-        parts = [part.strip() for part in text.split(",")] if text.strip() else []
-        if "" in parts:
-            raise ValueError(
-                f"{key} is {text!r}, which has an empty part; is an environment variable unset? "
-                'Write ["a", ""] if it is meant'
-            )
-        return tuple(parse(key, part, kind) for part in parts)
+        return _parse_items(key, text, typing.get_args(hint)[0])
     value: Any = text
     with contextlib.suppress(*_NO_LITERAL):
         value = ast.literal_eval(text.capitalize() if hint is bool else text)
@@ -124,6 +115,18 @@ def parse(key: str, text: str, hint: Any) -> Any:
     if type(value) is not hint:
         raise ValueError(f"{key} is {text!r}; it must be {_KINDS[hint]}")
     return value
+
+
+def _parse_items(key: str, text: str, kind: type) -> tuple[Any, ...]:
+    if (items := _literal_items(text, kind)) is not None:
+        return items
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if "" in parts:
+        raise ValueError(
+            f"{key} is {text!r}, which has an empty part; is an environment variable unset? "
+            'Write ["a", ""] if it is meant'
+        )
+    return tuple(parse(key, part, kind) for part in parts)
 
 
 def _literal_items(text: str, kind: type) -> tuple[Any, ...] | None:
@@ -155,7 +158,7 @@ def spell(value: Any) -> str:
         text = ",".join(map(spell, value))
         kind = type(value[0]) if value else str
         with contextlib.suppress(ValueError):
-            if parse("", text, tuple[kind, ...]) == value:  # type: ignore[valid-type]
+            if _parse_items("", text, kind) == value:
                 return text
         return json.dumps(value, ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else str(value)

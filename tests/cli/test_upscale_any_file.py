@@ -102,6 +102,14 @@ def test_what_is_not_a_file_is_refused_where_it_is_named(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def upscale_three(folder: Path, photo: Path) -> None:
+    """Upscales copies of a photo, a.png to c.png in `in`, into `out`; some of them fail."""
+    (folder / "in").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / "in" / name).write_bytes(photo.read_bytes())
+    assert main(["upscale", str(folder / "in"), *MODEL, "-o", str(folder / "out")]) == 1
+
+
 @pytest.mark.parametrize(
     "failure",
     [KeyError("x"), RecursionError(), AssertionError(), SystemExit(3), MemoryError()],
@@ -116,10 +124,7 @@ def test_whatever_a_decoder_raises(tmp_path, photo, monkeypatch, capsys, failure
         return real(path)
 
     monkeypatch.setattr(photo_pipeline, "read_photo", read_photo)
-    (tmp_path / "in").mkdir()
-    for name in ("a.png", "b.png", "c.png"):
-        (tmp_path / "in" / name).write_bytes(photo.read_bytes())
-    assert main(["upscale", str(tmp_path / "in"), *MODEL, "-o", str(tmp_path / "out")]) == 1
+    upscale_three(tmp_path, photo)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_x2.png", "c_x2.png"]
     captured = capsys.readouterr()
     assert f"2 of 3 upscaled; 1 failed: {tmp_path / 'in' / 'b.png'}" in captured.err
@@ -135,8 +140,5 @@ def test_a_file_that_vanishes_after_the_listing(tmp_path, photo, monkeypatch, ca
         return real(path)
 
     monkeypatch.setattr(photo_pipeline, "read_photo", read_photo)
-    (tmp_path / "in").mkdir()
-    for name in ("a.png", "b.png", "c.png"):
-        (tmp_path / "in" / name).write_bytes(photo.read_bytes())
-    assert main(["upscale", str(tmp_path / "in"), *MODEL, "-o", str(tmp_path / "out")]) == 1
+    upscale_three(tmp_path, photo)
     assert "b.png: error: cannot be read: No such file" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -160,13 +161,15 @@ def test_metrics_that_cannot_be_written_end_the_run(tmp_path, environment):
     assert all(line.startswith("step ") for line in steps), err
 
 
+def long_run(folder: Path, *items: str) -> tuple[Path, Path]:
+    """Returns a configuration that does not end by itself, and the folder of its run."""
+    return write_config(folder, override(CONFIG, [*items, "steps=1000000"])), folder / "r"
+
+
 @pytest.mark.slow
 def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environment):
     items = ["log_every=5", "checkpoint_every=5", "keep_checkpoints=100", "validate_every=1000000"]
-    config, run = (
-        write_config(tmp_path, override(CONFIG, [*items, "steps=1000000"])),
-        tmp_path / "r",
-    )
+    config, run = long_run(tmp_path, *items)
     training = Training(config, run, environment).at(20)
     limit_files(training, 30_000)  # more than metrics have, and less than a checkpoint's metadata
     status, out, err = training.end()
@@ -189,10 +192,7 @@ def test_a_checkpoint_that_fails_half_way_leaves_those_before(tmp_path, environm
 def test_a_run_that_cannot_save_ends_at_once(tmp_path, environment):
     """Orbax waits for 5 minutes, in a thread, for a folder that it could not make."""
     items = ["model.n_feats=64", "log_every=1", "checkpoint_every=5", "validate_every=1000000"]
-    config, run = (
-        write_config(tmp_path, override(CONFIG, [*items, "steps=1000000"])),
-        tmp_path / "r",
-    )
+    config, run = long_run(tmp_path, *items)
     training = Training(config, run, environment).at(7)
     (run / "checkpoints").rename(run / "aside")
     (run / "checkpoints").touch()

@@ -11,23 +11,16 @@ from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.nesting import select_network
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
+from tests.support.torch_files import edsr_state, save
 
 torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
 
 from lnln_jax import torch_reference  # noqa: E402  (it needs torch)
 
 
-def save(path, tree, *, zipped=True):
-    torch.save(tree, path, _use_new_zipfile_serialization=zipped)
-    return path
-
-
 @pytest.fixture(scope="module")
 def edsr():
-    """EDSR's variables and its state dict of tensors."""
-    variables = make_variables("edsr")
-    arrays = to_torch(variables, name="edsr")
-    return variables, {key: torch.from_numpy(array) for key, array in arrays.items()}
+    return edsr_state()
 
 
 def prefixed(prefix, state_dict):

@@ -9,23 +9,14 @@ import numpy as np
 import pytest
 
 from lnln_jax import load_model
-from lnln_jax.weights.torch_port import to_torch
-from tests.support.small_networks import make_variables
+from tests.support.torch_files import edsr_state, save
 
 torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
 
 
-def save(path, tree, *, zipped=True):
-    torch.save(tree, path, _use_new_zipfile_serialization=zipped)
-    return path
-
-
 @pytest.fixture(scope="module")
 def edsr():
-    """EDSR's variables and its state dict of tensors."""
-    variables = make_variables("edsr")
-    arrays = to_torch(variables, name="edsr")
-    return variables, {key: torch.from_numpy(array) for key, array in arrays.items()}
+    return edsr_state()
 
 
 # ---- what is not a file of PyTorch, or a damaged one ----

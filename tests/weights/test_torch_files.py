@@ -15,6 +15,7 @@ from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.torch_files import read_state_dict
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
+from tests.support.torch_files import edsr_state, save
 
 torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
 
@@ -26,17 +27,9 @@ MARK = "body.0.body.0.weight"  # by which EDSR is known
 SCALE_ARGUMENTS = {"vdsr": {"scale": 2}}  # of load_model, for a file that does not show it
 
 
-def save(path, tree, *, zipped=True):
-    torch.save(tree, path, _use_new_zipfile_serialization=zipped)
-    return path
-
-
 @pytest.fixture(scope="module")
 def edsr():
-    """EDSR's variables and its state dict of tensors."""
-    variables = make_variables("edsr")
-    arrays = to_torch(variables, name="edsr")
-    return variables, {key: torch.from_numpy(array) for key, array in arrays.items()}
+    return edsr_state()
 
 
 @pytest.fixture(scope="module")
