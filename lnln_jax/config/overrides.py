@@ -103,11 +103,11 @@ def _names(cls: type) -> list[str]:
 
 
 def _keys(cls: type, prefix: str) -> Iterator[str]:
-    """Returns the dotted names of all fields that an override can set."""
+    """Yields the dotted names of all fields that an override can set."""
     hints = typing.get_type_hints(cls)
     for name in _names(cls):
         if dataclasses.is_dataclass(hints.get(name)):
-            yield from _keys(typing.cast(type, hints[name]), f"{name}.")
+            yield from _keys(typing.cast(type, hints[name]), f"{prefix}{name}.")
         else:
             yield prefix + name
 

@@ -7,7 +7,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lnln_jax.config.values import check_counts, check_fractions, check_positive, check_types
-from lnln_jax.data.degradations import Degradation
 from lnln_jax.models import create_model
 from lnln_jax.models.spec import ModelConfig
 from lnln_jax.runtime.durations import seconds_of
@@ -72,7 +71,7 @@ class DataConfig:
         check_counts(
             "data.", self, "num_threads", "num_workers", "dead_leaves", "validation_images"
         )
-        Degradation(self.degradation, self.blur_sigma, self.noise_level, self.jpeg_quality)
+        self._check_degradation()
         if not 0 <= self.cache_share <= 1:
             raise ValueError(
                 f"data.cache_share is {self.cache_share}; it must be from 0, which keeps nothing, "
@@ -99,6 +98,14 @@ class DataConfig:
                 f"data.train_lr has {len(self.train_lr)} folders and data.train "
                 f"{len(self.train)}; give one LR folder for each HR folder, or none"
             )
+
+    def _check_degradation(self) -> None:
+        from lnln_jax.data.degradations import Degradation  # which imports all of `data`
+
+        try:
+            Degradation(self.degradation, self.blur_sigma, self.noise_level, self.jpeg_quality)
+        except ValueError as error:
+            raise ValueError(f"data.{error}") from error
 
 
 @dataclass(frozen=True)

@@ -23,20 +23,26 @@ _BICUBIC = ("bicubic", "bic", "bi", "cubic")
 # Of other degradations, where they stand alone or before "LR"; after it, any word is one.
 _OTHERS = ("unknown", "mild", "difficult", "wild", "bd", "dn", "blur", "noise", "noisy", "jpeg")
 _PHRASES = (
-    (r"high[\W_]*res(?:olution)?(?![a-z])", "hr"),
-    (r"low[\W_]*res(?:olution)?(?![a-z])", "lr"),
+    (r"(?:high|hi)[\W_]*res(?:olution)?(?![a-z])", "hr"),
+    (r"(?:low|lo)[\W_]*res(?:olution)?(?![a-z])", "lr"),
     (r"ground[\W_]*truth(?![a-z])", "gt"),
     (r"sub[\W_]*im(?:ages?|gs?)(?![a-z])", "sub"),
     (r"(?:srf|scale)[\W_]*(\d+)", r"x\1"),
 )
-_HR = re.compile(r"(hr|gt)(mod\d+)?(?:x(\d+))?")
-_LR = re.compile(rf"lr({'|'.join((*_BICUBIC, *_OTHERS))})?(?:x(\d+))?")
-_SCALE = re.compile(r"x(\d+)|(\d+)x")
+_HR = re.compile(r"(hr|gt|hq)(mod\d+)?(?:x(\d))?")
+_MADE = "|".join((*_BICUBIC, *_OTHERS))
+_LR = re.compile(rf"(?:lr|lq)({_MADE})?(?:x?(\d)x?)?")
+_SCALE = re.compile(rf"({_MADE})?(?:x(\d{{1,2}})|(\d{{1,2}})x)")
 _NEUTRAL = re.compile(r"images?|imgs?|png|files|mod\d+|\d+")
-_WEAK = ("original", "originals", "gt")  # HR images beside LR images, and where nothing says "HR"
+_WEAK = (
+    "original",
+    "originals",
+    "gt",
+    "hq",
+)  # HR images beside LR images, and where nothing says "HR"
 
 _FILE_ROLE = re.compile(
-    rf"(?P<base>.+?)[_-](?P<role>hr|gt|lr(?:{'|'.join((*_BICUBIC, *_OTHERS))})?)", re.IGNORECASE
+    rf"(?P<base>.+?)[_-](?P<role>hr|gt|lr(?:{_MADE})?(?P<scale>\d)?)", re.IGNORECASE
 )
 # NTIRE's 0001x4d.png, 0001x4m.png and 0001x4w1.png are of other degradations, as their folders say.
 _FILE_SCALE = re.compile(r"(.+?)[_-]?(?:srf_?|x)(\d)(?:[dm]|w\d)?", re.IGNORECASE)
@@ -86,7 +92,8 @@ def read_folder_name(name: str) -> FolderName:
         elif word in _WEAK:
             roles.add("hr")
         elif found := _SCALE.fullmatch(word):
-            scale = scale or _number(found[1] or found[2])
+            degradations += [found[1]] if found[1] else []
+            scale = scale or _number(found[2] or found[3])
         elif word in (*_BICUBIC, *_OTHERS):
             degradations.append(word)
         elif word in ("sub", "patches"):
@@ -195,6 +202,12 @@ def split_of(folder: str) -> str:
     return _SPLITS.get(folder.casefold(), "")
 
 
+def only_describes(name: str) -> bool:
+    """Returns whether the folders of an image say nothing but scale and degradation."""
+    folders = PurePosixPath(name).parts[:-1]
+    return bool(folders) and all(read_folder_name(folder).describes for folder in folders)
+
+
 def read_file_name(stem: str) -> tuple[str, Role, int | None]:
     """Returns the name of an image without marks, and its role and scale if it says them."""
     stem, scale = _without_scale(stem)
@@ -202,7 +215,8 @@ def read_file_name(stem: str) -> tuple[str, Role, int | None]:
     if not found:
         return stem, "", scale
     stem, inner = _without_scale(found["base"])
-    return stem, "lr" if found["role"].lower().startswith("lr") else "hr", scale or inner
+    role: Role = "lr" if found["role"].lower().startswith("lr") else "hr"
+    return stem, role, scale or inner or _number(found["scale"])
 
 
 def _without_scale(stem: str) -> tuple[str, int | None]:
@@ -211,7 +225,7 @@ def _without_scale(stem: str) -> tuple[str, int | None]:
 
 
 def _words(name: str) -> list[str]:
-    text = re.sub(r"(?<=[a-z])(?=(?:HR|LR|GT)(?![a-z]))", "_", name).casefold()
+    text = re.sub(r"(?<=[a-z])(?=(?:HR|LR|GT|HQ|LQ)(?:x\d|(?![a-z])))", "_", name).casefold()
     for pattern, word in _PHRASES:
         text = re.sub(pattern, word, text)
     return re.findall(r"[^\W_]+", text)

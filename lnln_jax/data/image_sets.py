@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import functools
+import io
 import threading
 import zipfile
 from collections.abc import Sequence
@@ -144,7 +145,8 @@ class Archive(ImageSet):
     @property
     def skipped(self) -> list[str]:
         """What was left out, a phrase for each kind, as in an `ImageSet`."""
-        suffixes = [PurePosixPath(name).suffix.lower() for name in self._file.namelist()]
+        paths = map(PurePosixPath, self._file.namelist())
+        suffixes = [path.suffix.lower() for path in paths if _is_seen(path)]
         left_out = collections.Counter(s for s in suffixes if s in PICTURE_SUFFIXES - _READ)
         return skipped([Listing([], left_out, [], [])])
 
@@ -162,8 +164,7 @@ class Archive(ImageSet):
         return f"{member.file_size}-{member.CRC:08x}"
 
     def _opened(self, name: str) -> IO[bytes]:
-        with self._lock:
-            return self._file.open(self._members[name])
+        return io.BytesIO(self._bytes(name))
 
     def _bytes(self, name: str) -> bytes:
         limit = Image.MAX_IMAGE_PIXELS
@@ -238,6 +239,11 @@ def header_size(file: IO[bytes]) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def may_hold_images(path: Path) -> bool:
+    """Returns whether a path is a folder, or a file that ends in .zip."""
+    return path.is_dir() or is_archive(path)
+
+
 def is_archive(path: Path) -> bool:
     """Returns whether a path is a file that ends in .zip."""
     return path.suffix.lower() == ".zip" and path.is_file()
@@ -245,12 +251,13 @@ def is_archive(path: Path) -> bool:
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    return (
-        path.suffix.lower() in _READ
-        and not name.endswith("/")
-        and "__MACOSX" not in path.parts
-        and not any(part.startswith(".") and part != ".." for part in path.parts)
-    )
+    return path.suffix.lower() in _READ and not name.endswith("/") and _is_seen(path)
+
+
+def _is_seen(path: PurePosixPath) -> bool:
+    """Returns whether an entry is neither hidden nor of those that macOS adds."""
+    hidden = any(part.startswith(".") and part != ".." for part in path.parts)
+    return not hidden and "__MACOSX" not in path.parts
 
 
 def _check(archive: Path, member: ZipInfo) -> None:

@@ -71,15 +71,13 @@ def find_images_of(
     with contextlib.ExitStack() as stack:
         images = stack.enter_context(_open(root, with_lr=lr == AUTO))
         with _named(root):
-            layout = find_layout(images.names, scale, purpose=purpose, size=images.size)
-        lr_images, lr_folder = images, ""
-        if lr == AUTO:
-            lr_folder = printable(
-                ", ".join(each or "the same folder" for each in layout.lr_folders)
+            layout = find_layout(
+                images.names, scale, purpose=purpose, size=images.size, with_lr=lr == AUTO
             )
-        else:
-            unused = dict.fromkeys((*layout.lr_folders, *layout.unused), "") if lr is None else {}
-            layout = replace(layout, lr={}, missing={}, lr_folders=(), unused=unused)
+        lr_images = images
+        lr_folder = printable(", ".join(each or "the same folder" for each in layout.lr_folders))
+        if lr not in (AUTO, None):
+            layout = replace(layout, unused={})
         if lr is not None and lr not in (AUTO, MADE) and scale is not None:
             lr_images = stack.enter_context(open_images(Path(lr)))
             lr_folder = printable(lr)

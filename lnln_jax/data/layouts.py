@@ -15,9 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from lnln_jax.data.folder_names import ImageName, read_file_name, read_image_name, split_of
+from lnln_jax.data.folder_names import (
+    ImageName,
+    only_describes,
+    read_file_name,
+    read_image_name,
+    split_of,
+)
 from lnln_jax.data.lr_names import (
     Size,
+    by_folder,
     find_lr,
     folders_of,
     listed,
@@ -63,7 +70,12 @@ class Layout:
 
 
 def find_layout(
-    names: Sequence[str], scale: int | None, *, purpose: Purpose, size: Size | None = None
+    names: Sequence[str],
+    scale: int | None,
+    *,
+    purpose: Purpose,
+    size: Size | None = None,
+    with_lr: bool = True,
 ) -> Layout:
     """Tells HR from LR images by the names of their folders, and finds what belongs together.
 
@@ -74,17 +86,17 @@ def find_layout(
         training, "evaluation" the others, and "both" all.
       size: function that reads the size of an image, to know the scale of folders that do not tell
         it; without it they are not used.
+      with_lr: whether to look for the LR images; otherwise all of them are `unused`.
 
     Raises:
       ValueError: no HR images, none for this scale, or several folders that may be meant.
     """
     images = _read(names)
     hr, left_out = _hr_images(images)
-    chosen = _of_scale(_of_split(hr, purpose), scale)
-    kept = {*chosen}
-    others = [image for image in hr if image.scale in (scale, None) and image not in kept]
-    if others:
-        places = dict.fromkeys(image.folder or image.rest[0] for image in others)
+    of_split = _of_split(hr, purpose)
+    chosen, kept = _of_scale(of_split, scale), {*of_split}
+    if others := [image for image in hr if image not in kept]:
+        places = dict.fromkeys(image.folder or _parent(image) for image in others)
         left_out.append(f"what is in {listed(places)}, {_USE[purpose]}")
     folders = folders_of(chosen)
     _check_one_each(chosen, folders, purpose)
@@ -95,7 +107,7 @@ def find_layout(
         names, titles, hr_folders=folders, left_out=tuple(left_out), validation=validation
     )
     lr = [image for image in images if image.role == "lr"]
-    if scale is None:
+    if scale is None or not with_lr:
         return replace(layout, unused=dict.fromkeys(folders_of(lr), ""))
     found = find_lr(chosen, lr, scale, size)
     return replace(
@@ -119,8 +131,7 @@ def give_lr(layout: Layout, names: Sequence[str], scale: int) -> Layout:
       ValueError: all of them are of other scales.
     """
     lr = [read_image_name(name, "lr") for name in names]
-    folders = [[image for image in lr if image.folder == folder] for folder in folders_of(lr)]
-    fitting = [image for images in folders for image in of_scale(images, scale)]
+    fitting = [image for images in by_folder(lr).values() for image in of_scale(images, scale)]
     if not fitting:
         raise ValueError(f"the images are of {scales_of(lr)}, not of x{scale}")
     matches = match_lr([read_image_name(name, "hr") for name in layout.hr], fitting, scale)
@@ -137,6 +148,13 @@ def _read(names: Sequence[str]) -> list[ImageName]:
     for i, image in enumerate(images):
         if not image.role and marked[image.rest, image.base] >= {"hr", "lr"}:
             images[i] = read_image_name(image.name, read_file_name(image.stem)[1])
+    if any(image.role == "hr" for image in images):  # "bicubic_x2" beside "GT" is LR
+        images = [
+            read_image_name(image.name, "lr")
+            if not image.role and only_describes(image.name)
+            else image
+            for image in images
+        ]
     if any(image.role == "lr" for image in images):
         return images
     # Where nothing is LR, "original" or "gt" is a folder like any other.

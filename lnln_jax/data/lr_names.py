@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from lnln_jax.data.folder_names import ImageName
+from lnln_jax.runtime.files import printable
 
 Size = Callable[[str], tuple[int, int] | None]  # height and width of an image, if it shows them
 
@@ -53,14 +54,13 @@ def find_lr(
     Raises:
       ValueError: several folders of LR images may be meant.
     """
-    hr_folders = folders_of(hr)
+    hr_folders = by_folder(hr)
     candidates, unused = _candidates(lr, scale)
     folder_of = {image.name: image.folder for image in lr}
     found: dict[str, str] = {}
     missing: dict[str, str] = {}
     used: dict[str, None] = {}
-    for hr_folder in hr_folders:
-        here = [image for image in hr if image.folder == hr_folder]
+    for here in hr_folders.values():
         kin = {name: each for name, each in candidates.items() if _are_kin(here[0], each[0])}
         near = {
             name: each
@@ -97,8 +97,7 @@ def _candidates(
     """
     candidates: dict[str, list[ImageName]] = {}
     unused: dict[str, str] = {}
-    for folder in folders_of(lr):
-        images = [image for image in lr if image.folder == folder]
+    for folder, images in by_folder(lr).items():
         fitting = of_scale(images, scale)
         if images[0].degradation not in ("", "bicubic"):
             unused[folder] = f"{images[0].degradation}, not bicubic"
@@ -174,10 +173,15 @@ def match_lr(hr: Sequence[ImageName], lr: Sequence[ImageName], scale: int) -> Ma
         if len(candidates) == 1:
             found[image.name] = candidates[0]
         elif candidates:
-            problems[image.name] = f"several LR images: {', '.join(candidates)}"
+            problems[image.name] = f"several LR images: {printable(', '.join(candidates))}"
         else:
-            stem = PurePosixPath(image.name).with_suffix("")
+            stem = printable("/".join((*image.rest, image.stem)))
             problems[image.name] = f"no LR image named {stem} or {stem}x{scale} in the LR folder"
+    for name, times in collections.Counter(found.values()).items():
+        if times > 1:
+            for shared in [hr for hr, lr in found.items() if lr == name]:
+                del found[shared]
+                problems[shared] = f"its LR image {printable(name)} is that of another one, too"
     return Matches(found, problems)
 
 
@@ -215,9 +219,17 @@ def of_scale(lr: Sequence[ImageName], scale: int) -> list[ImageName]:
     return [image for image in lr if image.scale == scale]
 
 
+def by_folder(images: Iterable[ImageName]) -> dict[str, list[ImageName]]:
+    """Returns images by their folders."""
+    folders: dict[str, list[ImageName]] = {}
+    for image in images:
+        folders.setdefault(image.folder, []).append(image)
+    return folders
+
+
 def folders_of(images: Iterable[ImageName]) -> tuple[str, ...]:
     """Returns the folders of images, each once."""
-    return tuple(dict.fromkeys(image.folder for image in images))
+    return tuple(by_folder(images))
 
 
 def scales_of(images: Iterable[ImageName]) -> str:

@@ -31,14 +31,23 @@ ResultT = TypeVar("ResultT")
 _sharing = threading.Lock()
 
 
-def check_room(name: str, pixels: int, scale: int, memory: int | None) -> None:
+def checksum_of(images: Iterable[np.ndarray]) -> str:
+    """Returns the CRC-32 of images, which changes with any pixel, shape, or their order."""
+    crc = 0
+    for image in images:
+        crc = zlib.crc32(repr(image.shape).encode(), crc)
+        crc = zlib.crc32(np.ascontiguousarray(image).data, crc)
+    return f"{crc:08x}"
+
+
+def check_room(name: str, pixels: int, scale: int, memory: int) -> None:
     """Checks, before any image is decoded, that pairs with so many HR pixels fit into memory.
 
     Raises:
-      ValueError: they need more than `memory`, in bytes; with None, nothing is known.
+      ValueError: they need more than `memory`, in bytes.
     """
     needed = 3 * pixels * (1 + 1 / scale**2)
-    if memory is not None and needed > memory:
+    if needed > memory:
         raise ValueError(
             f"the images of {name} take {needed / 2**30:.1f} GiB in memory, and "
             f"{memory / 2**30:.1f} GiB are free; take fewer, or build a dataset of them with `lnln "
@@ -103,11 +112,7 @@ class PairSource:
     @property
     def identity(self) -> str:
         """CRC-32 of the images, which changes with any pixel, or their order."""
-        crc = 0
-        for image in itertools.chain.from_iterable(self._pairs):
-            crc = zlib.crc32(repr(image.shape).encode(), crc)
-            crc = zlib.crc32(np.ascontiguousarray(image).data, crc)
-        return f"{crc:08x}"
+        return checksum_of(itertools.chain.from_iterable(self._pairs))
 
     def __getstate__(self) -> dict[str, Any]:
         """Moves the pixels, for worker processes, to memory that they share."""

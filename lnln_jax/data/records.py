@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from lnln_jax.data.degradations import Degradation
+from lnln_jax.data.image_sets import may_hold_images
 from lnln_jax.data.pairs import Pair
 from lnln_jax.data.shared_memory import SharedMemory
 from lnln_jax.runtime.extras import installed, require
@@ -191,7 +192,7 @@ def find_dataset(name: str, scale: int, data_dir: Path) -> Path | None:
       ValueError: several, or one that isn't finished or has other scales.
     """
     path, named = Path(local_path(name)), data_dir / name
-    if not (path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip")):
+    if not may_hold_images(path):
         return _dataset_in(named, name, scale)
     found = _dataset_in(path, name, scale)
     if found is None and not path.is_absolute() and any(_versions(named)):

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -89,7 +89,8 @@ def run(
         _say_renamed(models, named_sources)
         results = []
         for benchmark, baseline in zip(benchmarks, baselines, strict=True):
-            done = partial(_keep, benchmark, output if save_images else None, panels)
+            pictures = _pictures(output, benchmark) if output and save_images else None
+            done = partial(_keep, benchmark, pictures, panels)
             results += _measured(models, benchmark, baseline, protocol, self_ensemble, done)
         if protocol.is_published(scale):
             say(CONVENTIONS, file=sys.stdout)
@@ -243,20 +244,26 @@ def _made(output: Path, benchmarks: Sequence[Benchmark]) -> Iterator[None]:
         raise
 
 
+def _pictures(output: Path, benchmark: Benchmark) -> Callable[[str, str], Path]:
+    """Returns a function of a model and an image that returns the file of the result."""
+    folder = output / "images" / file_name(f"{benchmark.name}_x{benchmark.scale}")
+    names = file_names(benchmark.names)
+    return lambda model, image: folder / file_name(model) / f"{names[image]}.png"
+
+
 def _keep(
     benchmark: Benchmark,
-    output: Path | None,
+    pictures: Callable[[str, str], Path] | None,
     panels: Sequence[Panel],
     model: str,
     image: BenchmarkImage,
     sr: np.ndarray,
 ) -> None:
-    """Saves a result below `output`, if there is one, and holds it for the figure."""
-    if output is not None:
-        folder = output / "images" / file_name(f"{benchmark.name}_x{benchmark.scale}")
-        folder /= file_name(model)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_photo(Photo(sr), folder / f"{file_names(benchmark.names)[image.name]}.png")
+    """Saves a result, if there is a place for it, and holds it for the figure."""
+    if pictures is not None:
+        path = pictures(model, image.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_photo(Photo(sr), path)
     for panel in panels:
         panel.keep(benchmark, image, sr)
 

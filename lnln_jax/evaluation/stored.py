@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lnln_jax.data.folder_names import read_file_name, read_folder_name
-from lnln_jax.data.image_sets import is_archive, open_image_set, open_images
+from lnln_jax.data.image_sets import may_hold_images, open_image_set, open_images
 from lnln_jax.data.lr_names import listed
 from lnln_jax.evaluation.file_names import file_name, file_names
 from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage
@@ -50,7 +50,7 @@ class StoredResults:
         Raises:
           ValueError: there is no such folder or .zip file, or no images in it.
         """
-        if not (root.is_dir() or is_archive(root)):
+        if not may_hold_images(root):
             raise ValueError(
                 f"there is no folder or .zip file {printable(root)} of results of {name}; give one"
             )

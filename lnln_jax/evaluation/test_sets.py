@@ -4,6 +4,7 @@ The folder to give is the one above `HR/`, `DIV2K_valid_HR/` or `image_SRF_2/`, 
 that of a dataset of `lnln prepare`, for its validation images.
 """
 
+import collections
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lnln_jax.data.degradations import BICUBIC, Degradation, degrade
-from lnln_jax.data.image_sets import ImageSet, is_archive, open_image_set
+from lnln_jax.data.image_sets import ImageSet, may_hold_images, open_image_set
 from lnln_jax.data.layout_folders import AUTO, MADE, Found, find_images_of
 from lnln_jax.data.records import RecordSource, default_data_dir, find_dataset
 from lnln_jax.images.arrays import modcrop
@@ -195,7 +196,7 @@ def open_benchmark(
             )
         return _from_records(dataset, scale, degradation, first)
     folder = Path(os.path.abspath(folder))  # a link keeps its name, unlike with resolve()
-    if not (folder.is_dir() or is_archive(folder)):
+    if not may_hold_images(folder):
         raise ValueError(
             f"there is no folder or .zip file {printable(folder)}, nor a dataset of this name in "
             f"{printable(place)}; give one that holds HR images"
@@ -224,7 +225,7 @@ def _files(found: Found, first: int | None) -> tuple[ImageFiles, ...]:
     """
     layout = found.layout
     names = [printable(title) for title in layout.titles]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, times in collections.Counter(names).items() if times > 1):
         raise ValueError(
             f"{printable(found.hr_folder)} has several images of one name: {', '.join(twice)}; "
             "rename them"

@@ -138,9 +138,8 @@ class RunCheckpoints:
                 continue
             for number, problem in damaged.items():
                 say(
-                    f"warning: {problem}. It has been moved to {printable(self._aside)}, and "
-                    "the run goes on "
-                    f"from step {step}"
+                    f"warning: {problem}. It has been moved to {printable(self._aside)}, and the "
+                    f"run goes on from step {step}"
                 )
                 self._move(number)
             if damaged:

@@ -13,7 +13,7 @@ from lnln_jax.data import (
     find_dataset,
     load_folder,
 )
-from lnln_jax.data.image_sets import is_archive
+from lnln_jax.data.image_sets import may_hold_images
 from lnln_jax.data.pairs import check_room
 from lnln_jax.data.records import default_data_dir
 from lnln_jax.evaluation.test_sets import Benchmark, open_benchmark
@@ -54,7 +54,7 @@ def locate(field: str, name: str, config: TrainConfig) -> tuple[Path, bool]:
     if found := find_dataset(name, config.model.scale, place):
         return found, True
     folder = Path(local_path(name))
-    if not (folder.is_dir() or is_archive(folder)):
+    if not may_hold_images(folder):
         raise ValueError(
             f"{field} names {printable(name)}, which is not a folder or .zip file of images, nor a "
             f"dataset in {printable(place)}; give a folder, or build a dataset with `lnln prepare`"

@@ -17,7 +17,6 @@ import jax
 from lnln_jax.config import TrainConfig, to_dict
 from lnln_jax.config.paths import with_homes
 from lnln_jax.evaluation.measure import evaluate
-from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.runtime.distributed import check_same, gather, is_primary, say
 from lnln_jax.runtime.files import check_folder, printable, write_file, writing
@@ -79,15 +78,16 @@ def train(
     check_same("the configurations", repr((config, allow_config_change, deadline is None)))
     check_folder(folder)
     config = with_absolute_paths(config)
+    benchmark = open_validation(config)
     saved, replaced = saved_config(folder / "checkpoints"), None
     if saved is not None:
         config = _as_it_began(saved, config)
-        before = as_called_now(saved, config, folder)
+        before = as_called_now(saved, config, folder, identity_of(benchmark))
         if check_changes(before, config, folder, allow=allow_config_change):
             replaced = saved
-
     check_packages(config)
-    benchmark = _open_benchmark(config)
+    if benchmark is not None:  # images that cannot be measured stop the run here
+        evaluate([BicubicUpscaler(config.model.scale)], benchmark)
     experiment = open_experiment(config)
     state = experiment.start() if saved is None else None
     clock = Clock(deadline, experiment.state_bytes)
@@ -114,14 +114,6 @@ def _as_it_began(saved: TrainConfig, config: TrainConfig) -> TrainConfig:
     if placement == "auto" and config.parallel != "pmap":
         placement = saved.data.placement
     return with_length_of(saved, settled(config, placement, choose_layout(config)))
-
-
-def _open_benchmark(config: TrainConfig) -> Benchmark | None:
-    """Reads the images of validation, if any; one that cannot be used stops the run here."""
-    benchmark = open_validation(config)
-    if benchmark is not None:
-        evaluate([BicubicUpscaler(config.model.scale)], benchmark)
-    return benchmark
 
 
 @contextmanager

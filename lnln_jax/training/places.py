@@ -4,27 +4,38 @@ What counts is what they hold. Checkpoints have the identities of the images, so
 move, and configurations are saved with absolute paths, so that a run may be called from anywhere.
 """
 
+import contextlib
 import filecmp
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from lnln_jax.config import TrainConfig
 from lnln_jax.config.paths import with_paths
 from lnln_jax.data import find_dataset
+from lnln_jax.data.layout_folders import MADE
+from lnln_jax.data.pairs import checksum_of
 from lnln_jax.data.records import default_data_dir
 from lnln_jax.evaluation.test_sets import Benchmark
 from lnln_jax.runtime.local_paths import local_path
-from lnln_jax.training.inputs import open_validation
+from lnln_jax.training.inputs import data_dir
+from lnln_jax.weights.load import is_pretrained
+from lnln_jax.weights.part_names import files_of
 from lnln_jax.weights.runs import saved_images
 
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
-    """Returns a configuration with absolute paths; what names a dataset or a network stays."""
-    return _with_places(config, lambda name: Path(name).absolute())
+    """Returns a configuration with absolute paths; what names a dataset or a network stays.
+
+    Where a folder here is meant and not the dataset of its name, a warning says so.
+    """
+
+    def absolute(name: str) -> Path:
+        with contextlib.suppress(ValueError):  # which opening it will raise again
+            find_dataset(name, config.model.scale, data_dir(config.data))
+        return Path(name).absolute()
+
+    return _with_places(config, absolute)
 
 
 def with_paths_of(config: TrainConfig, run: Path) -> TrainConfig:
@@ -55,21 +66,27 @@ def _is_dataset(name: str, config: TrainConfig, place: Path) -> bool:
         return True
 
 
-def as_called_now(saved: TrainConfig, config: TrainConfig, run: Path) -> TrainConfig:
+def as_called_now(
+    saved: TrainConfig, config: TrainConfig, run: Path, validation: str
+) -> TrainConfig:
     """Returns the saved configuration of a run, with the paths of another that hold the same.
 
     Args:
       saved: configuration of the newest checkpoint.
       config: configuration to go on with; its paths are absolute.
       run: folder of the run.
+      validation: identity of the validation images of `config`.
     """
     saved = with_spelling_of(config, with_paths_of(saved, run))
-    old, new = saved.data.validation, config.data.validation
-    if old and new and old != new:
-        known = saved_images(run / "checkpoints").get("validation")
-        if known == identity_of(open_validation(config)):
-            saved = replace(saved, data=replace(saved.data, validation=new))
-    return saved
+    known = saved_images(run / "checkpoints").get("validation")
+    if not (known and saved.data.validation and config.data.validation):
+        return saved  # an older run, or one without them
+    called = config.data.validation
+    if known != validation and called == saved.data.validation:
+        called += " (other images)"
+    elif known != validation:
+        called = saved.data.validation
+    return replace(saved, data=replace(saved.data, validation=called))
 
 
 def with_spelling_of(config: TrainConfig, saved: TrainConfig) -> TrainConfig:
@@ -107,22 +124,26 @@ def is_same(old: str, new: str) -> bool:
 
 
 def identity_of(benchmark: Benchmark | None) -> str:
-    """Returns the CRC-32 of validation images; "" where there are none."""
+    """Returns the checksum of validation images; "" where there are none."""
     if benchmark is None:
         return ""
-    crc = 0
-    for image in benchmark:
-        for array in (image.lr, image.hr):
-            crc = zlib.crc32(repr(array.shape).encode(), crc)
-            crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
-    return f"{crc:08x}"
+    return checksum_of(array for image in benchmark for array in (image.lr, image.hr))
 
 
 def _with_places(config: TrainConfig, place: Callable[[str], Path]) -> TrainConfig:
-    """Returns a configuration with another path for each that leads to something."""
+    """Returns a configuration with another path for each that leads to something.
+
+    A word in place of a path stays: `imresize`, the name of a trained network or of a dataset.
+    """
 
     def placed(name: str) -> str:
-        path = place(local_path(name)) if name else Path()
-        return str(path) if name and path.exists() else name
+        path = place(local_path(name)) if name not in ("", MADE) else Path()
+        return str(path) if name not in ("", MADE) and path.exists() else name
 
-    return with_paths(config, placed)
+    start = config.init_from
+    if is_pretrained(start):
+        placed_start = start
+    else:  # of a set of files, a name without numbers
+        path = place(local_path(start)) if start else Path()
+        placed_start = str(path) if start and (path.exists() or files_of(path)) else start
+    return replace(with_paths(config, placed), init_from=placed_start)

@@ -84,10 +84,14 @@ def find_source(source: str | Path, scale: int | None = None) -> Path:
       ValueError: a trained network of another scale than `scale`, if that is given, or as
         `pretrained.path_of`.
     """
-    path = Path(local_path(str(source)))
-    if _has_pretrained_name(source) and not _is_run(path):
-        return pretrained.path_of(path.name, scale)
-    return find_file(path)
+    if is_pretrained(source):
+        return pretrained.path_of(str(source), scale)
+    return find_file(Path(local_path(str(source))))
+
+
+def is_pretrained(source: str | Path) -> bool:
+    """Returns whether `find_source` takes a source for the name of a trained network."""
+    return _has_pretrained_name(source) and not _is_run(Path(source))
 
 
 def _has_pretrained_name(source: str | Path) -> bool:

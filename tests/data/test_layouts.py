@@ -9,7 +9,7 @@ from PIL import Image
 
 from lnln_jax.data import load_folder
 from lnln_jax.data.folder_names import read_folder_name
-from lnln_jax.data.layout_folders import find_images_of
+from lnln_jax.data.layout_folders import MADE, find_images_of
 from lnln_jax.data.layouts import find_layout
 from lnln_jax.evaluation.test_sets import open_benchmark
 from lnln_jax.images.resize import imresize
@@ -50,6 +50,15 @@ PAIRED = {
     ),
     "GTmod12/a.png original/a.png LRbicx2/a.png LRbicx4/a.png": ("GTmod12", "LRbicx2"),
     "original/a.png LRbicx2/a.png": ("original", "LRbicx2"),
+    "GT/a.png LQ/a.png": ("GT", "LQ"),
+    "hq/a.png lq_x2/a.png": ("hq", "lq_x2"),
+    "hires/a.png lores/a.png": ("hires", "lores"),
+    "GT/a.png x2/a.png": ("GT", "x2"),
+    "GT/a.png bicubic_x2/ax2.png": ("GT", "bicubic_x2"),
+    "HR/a.png bicubic/X2/ax2.png": ("HR", "bicubic/X2"),
+    "HR/a.png bicx2/a.png": ("HR", "bicx2"),
+    "HR/a.png LR2/a.png": ("HR", "LR2"),
+    "a_HR.png a_LR2.png": ("", ""),
     "high_resolution/a.png low_resolution/X2/a.png": ("high_resolution", "low_resolution/X2"),
     "HR_train/a.png LR_train/X2/a.png": ("HR_train", "LR_train/X2"),
     "train/HR/a.png train/LR/a.png": ("train/HR", "train/LR"),
@@ -130,6 +139,9 @@ def test_training_and_validation_side_by_side():
     assert find_layout(plain[:2], 2, purpose="training").hr == ("train/a.png",)
     assert find_layout(plain[:2], 2, purpose="evaluation").hr == ("val/b.png",)
     assert find_layout(plain, 2, purpose="training").hr == ("train/a.png",)
+    beside = find_layout([*plain[:2], "c.png"], 2, purpose="evaluation")
+    assert beside.hr == ("val/b.png",)
+    assert beside.left_out == ("what is in train, the folder itself, which is for training",)
     assert find_layout(plain[::2], 2, purpose="training").hr == ("train/a.png",)
     assert find_layout(plain[::2], 2, purpose="evaluation").hr == ("test/c.png",)
     assert find_layout(plain[1:], 2, purpose="training").hr == ("val/b.png", "test/c.png")
@@ -157,6 +169,35 @@ def test_several_sets_are_one_training_set():
     assert layout.hr == ("A_HR/1.png", "B_HR/2.png", "C_HR/3.png")
     assert [*layout.lr] == ["A_HR/1.png", "B_HR/2.png"]
     assert not layout.missing
+
+
+def test_words_begin_with_capitals():
+    layout = find_layout(["TrainHR/a.png", "TrainLRx2/a.png"], 2, purpose="training")
+    assert (layout.hr, layout.lr_folders) == (("TrainHR/a.png",), ("TrainLRx2",))
+
+
+def test_an_lr_image_belongs_to_one_hr_image():
+    layout = find_layout(["HR/a.png", "HR/a.jpg", "LRx2/a.bmp"], 2, purpose="training")
+    assert not layout.lr
+    assert {*layout.missing} == {"HR/a.png", "HR/a.jpg"}
+    assert all("is that of another one, too" in why for why in layout.missing.values())
+
+
+@pytest.mark.parametrize("lr", [MADE, None, "given"])
+def test_equal_lr_folders_are_no_matter_where_none_is_asked_for(tmp_path, lr):
+    for name, side in (("GTmod12/a", 24), ("LRbicx2/a", 12), ("LR_bicubic/X2/a", 12)):
+        path = tmp_path / "set" / f"{name}.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (side, side)).save(path)
+    given = tmp_path / "set" / "LRbicx2" if lr == "given" else lr
+    with find_images_of(tmp_path / "set", 2, purpose="training", lr=given) as found:
+        assert found.layout.hr == ("GTmod12/a.png",)
+        assert bool(found.layout.lr) == (lr == "given")
+    with (
+        pytest.raises(ValueError, match="several folders of LR images"),
+        find_images_of(tmp_path / "set", 2, purpose="training"),
+    ):
+        pass
 
 
 def test_a_missing_lr_image_is_no_reason_to_make_it():

@@ -37,6 +37,42 @@ def test_paths_are_saved_as_absolute_ones(tmp_path, monkeypatch):
     assert with_absolute_paths(absolute) == absolute
 
 
+def test_words_in_place_of_paths_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("imresize", "lnln_light_x2", "images"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "state-00001-of-00002.safetensors").touch()
+    config = with_data(TrainConfig(), train=("images",), train_lr=("imresize",))
+    named = with_absolute_paths(replace(config, init_from="lnln_light_x2"))
+    assert (named.data.train_lr, named.init_from) == (("imresize",), "lnln_light_x2")
+    parts = with_absolute_paths(replace(config, init_from="state.safetensors"))
+    assert parts.init_from == str(tmp_path / "state.safetensors")
+
+
+def test_a_folder_that_is_taken_for_a_dataset_is_told(tmp_path, monkeypatch, caplog):
+    build(save_pictures(tmp_path / "images", 2, 120), tmp_path / "tfds", validation_every=0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    config = with_data(TrainConfig(), train=("photos",), data_dir="tfds")
+    assert with_absolute_paths(config).data.train == (str(tmp_path / "photos"),)
+    (record,) = caplog.records
+    assert "photos is what lies in the current folder, not the dataset" in record.getMessage()
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.slow
+def test_other_validation_images_in_the_same_place_are_told(tmp_path, capsys):
+    folder = save_pictures(tmp_path / "validation", 1, 40)
+    config = with_data(replace(CONFIG, steps=1), validation=str(folder))
+    train(config, tmp_path / "run")
+    shutil.rmtree(folder)
+    save_pictures(folder, 2, 48)
+    longer = replace(config, steps=2)
+    with pytest.raises(ValueError, match=r"data\.validation was .* \(other images\) and is "):
+        train(longer, tmp_path / "run")
+    assert train(longer, tmp_path / "run", allow_config_change=True) == Outcome(2, stopped=False)
+
+
 def test_relative_paths_of_older_runs(tmp_path, monkeypatch):
     images = tmp_path / "project" / "images"
     images.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """Where the images of a dataset come from: a folder, or an archive that is never unpacked."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,13 +29,17 @@ class Origin(NamedTuple):
         Raises:
           ImageFileError: as `lnln_jax.images.files.read_rgb` raises it.
         """
-        with open_image_set(Path(self.container)) as images:
-            return images.read(self.name)
+        return _opened(self.container).read(self.name)
 
     def shape(self) -> tuple[int, int]:
         """Reads height and width from the file's header; (0, 0) where that can't be read."""
-        with open_image_set(Path(self.container)) as images:
-            return images.size(self.name) or (0, 0)
+        return _opened(self.container).size(self.name) or (0, 0)
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(container: str) -> ImageSet:
+    """Opens a folder or .zip file once in a process: a large archive takes a while to list."""
+    return open_image_set(Path(container))
 
 
 def origins_of(images: ImageSet, names: Iterable[str]) -> list[Origin]:
