@@ -5,13 +5,13 @@ They are made of the parser and hold all words, so that no Python starts when a 
 
 import argparse
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from lnln_jax.cli.options import name_or_path, path
 from lnln_jax.cli.parser import Parser
 
-_OR_FILES = ("config", "overrides", "source", "model", "models")  # besides names
+_OR_FILES = ("overrides", "model", "lr", "results")  # besides names
 # What bash and zsh share: `at` is the command so far, such as /prepare/folder, `before` the word
 # before `cur`, the one to complete.
 _CASES = """    for word in "${given[@]}"; do
@@ -185,7 +185,7 @@ def _fish(places: list[_Place]) -> str:
     return _FISH.replace("@COMMANDS@", commands) + "\n".join(lines) + "\n"
 
 
-def _quoted(words: Iterator[str] | list[str] | tuple[str, ...]) -> str:
+def _quoted(words: Iterable[str]) -> str:
     return shlex.quote(" ".join(words))
 
 

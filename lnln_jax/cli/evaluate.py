@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
             "lnln evaluate --data Set5 --results SwinIR=their/results --scale 4",
         ),
     )
-    evaluate.add_argument("models", nargs="*", metavar="model", help=MODEL_HELP)
+    evaluate.add_argument("models", nargs="*", type=name_or_path, metavar="model", help=MODEL_HELP)
     evaluate.add_argument(
         "--data",
         type=name_or_path,

@@ -75,6 +75,7 @@ class Parser(argparse.ArgumentParser):
         """Returns the options, each in one word with its value, then "--" and positionals."""
         options: list[str] = []
         positionals: list[str] = []
+        overrides: list[str] = []
         values: dict[str, str] = {}
         left = list(words)
         while left:
@@ -82,7 +83,10 @@ class Parser(argparse.ArgumentParser):
             if word == "--":
                 positionals += left
                 break
-            if word == "-" or not word.startswith("-") or self._is_override(word):
+            if self._is_override(word):
+                overrides.append(word)
+                continue
+            if word == "-" or not word.startswith("-"):
                 positionals.append(word)
                 continue
             action, value = self._option(word)
@@ -99,6 +103,7 @@ class Parser(argparse.ArgumentParser):
             if not isinstance(action, argparse._AppendAction):
                 self._check_once(name, value, values)
             options.append(f"{name}={value}")
+        positionals += overrides  # behind the config, where they may be given before it
         for number, word in enumerate(positionals):
             self._check_filled(self._positional(number), word)
             field, equals, value = word.lstrip("-").partition("=")

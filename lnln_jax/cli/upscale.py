@@ -79,8 +79,8 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *("-f", "--ext", "--format"),
         dest="format",
-        help="png, jpg, webp, tiff, avif or same; default: that of --output if it is a file, else "
-        "png",
+        help="png, jpg, webp, tiff, avif, bmp or same; default: that of --output if it is a file, "
+        "else png",
     )
     parser.add_argument(
         "--suffix", help='appended to names; default: "_x2" where the scale is 2; "none" for none'
@@ -126,7 +126,7 @@ def _run(args: argparse.Namespace) -> int:
     if not inputs:
         args.refuse("there is nothing to upscale; name image files or folders of them")
     reads, writes = inputs.count(_STREAM), args.output == _STREAM
-    _check_streams(inputs, reads=reads, writes=writes)
+    _check_streams(inputs, args.format, reads=reads, writes=writes)
     say = functools.partial(_say, quiet=args.quiet, file=sys.stderr if writes else sys.stdout)
     complain = functools.partial(_say, quiet=False, file=sys.stderr)
     if not reads and not writes:
@@ -187,15 +187,17 @@ def _upscale(
     return 1 if any(file.error for file in files) else 0
 
 
-def _check_streams(inputs: list[str], *, reads: int, writes: bool) -> None:
+def _check_streams(inputs: list[str], format: str | None, *, reads: int, writes: bool) -> None:
     """Refuses, before anything is waited for, what streams cannot do.
 
     Raises:
       ValueError: several pictures for one stream, or a terminal.
     """
+    if reads and (format or "").lower().removeprefix(".") in ("same", "auto"):
+        raise ValueError("--format same goes by names, and standard input (-) has none; name one")
     if reads > 1:
         raise ValueError("standard input (-) is given twice; it holds one picture")
-    if writes and (len(inputs) > 1 or os.path.isdir(inputs[0])):
+    if writes and (len(inputs) > 1 or (not reads and os.path.isdir(inputs[0]))):
         raise ValueError("standard output (--output -) takes one picture; name a folder for more")
     if reads and (sys.stdin is None or sys.stdin.isatty()):
         raise ValueError(

@@ -16,6 +16,7 @@ from lnln_jax.data.layout_folders import AUTO, MADE, Found, find_images_of
 from lnln_jax.data.pairs import Pair, PairSource, Progress, check_room, map_in_threads
 from lnln_jax.images.arrays import modcrop
 from lnln_jax.images.files import ImageFileError
+from lnln_jax.runtime.distributed import say
 from lnln_jax.runtime.files import printable
 from lnln_jax.runtime.numbers import whole
 
@@ -67,10 +68,10 @@ def load_folder(
     if on_bad_image not in ("stop", "skip"):
         raise ValueError(f'on_bad_image must be "stop" or "skip", got {on_bad_image!r}')
     root = Path(root)
-    lr: str | Path = AUTO if degradation == BICUBIC else MADE
-    if lr_root is not None:
-        lr = MADE if lr_root == MADE else Path(lr_root)
+    lr = _which_lr(lr_root, degradation)
     with find_images_of(root, scale, purpose="training", lr=lr) as found:
+        if found.lr_folder:
+            say(f"{printable(root)}: LR files in {found.lr_folder}")
         names = found.layout.hr
         if memory is not None:
             check_room(printable(root), _pixels(found), scale, memory)
@@ -83,6 +84,15 @@ def load_folder(
         _report_bad(bad, len(loaded), root, stop=on_bad_image == "stop")
     skipped = [(found.images.root / name, reason) for name, reason in bad]
     return PairSource(pairs, name=str(root), scale=scale, skipped=skipped)
+
+
+def _which_lr(
+    lr_root: str | os.PathLike[str] | None, degradation: Degradation
+) -> str | Path | None:
+    """Returns what `find_images_of` takes as `lr`."""
+    if lr_root is None:
+        return AUTO if degradation == BICUBIC else None
+    return MADE if lr_root == MADE else Path(lr_root)
 
 
 def _pixels(found: Found) -> int:

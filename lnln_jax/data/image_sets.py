@@ -70,8 +70,8 @@ class ImageSet(AbstractContextManager):
         return read_rgb(self.root / name)
 
     def photo(self, name: str) -> Photo:
-        """Reads an image as `lnln_jax.images.files.read_photo` does."""
-        return read_photo(self.root / name)
+        """Reads an image as `lnln_jax.images.files.read_photo` does, without metadata."""
+        return read_photo(self.root / name, metadata=False)
 
     def size(self, name: str) -> tuple[int, int] | None:
         """Returns height and width of an upright image by its header; None where it shows none."""

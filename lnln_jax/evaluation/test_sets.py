@@ -201,9 +201,8 @@ def open_benchmark(
             f"there is no folder or .zip file {printable(folder)}, nor a dataset of this name in "
             f"{printable(place)}; give one that holds HR images"
         )
-    if lr == AUTO and degradation != BICUBIC:
-        lr = MADE
-    with find_images_of(folder, scale, purpose="evaluation", lr=lr) as found:
+    taken = None if lr == AUTO and degradation != BICUBIC else lr  # None: none, which is told
+    with find_images_of(folder, scale, purpose="evaluation", lr=taken) as found:
         files = _files(found, first)
     return Benchmark(
         printable(found.name),

@@ -19,7 +19,7 @@ from lnln_jax.images.formats import READ, unidentified
 from lnln_jax.images.library import guarded
 from lnln_jax.images.metadata import kept_metadata, resolution
 from lnln_jax.images.photo import Photo
-from lnln_jax.images.tiff_pages import Page, picture_page
+from lnln_jax.images.tiff_pages import TIFF_MARKS, Page, picture_page
 from lnln_jax.runtime.extras import require
 
 # Pillow's mode to the mode read: without transparency, with it.
@@ -75,8 +75,9 @@ def decode(data: bytes, max_pixels: int | None, tell: Tell, *, metadata: bool) -
     """
     page = None
     try:
-        with guarded(max_pixels, tell):  # for what it says of odd tags
-            page = picture_page(data)
+        if data.startswith(TIFF_MARKS):
+            with guarded(max_pixels, tell):  # for what it says of odd tags
+                page = picture_page(data)
         if page is not None and page.is_16_bit:
             decoded = _decode_16_bit_tiff(page, max_pixels, tell)
         else:
@@ -158,7 +159,7 @@ def _in_mode_read(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     """Converts an image to gray or RGB, with alpha or without, where it is not."""
     if image.mode == "CMYK":
         return _cmyk_to_rgb(image, icc_profile)
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") and image.format == "JPEG2000":  # others have fewer bits
         return image
     if image.mode not in _MODES:
         kind = f"{image.mode} ({_NUMBERS[image.mode]})" if image.mode in _NUMBERS else image.mode

@@ -51,17 +51,17 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def decode_photo(data: bytes, name: str) -> Photo:
-    """Decodes the bytes of an image file as `read_rgb` does, into a `Photo`.
+    """Decodes the bytes of an image file as `read_rgb` does, into a `Photo` without metadata.
 
     Args:
       data: bytes of the file.
       name: name of the file, for errors.
     """
-    return _decode(data, name)
+    return _decode(data, name, metadata=False)
 
 
-def read_photo(path: Path) -> Photo:
-    """Reads a picture with its alpha, bit depth and metadata; see `Photo`.
+def read_photo(path: Path, *, metadata: bool = True) -> Photo:
+    """Reads a picture with its alpha, bit depth and, unless they are not wanted, metadata.
 
     A palette becomes RGB(A), black and white becomes gray. CMYK becomes sRGB through its profile,
     which then no longer applies and is dropped.
@@ -69,7 +69,7 @@ def read_photo(path: Path) -> Photo:
     Raises:
       ImageFileError: as for `read_rgb`, but up to `MAX_PHOTO_PIXELS` are allowed, too.
     """
-    return _read(Path(path), MAX_PHOTO_PIXELS)
+    return _read(Path(path), MAX_PHOTO_PIXELS, metadata=metadata)
 
 
 def fit(photo: Photo, path: Path, *, scale: int = 1) -> Photo:

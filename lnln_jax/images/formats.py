@@ -1,6 +1,5 @@
 """Formats of image files: which are read, which are written, and what each can hold."""
 
-import importlib.util
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ from lnln_jax.images import png_chunks
 from lnln_jax.images.metadata import without_maker_note
 from lnln_jax.images.photo import Metadata
 from lnln_jax.images.profiles import fitting_profile, profile_from_png
+from lnln_jax.runtime.extras import installed
 
 
 class Format(NamedTuple):
@@ -49,7 +49,7 @@ _WEBP = Format(
 )
 _AVIF = Format("AVIF", {"quality": 90, "subsampling": "4:4:4"}, gray=False, longest_side=65535)
 _BMP = Format("BMP", alpha=False, limits={"icc_profile": 0, "exif": 0, "xmp": 0})
-_HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None  # from Pillow 11.3 on
+_HAS_AVIF = installed("PIL._avif")  # which Pillow may be built without
 
 WRITTEN: Mapping[str, Format] = {
     ".png": _PNG,
@@ -60,14 +60,28 @@ WRITTEN: Mapping[str, Format] = {
     **({".avif": _AVIF} if _HAS_AVIF else {}),
 }
 _READ_ONLY = """
-.gif .jp2 .j2k .j2c .jpc .jpf .jpx .pbm .pgm .pnm .ppm .psd .qoi .tga
+.apng .gif .ico .jp2 .j2k .j2c .jpc .jpf .jpx .pbm .pcx .pgm .pnm .ppm .psd .qoi .tga
 """
 # Suffixes of files that can be read (in lower case); the first ones can be written, too.
 IMAGE_SUFFIXES = (*WRITTEN, *_READ_ONLY.split())
 
 # Pillow's names of what is read. TGA has no mark that tells it from anything else: it is the last.
 READ = (
-    *("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM", "PSD", "QOI"),
+    *(
+        "PNG",
+        "JPEG",
+        "BMP",
+        "DIB",
+        "WEBP",
+        "TIFF",
+        "GIF",
+        "JPEG2000",
+        "PPM",
+        "PSD",
+        "QOI",
+        "PCX",
+        "ICO",
+    ),
     *(("AVIF",) if _HAS_AVIF else ()),
     "TGA",
 )
@@ -80,7 +94,7 @@ _NOT_READ = (
     (4, b"ftyphev", "HEIC", _SAVE),
     (4, b"ftypmif1", "HEIF", _SAVE),
     (4, b"ftypmsf1", "HEIF", _SAVE),
-    (4, b"ftypavi", "AVIF", "install Pillow 11.3 or newer"),
+    (4, b"ftypavi", "AVIF", _SAVE),
     (4, b"ftypcrx", "a camera's raw file", "develop it to TIFF or JPEG"),
     (4, b"ftyp", "a video", _FRAMES),  # MP4, QuickTime: what is none of the above
     (0, b"\x1a\x45\xdf\xa3", "a video", _FRAMES),  # Matroska, WebM

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import PIL
 from PIL import Image
@@ -23,15 +24,27 @@ def guarded(max_pixels: int | None, tell: Callable[[str], object]) -> Iterator[i
 
     Args:
       max_pixels: most pixels; Pillow's usual limit counts where it is larger, or this is None.
-      tell: function that gets each warning of Pillow's once, after the block. Those of others go
-        their usual way.
+      tell: function that gets each warning of Pillow's in this thread once, after the block. All
+        others go their usual way.
 
     Yields:
       Pillow's usual limit.
     """
-    with _lock, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    told: dict[str, None] = {}
+    thread, usual_way = threading.get_ident(), warnings.showwarning
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, *more: Any, **options: Any
+    ) -> None:
+        if threading.get_ident() == thread and filename.startswith(_PILLOW):
+            told[" ".join(str(message).split())] = None
+        else:
+            usual_way(message, category, filename, *more, **options)
+
+    with _lock, warnings.catch_warnings():
+        warnings.filterwarnings("always", module=r"PIL\.")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.showwarning = show
         usual, level = Image.MAX_IMAGE_PIXELS, _log.level
         if usual is not None:
             Image.MAX_IMAGE_PIXELS = max(usual, max_pixels or 0)
@@ -41,11 +54,5 @@ def guarded(max_pixels: int | None, tell: Callable[[str], object]) -> Iterator[i
         finally:
             Image.MAX_IMAGE_PIXELS = usual
             _log.setLevel(level)
-    for warning in caught:
-        if not warning.filename.startswith(_PILLOW):
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-    own = [warning for warning in caught if warning.filename.startswith(_PILLOW)]
-    for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in own):
+    for text in told:
         tell(text)

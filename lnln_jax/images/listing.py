@@ -20,7 +20,7 @@ ai clip dcm emf eps kra ora pdf psb psd svg svgz wmf xcf
 3gp avi m4v mkv mov mp4 mpeg mpg webm wmv
 """
 # Files that a user takes for pictures: images, of cameras, of programs, videos.
-PICTURE_SUFFIXES = frozenset(f".{name}" for name in _PICTURES.split())
+PICTURE_SUFFIXES = frozenset(IMAGE_SUFFIXES) | {f".{name}" for name in _PICTURES.split()}
 _MOST_NAMED = 3  # folders without permission that are told by name
 
 

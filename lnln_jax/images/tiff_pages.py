@@ -33,6 +33,8 @@ _TAGS = (
     ExifTags.Base.DNGVersion,
 )
 
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0")  # the last of BigTIFF
+
 
 class Page:
     """A directory of a TIFF file.
@@ -118,17 +120,17 @@ class Page:
         }
 
 
-def picture_page(data: bytes) -> Page | None:
-    """Finds the page of a TIFF file that is its picture; None for any other file.
+def picture_page(data: bytes) -> Page:
+    """Finds the page of a TIFF file that is its picture.
 
     The others may be thumbnails, masks and smaller versions of it.
 
     Raises:
-      ValueError: there are several pictures, or only the preview of a camera's raw file.
+      ValueError: there are none or several, or only the preview of a camera's raw file.
     """
-    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0"):
-        return None
     pages = _pages(data)
+    if not pages:
+        raise ValueError("it has no pages")
     whole = [page for page in pages if not _kind(page) & (_REDUCED | _MASK)]
     if not whole and (_has_raw(pages[0]) or len(pages) > 1):
         raise ValueError(

@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import os
 import queue
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -190,7 +191,9 @@ def _check_target(target: Path, overwrite: bool) -> None:
             f"{shown} exists; allow overwriting (--overwrite), skip what exists (--skip-existing) "
             "or choose another output folder (--output)"
         )
-    if (length := len(os.fsencode(target.name))) > _LONGEST_NAME:
+    encoding = "utf-16-le" if sys.platform == "win32" else "utf-8"  # of units of 2 bytes, and 1
+    length = len(target.name.encode(encoding, "surrogatepass")) // (1 + (encoding != "utf-8"))
+    if length > _LONGEST_NAME:
         raise ImageFileError(
             f"its result would have a name of {length} bytes, and {_LONGEST_NAME} are the most; "
             "rename it"

@@ -34,7 +34,7 @@ def upscale_files(
     report: Report = print,
     complain: Report | None = None,
 ) -> list[UpscaledFile]:
-    """Upscales files, keeping alpha, gray, 16 bits, colour profile and EXIF.
+    """Upscales files, keeping alpha, gray, 16 bits and metadata (see `images.photo`).
 
     `photo.jpg` becomes `output/photo_x2.png`; below an input folder the sub-folders are kept. What
     an earlier run left there is not upscaled again (see `photo_targets.plan`). A file that fails,
@@ -76,9 +76,8 @@ def upscale_files(
     naming = naming_of(output, inputs, suffix=suffix, format=_ending(format))
     planned = plan(inputs, naming, skip_existing=skip_existing)
     check_folder(naming.output.parent if naming.one else naming.output)
-    options = {"self_ensemble": self_ensemble, "tile": tile, "seamless": seamless}
-    options["overwrite"] = overwrite
-    return _carry_out(planned, upscaler, options, report, complain or report)
+    switches = {"self_ensemble": self_ensemble, "seamless": seamless, "overwrite": overwrite}
+    return _carry_out(planned, upscaler, switches | {"tile": tile}, report, complain or report)
 
 
 def _carry_out(

@@ -59,5 +59,5 @@ def _is_plain(path: Path) -> bool:
     return (
         all(map(_PLAIN.fullmatch, names))
         and len(str(path)) <= _LONGEST
-        and names[:1] not in [(bucket,) for bucket in _BUCKETS]
+        and not (names and names[0] in _BUCKETS)
     )

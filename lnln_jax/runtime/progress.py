@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from tqdm import tqdm
-
 DELAY = 1.0  # seconds
 _REDRAW = 0.2
 _COLUMNS = 80  # where a terminal does not know its width
@@ -49,8 +47,10 @@ def remark(text: str) -> None:
 
 def say(text: str, file: TextIO) -> None:
     """Prints a text at once, above the bars if there are any."""
-    with tqdm.external_write_mode(file=file):
-        print(text, file=file, flush=True)
+    from tqdm import tqdm  # which `lnln --help` need not wait for
+
+    tqdm.write(text, file=file)
+    file.flush()
 
 
 class WarningLines(logging.Handler):
@@ -58,8 +58,11 @@ class WarningLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record to stderr, if there is one."""
-        if sys.stderr is not None:
-            say(f"{record.levelname.lower()}: {record.getMessage()}", sys.stderr)
+        try:
+            if sys.stderr is not None:
+                say(f"{record.levelname.lower()}: {record.getMessage()}", sys.stderr)
+        except OSError:  # nobody reads it any more, which is not the fault of what is told
+            self.handleError(record)
 
 
 def progress_of(what: str) -> Callable[[float, int], None]:
@@ -122,6 +125,8 @@ class _Bar:
         _live.discard(self)
 
     def _draw(self) -> None:
+        from tqdm import tqdm
+
         began = time.time()
         if self.ended.wait(DELAY):
             _live.discard(self)

@@ -78,6 +78,7 @@ def train(
     check_same("the configurations", repr((config, allow_config_change, deadline is None)))
     check_folder(folder)
     config = with_absolute_paths(config)
+    check_packages(config)
     benchmark = open_validation(config)
     saved, replaced = saved_config(folder / "checkpoints"), None
     if saved is not None:
@@ -85,7 +86,6 @@ def train(
         before = as_called_now(saved, config, folder, identity_of(benchmark))
         if check_changes(before, config, folder, allow=allow_config_change):
             replaced = saved
-    check_packages(config)
     if benchmark is not None:  # images that cannot be measured stop the run here
         evaluate([BicubicUpscaler(config.model.scale)], benchmark)
     experiment = open_experiment(config)

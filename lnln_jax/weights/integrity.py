@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import json
+import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ from lnln_jax.runtime.files import free_space, printable
 _METADATA_BYTES = 2**20  # what a checkpoint has besides its arrays
 # Errors that say nothing of what is in a file.
 _OF_THE_SYSTEM = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
+_OF_DAMAGE = (AttributeError, LookupError, OSError, ValueError, TypeError)
 _LISTED = 5  # arrays that an error names
 MOST_LISTED = 20  # lines of a longer list
 
@@ -164,13 +167,28 @@ def damage_named(checkpoint: Path) -> Iterator[None]:
         yield
     except DamagedCheckpointError:
         raise
-    except (AttributeError, LookupError, OSError, ValueError, TypeError) as error:
-        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
-            raise
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:
+        origin = _origin(error, checkpoint)
+        if not isinstance(origin, _OF_DAMAGE) or getattr(origin, "errno", 0) in _OF_THE_SYSTEM:
+            raise origin from None
+        reason = " ".join(str(origin).split())[:200]
         raise DamagedCheckpointError(
             f"the checkpoint {printable(checkpoint)} is damaged ({reason})"
         ) from error
+
+
+def _origin(error: Exception, checkpoint: Path) -> Exception:
+    """Returns what an error of Orbax is about.
+
+    What is raised for a part of an array comes in a bare Exception, and an error of the system as
+    TensorStore's text.
+    """
+    if type(error) is Exception and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if found := re.search(r"os_error_code='(\d+)'", str(error)):
+        number = int(found[1])
+        return OSError(number, os.strerror(number), str(checkpoint))
+    return error
 
 
 def check_space(folder: Path, trees: Iterable[Any]) -> None:

@@ -138,6 +138,11 @@ def test_words_that_look_like_options(parser):
     assert parser.parse_args(["c", "--output", "-"]).output == "-"
 
 
+def test_overrides_may_stand_before_the_config(parser):
+    args = parser.parse_args(["--seed=3", "c", "steps=2"])
+    assert (args.config, args.overrides) == ("c", ["steps=2", "--seed=3"])
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

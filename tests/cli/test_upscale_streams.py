@@ -175,3 +175,9 @@ def test_a_signal_leaves_no_part_of_a_file(tmp_path, number):
         assert process.communicate(timeout=60)[1] == "lnln: interrupted\n"
     assert process.returncode == 130
     assert [*out.iterdir()] == []
+
+
+def test_standard_input_has_no_name_to_go_by(photo, stdin, capsys):
+    stdin(photo.read_bytes())
+    assert main(["upscale", "-", *BICUBIC, "-o", "-", "-f", "same"]) == 1
+    assert "--format same goes by names, and standard input (-) has none" in capsys.readouterr().err

@@ -1,14 +1,17 @@
 """Files that are no images, damaged or too large."""
 
 import io
+import threading
 import warnings
 
 import numpy as np
+import PIL
 import pytest
 import tifffile
 from PIL import Image
 
 from lnln_jax.images.files import ImageFileError, read_photo, read_rgb
+from lnln_jax.images.library import guarded
 from tests.support.pictures import GRAY, RGB, RGB16, make_png
 
 
@@ -136,3 +139,50 @@ def test_missing_files_and_folders(tmp_path):
         read_rgb(tmp_path / "no.png")
     with pytest.raises(ImageFileError, match="cannot be read: Is a directory"):
         read_photo(tmp_path)
+
+
+@pytest.mark.parametrize("header", [b"II*\0" + bytes(4), b"II+\0\x08\0\0\0" + bytes(8)])
+def test_a_tiff_without_pages(tmp_path, header):
+    path = tmp_path / "x.tif"
+    path.write_bytes(header)
+    with pytest.raises(ImageFileError, match="cannot be read: "):
+        read_rgb(path)
+
+
+def test_12_bits_are_not_taken_for_16(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(
+        path, np.full((8, 8), 4095, np.uint16), photometric="minisblack", bitspersample=12
+    )
+    with pytest.raises(ImageFileError, match=r"x\.tif: cannot be read: "):
+        read_rgb(path)
+
+
+def test_warnings_of_others_go_their_own_way():
+    told: list[str] = []
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with guarded(None, told.append):
+            warnings.warn_explicit("of Pillow", UserWarning, PIL.__file__, 1, module="PIL.Image")
+            warnings.warn_explicit("of ours", UserWarning, __file__, 1, module=__name__)
+    assert told == ["of Pillow"]
+    assert [str(warning.message) for warning in seen] == ["of ours"]
+
+
+def test_an_error_of_another_thread_is_its_own():
+    def other() -> None:
+        try:
+            warnings.warn("from another thread", UserWarning, stacklevel=1)
+        except UserWarning as error:
+            raised.append(error)
+
+    raised: list[UserWarning] = []
+    told: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with guarded(None, told.append):
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+    assert len(raised) == 1
+    assert told == []

@@ -31,6 +31,7 @@ def made(suffix: str) -> bytes:
     }
     names = {".tif": "TIFF"} | dict.fromkeys(LOSSY[:5], "JPEG")
     names |= dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG2000")
+    names[".apng"] = "PNG"
     names |= dict.fromkeys((".pgm", ".pnm", ".ppm", ".pbm"), "PPM")
     file = io.BytesIO()
     name = names.get(suffix, suffix[1:].upper())

@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lnln_jax.images.files import ImageFileError
-from lnln_jax.images.listing import Listing, find_images, list_images, skipped
+from lnln_jax.images.files import IMAGE_SUFFIXES, ImageFileError
+from lnln_jax.images.listing import (
+    PICTURE_SUFFIXES,
+    Listing,
+    find_images,
+    list_images,
+    skipped,
+)
 from tests.support.permissions import public_folder, unprivileged
 
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and permissions of Unix")
@@ -99,3 +105,7 @@ def test_names_of_any_bytes_are_listed(tmp_path):
     for name in strange:
         open(os.path.join(os.fsencode(tmp_path), name), "wb").close()
     assert sorted(os.fsencode(path.name) for path in find_images(tmp_path)) == sorted(strange)
+
+
+def test_all_that_can_be_read_is_taken_for_pictures():
+    assert set(IMAGE_SUFFIXES) <= PICTURE_SUFFIXES

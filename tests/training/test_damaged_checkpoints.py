@@ -1,8 +1,10 @@
 """Checkpoints that are damaged, or do not fit."""
 
 import dataclasses
+import gc
 import json
 import logging
+import os
 import re
 import shutil
 
@@ -16,6 +18,16 @@ from lnln_jax.training.optimizer import make_optimizer
 from lnln_jax.training.state import create_state
 from lnln_jax.weights.runs import load_run, saved_config, saved_steps
 from tests.support.checkpoints import CONFIG, IMAGES, assert_equal, at, save
+from tests.support.permissions import public_folder, unprivileged
+
+# Orbax leaves coroutines of arrays that it no longer waits for, which complain when they end.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def coroutines_end_here():
+    yield
+    gc.collect()
 
 
 def test_what_an_interrupted_save_left_is_ignored_and_cleaned(tmp_path, fresh, iterator):
@@ -74,8 +86,6 @@ def lose_the_configuration(checkpoint):
 DAMAGES = [remove_an_item, garble_the_configuration, cut_arrays, change_checksums]
 
 
-# Orbax leaves coroutines of arrays that it no longer waits for.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     tmp_path, fresh, iterator, capsys, damage
@@ -136,7 +146,10 @@ def test_a_run_goes_on_before_damage_that_arrays_do_not_show(
 
 
 def test_a_changed_bit_of_an_array_is_noticed(tmp_path, iterator):
-    """Orbax returns it as another weight. (Small arrays lie in nodes that have checksums.)"""
+    """Orbax returns it as another weight, or cannot unpack the array.
+
+    (Small arrays lie in nodes that have checksums.)
+    """
     model = ModelConfig("edsr", 2, {"n_resblocks": 1, "n_feats": 48, "res_scale": 1.0})
     config = dataclasses.replace(CONFIG, model=model, ema_decay=0.0)
     variables = initialize(build_module(config), 0)
@@ -147,12 +160,37 @@ def test_a_changed_bit_of_an_array_is_noticed(tmp_path, iterator):
     largest = max((file for file in item.rglob("d/*")), key=lambda file: file.stat().st_size)
     data = largest.read_bytes()
     assert len(data) > 100_000
+    begin = b"\x28\xb5\x2f\xfd"  # of a compressed array
+    damaged = [data.replace(begin, b"\0" + begin[1:])]
     for place in range(1000, len(data), len(data) // 5):
-        largest.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
-        with pytest.raises(ValueError, match=r"checkpoints/4 is damaged \(other values than were"):
+        damaged.append(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+    reasons = []
+    for changed in damaged:
+        largest.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"checkpoints/4 is damaged \(") as caught:
             load_run(tmp_path)
+        reasons.append(str(caught.value))
+    assert any("other values than were saved" in reason for reason in reasons[1:])
+    assert "other values" not in reasons[0]
     largest.write_bytes(data)
     assert_equal(load_run(tmp_path)[1], at(state, 4).variables)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="of Unix")
+def test_arrays_that_this_user_may_not_read_are_not_damaged(fresh, iterator):
+    with public_folder() as folder, unprivileged():
+        save(folder, fresh, iterator, {4: None, 8: None})
+        checkpoint = folder / "checkpoints" / "8"
+        for file in checkpoint.rglob("d/*"):
+            file.chmod(0)
+        with pytest.raises(PermissionError, match=rf"Permission denied: '{checkpoint}'"):
+            load_run(folder)
+        with (
+            pytest.raises(PermissionError, match=rf"Permission denied: '{checkpoint}'"),
+            RunCheckpoints(folder / "checkpoints", CONFIG, images=IMAGES) as checkpoints,
+        ):
+            checkpoints.restore(fresh, iterator)
+        assert saved_steps(folder / "checkpoints") == [4, 8]
 
 
 def test_where_all_are_damaged_nothing_is_moved(tmp_path, fresh, iterator):
