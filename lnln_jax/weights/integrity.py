@@ -167,7 +167,7 @@ def damage_named(checkpoint: Path) -> Iterator[None]:
         yield
     except DamagedCheckpointError:
         raise
-    except Exception as error:
+    except Exception as error:  # of any type: Orbax wraps some in a bare one
         origin = _origin(error, checkpoint)
         if not isinstance(origin, _OF_DAMAGE) or getattr(origin, "errno", 0) in _OF_THE_SYSTEM:
             raise origin from None
