@@ -102,7 +102,6 @@ def test_wrong_settings(tmp_path, data_dir, capsys, options, message):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_its_workers(data_dir, tmp_path, number):
     images = tmp_path / "images"

@@ -1,9 +1,8 @@
 """`lnln train` as its users call it."""
 
-import signal
-
 from lnln_jax.cli import main
 from tests.support.commands import fails
+from tests.support.signals import signals_heard
 
 
 def test_overrides_may_stand_anywhere(tmp_path, config, capsys):
@@ -45,10 +44,6 @@ def test_a_config_by_name(tmp_path, capsys, monkeypatch):
 def test_ctrl_c_is_no_traceback(tmp_path, capsys):
     interrupted = tmp_path / "interrupted.py"
     interrupted.write_text("import signal\n\nsignal.raise_signal(signal.SIGINT)\n")
-    # A shell's background jobs ignore SIGINT, and CI may run as one.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with signals_heard():
         assert main(["train", str(interrupted)]) == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "lnln: interrupted\n"

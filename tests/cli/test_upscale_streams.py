@@ -13,6 +13,7 @@ from PIL import Image
 
 from lnln_jax.cli import main
 from lnln_jax.images.resize import imresize
+from tests.support.signals import signals_heard
 
 BICUBIC = ("--model", "bicubic")
 COMMAND = [sys.executable, "-m", "lnln_jax", "upscale", *BICUBIC]
@@ -167,7 +168,9 @@ def test_a_signal_leaves_no_part_of_a_file(tmp_path, number):
     Image.fromarray(noise).save(tmp_path / "noise.png", compress_level=1)
     out = tmp_path / "out"
     command = [*COMMAND, str(tmp_path / "noise.png"), "-s", "4", "-o", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with signals_heard():
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with process:
         while not (out.is_dir() and [*out.iterdir()]):
             assert process.poll() is None
             time.sleep(0.01)

@@ -20,6 +20,7 @@ from lnln_jax.inference import network as inference
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.photo_pixels import BORDER
 from lnln_jax.inference.photos import upscale_files
+from tests.support.signals import signals_heard
 from tests.support.small_upscaler import small_upscaler
 
 SIZES = [(6, 8), (130, 70), (96, 96), (31, 200), (2, 2), (97, 96), (300, 40)]
@@ -130,8 +131,7 @@ def test_a_report_that_fails_ends_the_run(tmp_path):
 # ---- other processes ----
 
 UPSCALE = """
-import pathlib, resource, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
+import pathlib, resource, sys
 from lnln_jax.inference.bicubic import BicubicUpscaler
 from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.models import create_model
@@ -157,7 +157,8 @@ sys.exit(failed)
 
 def start(limit: int, network: str, *paths: Path) -> subprocess.Popen:
     command = [sys.executable, "-c", UPSCALE, str(limit), network, *map(str, paths)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with signals_heard():
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def peaks(process: subprocess.Popen) -> list[float]:

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.support.signals import signals_heard
+
 PRINTING = """
 import sys, time
 from lnln_jax.runtime.outlets import tell
@@ -43,7 +45,8 @@ def on_a_terminal(before: str) -> tuple[int, subprocess.Popen]:
     pty = pytest.importorskip("pty")
     main, other = pty.openpty()
     command = [sys.executable, "-c", before + PRINTING.format(stream="stderr")]
-    process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other)
+    with signals_heard():
+        process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other)
     os.close(other)
     text = b""
     while b"goes on" not in text:
@@ -53,8 +56,7 @@ def on_a_terminal(before: str) -> tuple[int, subprocess.Popen]:
 
 @UNIX
 def test_a_terminal_that_is_closed_is_one_too():
-    # Where the tests run under nohup, processes ignore it from the start.
-    main, process = on_a_terminal("import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n")
+    main, process = on_a_terminal("")
     os.close(main)
     assert process.wait(timeout=60) == 75
 

@@ -24,7 +24,7 @@ from tests.support.permissions import public_folder, unprivileged
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def coroutines_end_here():
     yield
     gc.collect()
