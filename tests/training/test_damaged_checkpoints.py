@@ -178,14 +178,20 @@ def test_a_changed_bit_of_an_array_is_noticed(tmp_path, iterator):
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="of Unix")
 def test_arrays_that_this_user_may_not_read_are_not_damaged(fresh, iterator):
-    with public_folder() as folder, unprivileged():
+    with public_folder() as folder:
         save(folder, fresh, iterator, {4: None, 8: None})
         checkpoint = folder / "checkpoints" / "8"
+        for path in folder.rglob("*"):
+            path.chmod(0o777)
         for file in checkpoint.rglob("d/*"):
             file.chmod(0)
-        with pytest.raises(PermissionError, match=rf"Permission denied: '{checkpoint}'"):
+        with (
+            unprivileged(),
+            pytest.raises(PermissionError, match=rf"Permission denied: '{checkpoint}'"),
+        ):
             load_run(folder)
         with (
+            unprivileged(),
             pytest.raises(PermissionError, match=rf"Permission denied: '{checkpoint}'"),
             RunCheckpoints(folder / "checkpoints", CONFIG, images=IMAGES) as checkpoints,
         ):
