@@ -13,13 +13,8 @@ from lnln_jax.runtime.suggestions import did_you_mean
 
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 _EXAMPLES = {str: '("folder",)', float: "(0.7, 0.3)"}
-_NO_LITERAL = (
-    ValueError,
-    SyntaxError,
-    TypeError,
-    MemoryError,
-    RecursionError,
-)  # of text that is none
+# Of text that is no literal.
+_NO_LITERAL = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 
 
 def check_types(prefix: str, part: Any) -> None:

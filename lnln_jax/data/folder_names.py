@@ -34,12 +34,8 @@ _MADE = "|".join((*_BICUBIC, *_OTHERS))
 _LR = re.compile(rf"(?:lr|lq)({_MADE})?(?:x?(\d)x?)?")
 _SCALE = re.compile(rf"({_MADE})?(?:x(\d{{1,2}})|(\d{{1,2}})x)")
 _NEUTRAL = re.compile(r"images?|imgs?|png|files|mod\d+|\d+")
-_WEAK = (
-    "original",
-    "originals",
-    "gt",
-    "hq",
-)  # HR images beside LR images, and where nothing says "HR"
+# HR images beside LR images, and where nothing says "HR".
+_WEAK = ("original", "originals", "gt", "hq")
 
 _FILE_ROLE = re.compile(
     rf"(?P<base>.+?)[_-](?P<role>hr|gt|lr(?:{_MADE})?(?P<scale>\d)?)", re.IGNORECASE

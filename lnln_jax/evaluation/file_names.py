@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from lnln_jax.runtime.files import printable
 
-_LONGEST = (
-    200  # bytes of UTF-8; most file systems take 255, of which others prepend and append some
-)
+_LONGEST = 200  # bytes of UTF-8; most file systems take 255, of which others add some
 _HASH = 8
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]| $|\.$' if sys.platform == "win32" else "/")
 

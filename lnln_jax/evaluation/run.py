@@ -117,7 +117,7 @@ def _measured(
         progress=progress_of,
     )
     measured[1:1] = baseline
-    say(format_table(measured), file=sys.stdout, end="\n\n")
+    say(format_table(measured) + "\n", file=sys.stdout)
     return measured
 
 

@@ -67,21 +67,8 @@ IMAGE_SUFFIXES = (*WRITTEN, *_READ_ONLY.split())
 
 # Pillow's names of what is read. TGA has no mark that tells it from anything else: it is the last.
 READ = (
-    *(
-        "PNG",
-        "JPEG",
-        "BMP",
-        "DIB",
-        "WEBP",
-        "TIFF",
-        "GIF",
-        "JPEG2000",
-        "PPM",
-        "PSD",
-        "QOI",
-        "PCX",
-        "ICO",
-    ),
+    *("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF", "GIF"),
+    *("JPEG2000", "PPM", "PSD", "QOI", "PCX", "ICO"),
     *(("AVIF",) if _HAS_AVIF else ()),
     "TGA",
 )

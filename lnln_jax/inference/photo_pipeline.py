@@ -32,7 +32,7 @@ from lnln_jax.runtime.files import check_folder, printable
 AUTO_TILE = 96
 
 _QUEUED_BANDS = 2
-_LONGEST_NAME = 255  # bytes, of most file systems
+_LONGEST_NAME = 255  # of most file systems
 
 
 def upscale_each(
@@ -191,15 +191,20 @@ def _check_target(target: Path, overwrite: bool) -> None:
             f"{shown} exists; allow overwriting (--overwrite), skip what exists (--skip-existing) "
             "or choose another output folder (--output)"
         )
-    encoding = "utf-16-le" if sys.platform == "win32" else "utf-8"  # of units of 2 bytes, and 1
-    length = len(target.name.encode(encoding, "surrogatepass")) // (1 + (encoding != "utf-8"))
-    if length > _LONGEST_NAME:
+    if (length := _length(target.name)) > _LONGEST_NAME:
         raise ImageFileError(
             f"its result would have a name of {length} bytes, and {_LONGEST_NAME} are the most; "
             "rename it"
         )
     if not os.path.isdir(target.parent):
         check_folder(target.parent)
+
+
+def _length(name: str) -> int:
+    """Returns the length of a name as file systems count it: in bytes, on Windows in UTF-16."""
+    if sys.platform == "win32":
+        return len(name.encode("utf-16-le", "surrogatepass")) // 2
+    return len(os.fsencode(name))
 
 
 def _reason(error: BaseException, source: Path) -> str:

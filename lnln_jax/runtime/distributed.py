@@ -80,14 +80,14 @@ def gather(values: Sequence[float]) -> np.ndarray:
     return np.ascontiguousarray(words).view(np.float64)
 
 
-def say(text: str, *, file: TextIO | None = None, end: str = "\n") -> None:
+def say(text: str, *, file: TextIO | None = None) -> None:
     """Prints a line to stderr, or another file, once for all processes.
 
     Under `--quiet`, of what goes to stderr only what begins with "warning" is printed.
     """
     heard = file is not None or not is_quiet() or text.startswith("warning")
     if heard and is_primary():
-        say_above_bars(text + end.removesuffix("\n"), file or sys.stderr)
+        say_above_bars(text, file or sys.stderr)
 
 
 def processes_here() -> int:

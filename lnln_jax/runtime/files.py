@@ -109,8 +109,7 @@ def writing(what: str, folder: Path) -> Iterator[None]:
             reason = error.strerror
         raise OSError(
             f"{what} cannot be written to {printable(folder)} ({reason}); free some space or "
-            "mend the folder, "
-            "and the same command goes on from the newest checkpoint"
+            "mend the folder, and the same command goes on from the newest checkpoint"
         ) from error
 
 

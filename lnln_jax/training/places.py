@@ -137,13 +137,14 @@ def _with_places(config: TrainConfig, place: Callable[[str], Path]) -> TrainConf
     """
 
     def placed(name: str) -> str:
-        path = place(local_path(name)) if name not in ("", MADE) else Path()
-        return str(path) if name not in ("", MADE) and path.exists() else name
+        if name in ("", MADE):
+            return name
+        path = place(local_path(name))
+        return str(path) if path.exists() else name
 
     start = config.init_from
-    if is_pretrained(start):
-        placed_start = start
-    else:  # of a set of files, a name without numbers
-        path = place(local_path(start)) if start else Path()
-        placed_start = str(path) if start and (path.exists() or files_of(path)) else start
-    return replace(with_paths(config, placed), init_from=placed_start)
+    if start and not is_pretrained(start):
+        path = place(local_path(start))
+        if path.exists() or files_of(path):  # of a set of files, a name without numbers
+            start = str(path)
+    return replace(with_paths(config, placed), init_from=start)

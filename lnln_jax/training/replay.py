@@ -63,14 +63,13 @@ def replay(folder: Path, step: int, output: Path | None = None) -> str:
         if before >= step:
             raise ValueError(
                 f"step is {step}, but the run in {printable(folder)} began with step {before} "
-                "of another run "
-                "(init_state); replay that one"
+                "of another run (init_state); replay that one"
             )
         if _settings_of(folder, start + 1) != settings:
             raise ValueError(
                 f"step is {step}, but the settings of the run in {printable(folder)} were "
-                "changed before, and "
-                "no checkpoint between them and the step is left; replay a later step"
+                "changed before, and no checkpoint between them and the step is left; replay a "
+                "later step"
             )
         while before < step - 1:
             n = min(runner.most, step - 1 - before)

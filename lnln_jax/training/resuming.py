@@ -67,9 +67,8 @@ def check_changes(saved: TrainConfig, config: TrainConfig, folder: Path, *, allo
     if other and not allow:
         raise ValueError(
             f"{printable(folder)} holds a run with another configuration: {'; '.join(other)}. "
-            "Train in "
-            "another folder, give the settings that it was started with, or go on as another run "
-            "from here (--allow-config-change)"
+            "Train in another folder, give the settings that it was started with, or go on as "
+            "another run from here (--allow-config-change)"
         )
     for key, text in listing.items():
         if key in free:

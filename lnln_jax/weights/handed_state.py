@@ -86,8 +86,7 @@ def read_state(source: Path) -> HandedState:
     if text is None or not parse_metadata(path, text).has_state:
         raise ValueError(
             f"{printable(path)} holds a network without the state of its training; "
-            f"{_HOW_TO_WRITE} writes one "
-            "that has it, or give the run's folder"
+            f"{_HOW_TO_WRITE} writes one that has it, or give the run's folder"
         )
     about, arrays = read_parts(path, lambda name: True)
     try:

@@ -32,8 +32,7 @@ def none_readable(folder: Path, problems: list[DamagedCheckpointError]) -> Damag
     listing = "; ".join(map(str, problems)) or "it holds none"
     return DamagedCheckpointError(
         f"no checkpoint in {printable(folder)} can be read: {listing}. Nothing has been "
-        "changed; put a copy "
-        "back, give another checkpoint, or train in another folder"
+        "changed; put a copy back, give another checkpoint, or train in another folder"
     )
 
 
@@ -111,8 +110,7 @@ def check_fit(saved: Any, expected: Any, checkpoint: Path) -> None:
     if text := misfits(saved, expected, ("checkpoint", "network")):
         raise ValueError(
             f"the checkpoint {printable(checkpoint)} is of another network: {text}. Train in "
-            "another folder "
-            "(init_from takes over what fits), or give the network that it is of"
+            "another folder (init_from takes over what fits), or give the network that it is of"
         )
 
 

@@ -28,6 +28,7 @@ def odd_files(folder: Path, picture: bytes) -> tuple[dict[bytes, bytes], dict[by
         b" .png": b" _x2.png",
         "日本 é.png".encode(): "日本 é_x2.png".encode(),
         b"x" * 248 + b".png": b"x" * 248 + b"_x2.png",
+        b"\xe9" * 248 + b".png": b"\xe9" * 248 + b"_x2.png",
         b"pic.png": b"pic_png_x2.png",
     }
     contents = dict.fromkeys(good, picture) | {
