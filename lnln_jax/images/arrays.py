@@ -51,6 +51,7 @@ def rgb_to_y(image: ImageT) -> ImageT:
     return Y_OFFSET + (red + green + blue) / 255.0
 
 
+@np.errstate(invalid="ignore")  # as in images/resize_blocks
 def rgb_to_ycbcr(image: ImageT) -> ImageT:
     """Returns luma and chroma of RGB images: ITU-R BT.601, studio range, unrounded.
 
@@ -69,6 +70,7 @@ def rgb_to_ycbcr(image: ImageT) -> ImageT:
     return image @ _matrix(_YCBCR_FROM_RGB.T, image) + _matrix(_YCBCR_OFFSET, image)
 
 
+@np.errstate(invalid="ignore")  # as in images/resize_blocks
 def ycbcr_to_rgb(image: ImageT) -> ImageT:
     """Undoes `rgb_to_ycbcr`, up to rounding; neither rounded nor clipped.
 

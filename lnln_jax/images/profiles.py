@@ -108,6 +108,7 @@ def _profile(space: _Space, gray: bool) -> bytes:
     return head.ljust(128, b"\0") + directory + body
 
 
+@np.errstate(invalid="ignore")  # as in images/resize_blocks
 def _matrix(primaries: tuple[float, ...]) -> np.ndarray:
     """Returns XYZ of red, green and blue in columns, adapted to D50 by Bradford's matrix."""
     if min(primaries[1::2]) <= 0:

@@ -34,9 +34,11 @@ def multiply_and_round(blocks: Blocks, x: np.ndarray) -> np.ndarray:
         pixels = x[:, columns].astype(np.float32)
         pixels += np.float32(0.5)  # weights sum to 1, so this adds 0.5 to the results
         sums = buffer[:, : pixels.shape[1]]
-        for i, j, weights in zip(blocks.outputs, blocks.inputs, blocks.weights, strict=True):
-            out, taps = weights.shape
-            np.matmul(weights, pixels[j : j + taps], out=sums[i : i + out])
+        # OpenBLAS with AVX-512 may raise the flag for memory beside a vector.
+        with np.errstate(invalid="ignore"):
+            for i, j, weights in zip(blocks.outputs, blocks.inputs, blocks.weights, strict=True):
+                out, taps = weights.shape
+                np.matmul(weights, pixels[j : j + taps], out=sums[i : i + out])
         result[:, columns] = np.clip(sums, 0, 255, out=sums)
     return result
 

@@ -104,7 +104,8 @@ class NetworkUpscaler(Upscaler):
         else:
             sr = forward(rgb)
         if x.shape[3] == 1:
-            sr = (sr @ _GRAY_WEIGHTS)[..., None]
+            with np.errstate(invalid="ignore"):  # as in images/resize_blocks
+                sr = (sr @ _GRAY_WEIGHTS)[..., None]
         return from_float32(sr, images.dtype)
 
     def _program(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
