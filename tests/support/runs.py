@@ -19,7 +19,7 @@ from lnln_jax.data import dead_leaves_pairs
 
 CONFIG = TrainConfig(
     model=ModelConfig(
-        "lnln", 2, {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
+        "drca", 2, {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "reduction": 4}
     ),
     data=DataConfig(dead_leaves=4, dead_leaves_size=48, lr_patch_size=12, batch_size=2),
     optimizer=OptimizerConfig(learning_rate=2e-3),

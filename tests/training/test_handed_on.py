@@ -198,7 +198,7 @@ def test_replay_of_a_run_that_began_so(tiny_run, tmp_path, capsys):
 @pytest.mark.slow
 def test_another_network_or_optimizer_is_refused(handed, large):
     for items, message in {
-        ("model.n_resblocks=3",): r"another network: model.options.n_resblocks was 2 and is 3; var",
+        ("model.n_feats=12",): r"another network: model.options.n_feats was 8 and is 12; vari",
         ("model.scale=4",): r"another network: model.scale was 2 and is 4; only in the network: ",
         ("optimizer.name=sgd",): r"another optimizer: optimizer.name was adam and is sgd; "
         r"only in the state: optimizer/0/0/count, .* more; only in the optimizer: optimizer/0/0/tr",

@@ -169,7 +169,7 @@ def test_another_configuration_is_refused_before_any_work(run):
     config, folder = run
     changed = override(config, ["optimizer.b1=0.8", "model.n_resblocks=3"])
     message = (
-        f"{folder} holds a run with another configuration: model.options.n_resblocks was 2 and is "
+        f"{folder} holds a run with another configuration: model.options.n_resblocks was 1 and is "
         "3; optimizer.b1 was 0.9 and is 0.8. Train in another folder, give the settings that it "
         "was started with, or go on as another run from here (--allow-config-change)"
     )
@@ -264,7 +264,7 @@ def test_a_run_starts_from_a_pytorch_file_that_shows_no_scale(tmp_path):
 def test_another_network_cannot_start_from_it(run, tmp_path):
     _, source = run
     wider = override(CONFIG, ["model.n_feats=24", f"init_from={source}"])
-    with pytest.raises(ValueError, match=r"a lnln with .*'n_feats': 16.*do not fit .*24"):
+    with pytest.raises(ValueError, match=r"a drca with .*'n_feats': 16.*do not fit .*24"):
         train(wider, tmp_path / "wider")
     with pytest.raises(ValueError, match="holds no checkpoint; give the folder of a training run"):
         train(override(CONFIG, [f"init_from={tmp_path}"]), tmp_path / "none")
