@@ -98,9 +98,9 @@ def test_quiet_is_one_switch(tmp_path, capsys):
 def test_a_quiet_run_says_its_result_alone(tmp_path):
     (tmp_path / "photos").mkdir()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "photos" / "a.png")
-    small = ["model.n_resgroups=1", "model.n_resblocks=1", "data.lr_patch_size=8", "steps=2"]
+    small = ["model.n_resblocks=1", "model.n_feats=8", "data.lr_patch_size=8", "steps=2"]
     data = [f"data.train={tmp_path / 'photos'}", "data.validation=", "log_every=1"]
-    done = lnln("train", "lnln_x2", *small, *data, "--output", tmp_path / "run", "--quiet")
+    done = lnln("train", "edsr_baseline_x2", *small, *data, "--output", tmp_path / "run", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"trained 2 steps; the run is in {tmp_path / 'run'}\n"
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
@@ -113,7 +113,7 @@ def test_a_quiet_run_says_its_result_alone(tmp_path):
     [
         (["models", "rcan"], "measuring networks"),
         (["export", "lnln_light_x2", "a.stablehlo", "--platforms", "cpu,cuda,tpu"], "writing a.st"),
-        (["doctor", "--only", "speed"], "measuring speed"),
+        (["doctor", "--only", "deviations"], "measuring deviations"),
     ],
 )
 def test_what_takes_long_is_seen_on_a_terminal(words, what, tmp_path, monkeypatch):

@@ -52,10 +52,10 @@ def test_a_folder_with_bad_images_then_training_on_it(data_dir, tmp_path):
         "  narrow.png: 40x300 pixels (width x height) is too small: no side may have fewer than 96"
     )
 
-    small = ["model.n_resgroups=1", "model.n_resblocks=1", "data.lr_patch_size=24", "steps=2"]
+    small = ["model.n_resblocks=1", "model.n_feats=8", "data.lr_patch_size=24", "steps=2"]
     trained = run(
         "train",
-        "lnln_x2",
+        "edsr_baseline_x2",
         "--output",
         tmp_path / "run",
         "data.train=mine",

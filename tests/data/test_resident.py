@@ -145,7 +145,7 @@ sources = [dead_leaves_pairs(5, size=(24, 40), scale=2, seed=0)]
 options = dict(lr_patch_size=6, batch_size=8, seed=3)
 host = make_train_iterator(sources, **options)
 expected = [next(host) for _ in range(3)]
-module = create_model("lnln", 2, n_resgroups=1, n_resblocks=1, n_feats=8, reduction=4)
+module = create_model("drca", 2, n_resgroups=1, n_resblocks=1, n_feats=8, reduction=4)
 optimizer = optax.adam(1e-3)
 update = make_update(make_gradients(module), optimizer, schedule=optax.constant_schedule(1e-3))
 

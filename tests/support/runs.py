@@ -28,10 +28,11 @@ CONFIG = TrainConfig(
 
 
 def sharing(folder: Path) -> dict[str, str]:
-    """An environment with a copy of the compilation cache, for processes that are killed."""
+    """An environment for processes that are killed: a copy of the compilation cache, and haste."""
     if Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).is_dir():
         shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], folder, dirs_exist_ok=True)
-    return os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder)}
+    hasty = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder)} | hasty
 
 
 def save_pictures(folder: Path, count: int, size: int) -> Path:

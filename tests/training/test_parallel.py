@@ -190,9 +190,9 @@ def show(name, model, options, **settings):
     program = layout.compile(update).lower(state, batch).compile()
     print(json.dumps([name, params, collectives(program.as_text())]))
 
-small = {"n_resgroups": 2, "n_resblocks": 3, "n_feats": 32, "reduction": 4}
-show("lnln", "lnln", small)
-show("lnln local", "lnln", small, batch_norm="local", accumulate=2)
+small = {"n_resgroups": 1, "n_resblocks": 3, "n_feats": 32, "reduction": 4}
+show("drca", "drca", small)
+show("drca local", "drca", small, batch_norm="local", accumulate=2)
 show("rcan", "rcan", small)
 show("edsr fsdp", "edsr", {"n_resblocks": 2, "n_feats": 32}, parallel="fsdp")
 """
@@ -206,16 +206,16 @@ def test_what_a_step_communicates(tmp_path):
             json.loads, run_on_devices(COMMUNICATION, 4, tmp_path).splitlines()
         )
     }
-    for name in ("lnln", "lnln local", "rcan"):
+    for name in ("drca", "drca local", "rcan"):
         params, sent = programs[name]
         assert {kind for kind, _, _ in sent} == {"all-reduce"}
         assert sum(size * times for _, size, times in sent) <= 1.1 * params
         assert sum(size >= params for _, size, _ in sent) == 1  # all gradients at once
-    for name in ("lnln local", "rcan"):
+    for name in ("drca local", "rcan"):
         assert len(programs[name][1]) == 1
-    # Two sums forward and one backward for each of 2 * 2 * 3 normalisations.
-    small = [times for _, size, times in programs["lnln"][1] if size < programs["lnln"][0]]
-    assert sum(small) == 3 * 12
+    # Two sums forward and one backward for each of 2 * 3 normalisations.
+    small = [times for _, size, times in programs["drca"][1] if size < programs["drca"][0]]
+    assert sum(small) == 3 * 6
     params, sent = programs["edsr fsdp"]
     gathered = sum(size * times for kind, size, times in sent if kind == "all-gather")
     scattered = sum(size * times for kind, size, times in sent if kind == "reduce-scatter")
