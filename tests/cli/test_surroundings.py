@@ -84,7 +84,7 @@ def outcome(folder: Path, photos: Path, variables: dict[str, str], options: list
         cwd=folder,
         env=os.environ | variables,
         capture_output=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     said = {}

@@ -74,10 +74,10 @@ def test_the_format(handed, run):
     }
     names = read_parts(handed[0], lambda name: True)[1].keys()
     assert {
-        "variables/params/head/depthwise/kernel",
-        "variables/batch_stats/body/group_1/blocks/norm_1/mean",
-        "ema/params/head/depthwise/kernel",
-        "optimizer/0/0/mu/head/depthwise/kernel",
+        "variables/params/head/kernel",
+        "variables/batch_stats/body/group_1/first/norm_1/mean",
+        "ema/params/head/kernel",
+        "optimizer/0/0/mu/head/kernel",
         "optimizer/0/0/count",
     } <= names
 
