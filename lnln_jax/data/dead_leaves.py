@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lnln_jax.images.products import quiet_products
 from lnln_jax.runtime.numbers import whole
 
 SUPERSAMPLING = 2
@@ -206,7 +207,8 @@ def _colours(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarr
     # Reflect what leaves [0, 1] back into it, so that no leaf loses its texture to clipping.
     lightness = np.abs(colours[:, :1])
     lightness = 1.0 - np.abs(1.0 - lightness)
-    rgb = np.concatenate([lightness, colours[:, 1:]], axis=1) @ axes
+    with quiet_products():
+        rgb = np.concatenate([lightness, colours[:, 1:]], axis=1) @ axes
     tints = 1.0 + rng.normal(0.0, 0.15, (count, 3))
     return rgb.astype(np.float32), tints.astype(np.float32)
 

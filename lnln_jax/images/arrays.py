@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax.images.arguments import check_array
+from lnln_jax.images.products import quiet_products
 from lnln_jax.runtime.numbers import whole
 
 ImageT = TypeVar("ImageT", np.ndarray, jax.Array)
@@ -51,7 +52,7 @@ def rgb_to_y(image: ImageT) -> ImageT:
     return Y_OFFSET + (red + green + blue) / 255.0
 
 
-@np.errstate(invalid="ignore")  # as in images/resize_blocks
+@quiet_products()
 def rgb_to_ycbcr(image: ImageT) -> ImageT:
     """Returns luma and chroma of RGB images: ITU-R BT.601, studio range, unrounded.
 
@@ -70,7 +71,7 @@ def rgb_to_ycbcr(image: ImageT) -> ImageT:
     return image @ _matrix(_YCBCR_FROM_RGB.T, image) + _matrix(_YCBCR_OFFSET, image)
 
 
-@np.errstate(invalid="ignore")  # as in images/resize_blocks
+@quiet_products()
 def ycbcr_to_rgb(image: ImageT) -> ImageT:
     """Undoes `rgb_to_ycbcr`, up to rounding; neither rounded nor clipped.
 

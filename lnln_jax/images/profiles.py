@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lnln_jax.images.products import quiet_products
+
 # x and y of white, red, green and blue (ITU-T H.273).
 _D65 = (0.3127, 0.3290)
 _BT709 = (*_D65, 0.640, 0.330, 0.300, 0.600, 0.150, 0.060)
@@ -108,7 +110,7 @@ def _profile(space: _Space, gray: bool) -> bytes:
     return head.ljust(128, b"\0") + directory + body
 
 
-@np.errstate(invalid="ignore")  # as in images/resize_blocks
+@quiet_products()
 def _matrix(primaries: tuple[float, ...]) -> np.ndarray:
     """Returns XYZ of red, green and blue in columns, adapted to D50 by Bradford's matrix."""
     if min(primaries[1::2]) <= 0:

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lnln_jax.images.products import quiet_products
+
 _BLOCK = 8  # outputs in a block: in larger ones more weights are zeros
 _MAX_PRODUCT = 2**18  # multiplications in a product: within a core's cache, too few for threads
 
@@ -34,8 +36,7 @@ def multiply_and_round(blocks: Blocks, x: np.ndarray) -> np.ndarray:
         pixels = x[:, columns].astype(np.float32)
         pixels += np.float32(0.5)  # weights sum to 1, so this adds 0.5 to the results
         sums = buffer[:, : pixels.shape[1]]
-        # OpenBLAS with AVX-512 may raise the flag for memory beside a vector.
-        with np.errstate(invalid="ignore"):
+        with quiet_products():
             for i, j, weights in zip(blocks.outputs, blocks.inputs, blocks.weights, strict=True):
                 out, taps = weights.shape
                 np.matmul(weights, pixels[j : j + taps], out=sums[i : i + out])

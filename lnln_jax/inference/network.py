@@ -20,6 +20,7 @@ from lnln_jax.images.arrays import (
     to_float32,
     ycbcr_to_rgb,
 )
+from lnln_jax.images.products import quiet_products
 from lnln_jax.images.resize import imresize
 from lnln_jax.inference.tiling import mirrored, tiled_bands
 from lnln_jax.inference.upscaler import Options, Upscaler
@@ -104,7 +105,7 @@ class NetworkUpscaler(Upscaler):
         else:
             sr = forward(rgb)
         if x.shape[3] == 1:
-            with np.errstate(invalid="ignore"):  # as in images/resize_blocks
+            with quiet_products():
                 sr = (sr @ _GRAY_WEIGHTS)[..., None]
         return from_float32(sr, images.dtype)
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from lnln_jax.images import arrays as image_lib
+from lnln_jax.images.products import quiet_products
 from lnln_jax.images.resize import (
     _dense_blocks,
     _weights,
@@ -34,6 +35,7 @@ def _keys(x):
     return 0.0
 
 
+@quiet_products()
 def _reference_rows(image, out_size, scale, border):
     """Resizes the rows of a float64 image: one output row at a time, over the padded image."""
     pad = math.ceil(2 / min(scale, 1)) + 2

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lnln_jax.images.products import quiet_products
 from lnln_jax.kernels import attention
 from lnln_jax.kernels.attention import IMPLEMENTATIONS, attend, attend_dense, region_attention
 from lnln_jax.kernels.chunked_attention import Chunks, attend_chunked
@@ -17,6 +18,7 @@ def draw(*shape, count=3, seed=0, scale=1.0):
     return [jnp.asarray(scale * rng.normal(size=shape), jnp.float32) for _ in range(count)]
 
 
+@quiet_products()
 def by_equation(theta, phi, g):
     """Equations 1 to 3 in float64, position by position."""
     theta, phi, g = (np.asarray(a, np.float64) for a in (theta, phi, g))
@@ -28,6 +30,7 @@ def by_equation(theta, phi, g):
     return out
 
 
+@quiet_products()
 def gradients_by_equation(theta, phi, g, grad):
     """The gradients of sum(out * grad) in float64, with the weights in full."""
     theta, phi, g, grad = (np.asarray(a, np.float64) for a in (theta, phi, g, grad))

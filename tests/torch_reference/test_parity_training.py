@@ -10,6 +10,7 @@ import pytest
 
 from lnln_jax.config import OptimizerConfig
 from lnln_jax.images.arrays import rgb_to_y
+from lnln_jax.images.products import quiet_products
 from lnln_jax.models import input_channels
 from lnln_jax.torch_reference import NETWORKS, training
 from lnln_jax.torch_reference.training import NORMALISED, is_cancelled
@@ -190,6 +191,7 @@ def train_in_torch(name, network, batches):
     return np.array(losses), states
 
 
+@quiet_products()
 def cancelled_means(state):
     """What the cancelled biases alone add to the batch mean of each BatchNorm."""
     means = {}
