@@ -13,8 +13,9 @@ from lnln_jax.weights.handed_state import read_state, write_state
 from lnln_jax.weights.load import WRITTEN, find_source, load_weights
 from lnln_jax.weights.part_names import files_of, stem_of
 from lnln_jax.weights.safetensors_files import save_safetensors
+from lnln_jax.weights.tables import NETWORKS
+from lnln_jax.weights.tables.residual import default_res_scale
 from lnln_jax.weights.torch_files import write_state_dict
-from lnln_jax.weights.torch_keys import NETWORKS, default_res_scale
 from lnln_jax.weights.torch_port import to_torch
 
 

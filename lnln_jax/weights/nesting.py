@@ -13,15 +13,13 @@ from typing import Any, TypeVar
 
 from lnln_jax.runtime.distributed import say
 from lnln_jax.runtime.files import printable
-from lnln_jax.weights.basicsr_keys import BASICSR
 from lnln_jax.weights.inert_pickles import module_parts
-from lnln_jax.weights.torch_keys import NETWORKS, Network
+from lnln_jax.weights.tables import NETWORKS, TABLES
+from lnln_jax.weights.tables.base import Network
 
 Value = TypeVar("Value")
 
 _DEPTH = 12  # of dictionaries, and of modules, in each other
-# The tables of all networks, with the names of the networks.
-TABLES = (*NETWORKS.items(), *BASICSR.items())
 _MARK = re.compile("|".join(f"(?:{table.mark})" for _, table in TABLES))
 # Wrappers that may be around any part of a network.
 _WRAPPED = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -133,7 +131,7 @@ def _choose(prefixes: list[str], keys: Iterable[str]) -> str:
         raise ValueError(
             f"these are the keys of no known network ({', '.join(sorted(NETWORKS))}): "
             f"{', '.join(first[:_LISTED]) or 'no keys'}{', ...' if len(first) > _LISTED else ''}; "
-            "rename them as weights/torch_keys.py has them"
+            "rename them as weights/tables has them"
         )
     candidates = [prefix for prefix in prefixes if _AVERAGE.search(prefix)] or prefixes
     for name in _USUAL:

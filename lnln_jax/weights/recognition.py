@@ -11,7 +11,7 @@ from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.files import printable
 from lnln_jax.weights.base import Weights, build, checked, describe
 from lnln_jax.weights.nesting import select_network, table_of
-from lnln_jax.weights.torch_keys import default_res_scale
+from lnln_jax.weights.tables.residual import default_res_scale
 from lnln_jax.weights.torch_port import from_torch
 
 

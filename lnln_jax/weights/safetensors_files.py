@@ -111,7 +111,7 @@ def load_safetensors(
     res_scale: float | None = None,
     default_scale: int | None = None,
 ) -> Weights:
-    """Reads a safetensors file, ours or one with a PyTorch state dict that `torch_keys` knows.
+    """Reads a safetensors file, ours or one with a PyTorch state dict that `tables` knows.
 
     Args:
       path: file, or one of a set with the state of a training run.

@@ -1,4 +1,4 @@
-"""Networks' variables to PyTorch state dicts and back, by the tables in `torch_keys`.
+"""Networks' variables to PyTorch state dicts and back, by the tables in `weights.tables`.
 
 PyTorch is not needed: a state dict comes in as tensors or arrays and goes out as arrays, for
 `{key: torch.from_numpy(array) for key, array in to_torch(...).items()}`.
@@ -6,6 +6,7 @@ PyTorch is not needed: a state dict comes in as tensors or arrays and goes out a
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -15,7 +16,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from lnln_jax.runtime.numbers import whole
 from lnln_jax.weights.integrity import raise_if
 from lnln_jax.weights.nesting import table_of
-from lnln_jax.weights.torch_keys import KEY_ORDER, LAYERS, NETWORKS, TRANSFORMS, Network, Row
+from lnln_jax.weights.tables import NETWORKS
+from lnln_jax.weights.tables.base import LAYERS, TRANSFORMS, Network, Row
 
 _INDEX = re.compile(r"\{(\w+)(?:\+(\d+))?\}")
 _STACKED = re.compile(r"\[(\w+)\]")
@@ -105,7 +107,7 @@ def to_torch(variables: Mapping[str, Any], *, name: str, step: int = 0) -> dict[
 
     Args:
       variables: `{"params": ..., "batch_stats": ...}`, as the network's `init` returns them.
-      name: "lnln", "drca", "rcan", "edsr" or "vdsr".
+      name: name of the network in `models.MODELS`.
       step: number of batches trained on, for `num_batches_tracked`. PyTorch stores it but reads it
         only in a BatchNorm without momentum, which no network here has.
 
@@ -122,12 +124,19 @@ def to_torch(variables: Mapping[str, Any], *, name: str, step: int = 0) -> dict[
     for key, path, position, kind in _entries(name, table, {p: a.shape for p, a in arrays.items()}):
         array = TRANSFORMS[kind].to_torch(arrays[path][position])
         state_dict[key] = np.array(array + step if kind == "count" else array, order="C")
-    return {key: state_dict[key] for key in sorted(state_dict, key=_position)}
+    extras = table.extras({key: array.shape for key, array in state_dict.items()})
+    state_dict.update({key: np.array(value, order="C") for key, value in extras.items()})
+    return {key: state_dict[key] for key in sorted(state_dict, key=partial(_position, table))}
 
 
-def _position(key: str) -> list[int]:
+def _position(table: Network, key: str) -> list[tuple[int, int]]:
     """Returns what puts keys into the order of the published files."""
-    return [int(part) if part.isdigit() else KEY_ORDER.index(part) for part in key.split(".")]
+    places = []
+    for part in key.split("."):
+        stem = part if part in table.order else part.rstrip("0123456789")
+        number = int(part[len(stem) :] or 0)
+        places.append((table.order.index(stem), number) if stem else (number, 0))
+    return places
 
 
 def from_torch(
@@ -138,7 +147,7 @@ def from_torch(
     Args:
       state_dict: tensors or arrays by key, the authors' or BasicSR's; `num_batches_tracked` may be
         absent and is ignored.
-      name: "lnln", "drca", "rcan", "edsr" or "vdsr".
+      name: name of the network in `models.MODELS`.
       like: variables that are wanted, of which only the shapes are read, such as
         `lnln_jax.models.variables.abstract_variables(network)`.
 
@@ -160,7 +169,8 @@ def from_torch(
 
     optional = {entry.key for entry in entries if entry.kind == "count"}
     problems = [f"missing {key}" for key in expected.keys() - state_dict.keys() - optional]
-    problems += [f"unexpected {key}" for key in state_dict.keys() - expected.keys()]
+    known = expected.keys() | table.extras(expected).keys()
+    problems += [f"unexpected {key}" for key in state_dict.keys() - known]
     for key in expected.keys() & state_dict.keys():
         if (shape := tuple(state_dict[key].shape)) != expected[key]:
             problems.append(f"{key} has shape {shape} instead of {expected[key]}")

@@ -10,7 +10,7 @@ import pytest
 from lnln_jax.config import ModelConfig
 from lnln_jax.models import MODELS, create_model
 from lnln_jax.weights.recognition import from_state_dict
-from lnln_jax.weights.torch_keys import NETWORKS
+from lnln_jax.weights.tables import NETWORKS
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import (
     OPTIONS,

@@ -1,4 +1,4 @@
-"""EDSR and RCAN under BasicSR's keys, by tables as in `torch_keys`.
+"""EDSR and RCAN under BasicSR's keys, by tables as in `tables.residual`.
 
 BasicSR's networks take RGB in 0..1, and compute on (x - mean) * 255 with EDSR's mean, which no key
 shows, and what they return is y / 255 + mean. Seen from 0..255 that is the authors' mean shift, so
@@ -6,21 +6,18 @@ the weights are the same numbers. A network that was trained with another `img_r
 cannot be told from these.
 """
 
-from lnln_jax.weights.torch_keys import Network, Row, count_of, scale_of, size_of
+from lnln_jax.weights.tables.base import Network, Row, count_of, ends_of, scale_of, size_of
 
 _ENDS = (
-    Row("head", "conv_first", "conv"),
+    *ends_of("conv_first", "upsample", "conv_last"),
     Row("body", "conv_after_body", "conv"),
-    Row("upsampler/conv_1", "upsample.0", "conv"),
-    Row("upsampler/conv_2", "upsample.2", "conv"),
-    Row("tail", "conv_last", "conv"),
 )
 
 _EDSR_FEATS = size_of(r"(conv_first|body\.\d+\.conv1)\.bias")
 _RCAN_FEATS = size_of(r"(conv_first|body\.\d+\.conv|body\.\d+\.residual_group\.0\.rcab\.0)\.bias")
 _RCAN_SQUEEZED = size_of(r"body\.\d+\.residual_group\.\d+\.rcab\.3\.attention\.1\.bias")
 
-BASICSR = {
+TABLES = {
     "edsr": Network(
         (
             *_ENDS,
