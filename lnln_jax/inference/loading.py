@@ -52,10 +52,11 @@ def load_model(
         return BicubicUpscaler(scale=2 if scale is None else scale)
     weights = load_weights(source, scale=scale, res_scale=res_scale)
     variables = jax.device_put(weights.variables)  # once, and not at every image
-    return NetworkUpscaler(_name(Path(source)), weights.model.scale, weights.module(), variables)
+    name = model_name(Path(source))
+    return NetworkUpscaler(name, weights.model.scale, weights.module(), variables)
 
 
-def _name(path: Path) -> str:
+def model_name(path: Path) -> str:
     """Returns a file's name without suffix, or a run's, with the step if any: lnln_x2@1000."""
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return stem_of(path)
