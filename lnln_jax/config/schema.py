@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lnln_jax.config.values import check_counts, check_fractions, check_positive, check_types
-from lnln_jax.models import create_model
+from lnln_jax.models import create_model, least_side
 from lnln_jax.models.spec import ModelConfig
 from lnln_jax.runtime.durations import seconds_of
 
@@ -227,7 +227,12 @@ class TrainConfig:
         """Checks the fields that are no part's own, and whether the parts fit each other."""
         check_types("", self)
         check_types("model.", self.model)
-        create_model(self.model.name, self.model.scale, **self.model.options)
+        module = create_model(self.model.name, self.model.scale, **self.model.options)
+        if (least := least_side(module)) > self.data.lr_patch_size:
+            raise ValueError(
+                f"data.lr_patch_size is {self.data.lr_patch_size}, but {self.model.name} takes no "
+                f"image below {least}x{least}; it must be at least {least}"
+            )
         every = ("log_every", "checkpoint_every", "validate_every")
         check_positive(
             "", self, "steps", "steps_per_call", "accumulate", "keep_checkpoints", *every

@@ -24,14 +24,12 @@ from lnln_jax.images.products import quiet_products
 from lnln_jax.images.resize import imresize
 from lnln_jax.inference.tiling import mirrored, tiled_bands
 from lnln_jax.inference.upscaler import Options, Upscaler
-from lnln_jax.models import input_channels
+from lnln_jax.models import input_channels, least_side, window
 
 # Tiles computed at once, by device. A CPU is busy with one, and a second is no longer in its cache.
 # For accelerators it is a guess: 16 tiles of 96 pixels are as many as a training batch has.
 TILE_BATCHES = {"cpu": 1}
 TILE_BATCH = 16
-
-_LEAST_SIDE = 2  # pixels that all networks take; what is narrower is mirrored
 
 # Studio-range luma is a multiple of this: psnr_y of the gray result equals that of the RGB result.
 _GRAY_WEIGHTS = np.array(Y_WEIGHTS, np.float32) / np.float32(sum(Y_WEIGHTS))
@@ -63,28 +61,37 @@ class NetworkUpscaler(Upscaler):
 
     def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
         """Compiles as `Upscaler.compile` says."""
-        height, width, channels = *shape[:2], input_channels(self.module)
+        height, width, channels = *map(self._padded, shape[:2]), input_channels(self.module)
         shapes = {(1, height, width, channels)}
         if self_ensemble:
             shapes.add((1, width, height, channels))
         return max(_peak_memory(self._program(each)) for each in shapes)
 
+    def _padded(self, side: int) -> int:
+        """Returns the side that a network gets of an image: not too short, and whole windows.
+
+        Windows are filled up as the test script of SwinIR does it, so always by at least a pixel.
+        """
+        side, size = max(side, least_side(self.module)), window(self.module)
+        return side if size == 1 else (side // size + 1) * size
+
     def _bands(self, image: np.ndarray, options: Options) -> Iterator[np.ndarray]:
         upscale = functools.partial(self._upscale, self_ensemble=options.self_ensemble)
         border = options.border
         if options.tile is not None:
+            tile, size = max(options.tile, least_side(self.module)), window(self.module)
             yield from tiled_bands(
                 upscale,
                 image,
                 scale=self.scale,
-                tile=options.tile,
+                tile=-(-tile // size) * size,
                 overlap=options.overlap,
                 batch=self.tile_batch or TILE_BATCHES.get(jax.default_backend(), TILE_BATCH),
                 border=border,
             )
             return
         height, width = image.shape[:2]
-        seen = [max(side + 2 * border, _LEAST_SIDE) for side in (height, width)]
+        seen = [self._padded(side + 2 * border) for side in (height, width)]
         sr = upscale(mirrored(image, -border, -border, *seen)[None])[0]
         inner = (
             slice(border * self.scale, (border + side) * self.scale) for side in (height, width)

@@ -82,7 +82,8 @@ class Upscaler(abc.ABC):
             ("+" in tables), which takes eight times the work.
           tile: side, in LR pixels, of the squares in which the image is upscaled, so that the
             network's memory does not grow with the image and one program serves all sizes; a
-            shorter side is mirrored until it fills a tile. None takes the image whole.
+            shorter side is mirrored until it fills a tile. A tile that the network can't take is
+            enlarged until it can. None takes the image whole.
           overlap: LR pixels that neighbouring tiles share; half of them are discarded on either
             side of a seam. The result is that of the whole image if no output pixel depends on
             inputs more than `overlap // 2` away, and no side is shorter than a tile. With the

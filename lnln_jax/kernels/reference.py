@@ -13,9 +13,10 @@ from jax.ad_checkpoint import checkpoint_name
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
+PRODUCT = "product"  # the name of a 1x1 convolution's result in a traced computation
 # What the backward pass keeps of a residual block; all else is cheaper to compute again than to
 # store (`models.residual_groups`).
-SAVED_NAMES = ("product", "batch_statistics")
+SAVED_NAMES = (PRODUCT, "batch_statistics")
 
 
 def widen(x: jax.Array) -> jax.Array:
@@ -23,9 +24,19 @@ def widen(x: jax.Array) -> jax.Array:
     return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 
 
-def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolves `B H W I` with `K K I O`, K odd, with zero padding that keeps the size."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+def conv(x: jax.Array, kernel: jax.Array, *, groups: int = 1, stride: int = 1) -> jax.Array:
+    """Convolves `B H W I` with `K K I/groups O`, K odd, with zero padding that keeps the size.
+
+    With a stride above 1 there is no padding.
+    """
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        "SAME" if stride == 1 else "VALID",
+        dimension_numbers=_NHWC,
+        feature_group_count=groups,
+    )
 
 
 def depthwise_conv3x3(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
@@ -41,7 +52,7 @@ def channel_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Multiplies the channels `I` of each pixel by a matrix `I O`: a 1x1 convolution."""
     # As rows: in bfloat16, JAX 0.11 sums the kernel's gradient of `x @ kernel` in bfloat16 on CPUs.
     product = x.reshape(-1, x.shape[-1]) @ kernel
-    return checkpoint_name(product.reshape(*x.shape[:-1], -1), "product")
+    return checkpoint_name(product.reshape(*x.shape[:-1], -1), PRODUCT)
 
 
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:

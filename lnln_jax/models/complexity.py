@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lnln_jax import kernels
-from lnln_jax.models import input_channels
+from lnln_jax.kernels.reference import PRODUCT
+from lnln_jax.models import input_channels, least_side
 from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.numbers import whole
 
@@ -46,6 +47,21 @@ def count_multiply_adds(module: nn.Module, output_shape: tuple[int, int] = HD) -
     """
     counts = _count_forward(module, output_shape)
     return {kind: counts[kind] for kind in ("convolution", "attention")}
+
+
+def count_activations(module: nn.Module, output_shape: tuple[int, int] = HD) -> dict[str, int]:
+    """Counts activations by the convention of the NTIRE challenges on efficient super-resolution.
+
+    Args:
+      module: a network.
+      output_shape: as for `count_multiply_adds`.
+
+    Returns:
+      "activations", the elements of all results of convolutions, and "convolutions", how many
+      there are; linear layers on tokens are neither.
+    """
+    counts = _count_forward(module, output_shape)
+    return {kind: counts[kind] for kind in ("activations", "convolutions")}
 
 
 def count_elements_moved(module: nn.Module, output_shape: tuple[int, int] = HD) -> int:
@@ -84,6 +100,11 @@ def _count(jaxpr: Any) -> Counter[str]:
             features = kernel[params["dimension_numbers"].rhs_spec[0]]
             counts["convolution"] += outputs * math.prod(kernel) // features
             counts["moved"] += _moved(equation)
+            counts["activations"] += outputs
+            counts["convolutions"] += 1
+        elif name == "name" and params["name"] == PRODUCT:  # the result of a 1x1 convolution
+            counts["activations"] += outputs
+            counts["convolutions"] += 1
         elif name == "dot_general":
             (contracted, _), (batched, _) = params["dimension_numbers"]
             shape = equation.invars[0].aval.shape
@@ -118,13 +139,14 @@ def receptive_field(module: nn.Module) -> int | None:
     One pixel of a long strip becomes NaN. A network of the same depth, narrow and with all weights
     zero, carries the NaN to every output pixel that depends on it, and to no other.
     """
-    narrow: dict[str, Any] = {"n_feats": 2, "reduction": 1}
+    narrow: dict[str, Any] = {"n_feats": 2, "reduction": 1, **getattr(module, "narrow", {})}
     known = {field.name for field in dataclasses.fields(module)}
     module = module.clone(**{key: value for key, value in narrow.items() if key in known})
     variables = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract_variables(module)
     )
-    lr = np.zeros((1, 2, _STRIP, input_channels(module)), np.float32)
+    height = least_side(module)
+    lr = np.zeros((1, height, _STRIP, input_channels(module)), np.float32)
     lr[:, :, _STRIP // 2] = np.nan
     with jax.debug_nans(False):  # JAX_DEBUG_NANS is for those that nobody asked for
         sr = np.asarray(jax.jit(module.apply)(variables, lr))

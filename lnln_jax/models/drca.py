@@ -1,6 +1,7 @@
 """DRCA: DenseNet with Deep Residual Channel-Attention Blocks (Jang and Park, CVPRW 2019)."""
 
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -23,7 +24,7 @@ class DRCA(nn.Module):
     """The network that LNLN compresses: 14.05 M parameters at x2.
 
     Attributes:
-      scale: 2, 3 or 4.
+      scale: 2, 3, 4 or 8.
       n_resgroups: residual groups, densely connected.
       n_resblocks: residual channel-attention blocks in a group.
       n_feats: width of the network.
@@ -31,6 +32,8 @@ class DRCA(nn.Module):
       axis_name: of the devices that share a batch and its statistics (`layers.BatchNorm`).
       dtype: of the computation; parameters are float32.
     """
+
+    scales: ClassVar[tuple[int, ...]] = (2, 3, 4, 8)
 
     scale: int = 2
     n_resgroups: int = 5

@@ -1,6 +1,7 @@
 """EDSR: Enhanced Deep Residual Networks for Single Image Super-Resolution (Lim et al., 2017)."""
 
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -33,12 +34,14 @@ class EDSR(nn.Module):
     `create_model("edsr_baseline")` has 16 blocks of 64 features and a `res_scale` of 1.
 
     Attributes:
-      scale: 2, 3 or 4.
+      scale: 2, 3, 4 or 8.
       n_resblocks: residual blocks.
       n_feats: width of the network.
       res_scale: factor of a block's output before its input is added.
       dtype: of the computation; parameters are float32.
     """
+
+    scales: ClassVar[tuple[int, ...]] = (2, 3, 4, 8)
 
     scale: int = 2
     n_resblocks: int = 32

@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from lnln_jax.kernels.attention import region_attention
 from lnln_jax.kernels.convolution import add_bias, channel_product, conv, depthwise_conv3x3
 from lnln_jax.kernels.normalization import moments, normalize, scale_channels
+from lnln_jax.kernels.reference import conv as plain_conv
 from lnln_jax.kernels.reference import widen
 
 Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
@@ -66,30 +67,71 @@ def chain(block: nn.Module, x: jax.Array, length: int) -> jax.Array:
     return scan(block, x, None)[0]
 
 
+def chain_outputs(block: nn.Module, x: jax.Array, length: int) -> jax.Array:
+    """Applies blocks as `chain` does; returns all their outputs side by side, `B H W length*C`."""
+
+    def run(block: nn.Module, x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        x = block(x)
+        return x, x
+
+    scan = nn.scan(run, variable_axes={"params": 0}, split_rngs={"params": True}, length=length)
+    _, outputs = scan(block, x, None)
+    return jnp.moveaxis(outputs, 0, -2).reshape(*x.shape[:-1], -1)
+
+
 class Conv(nn.Module):
     """Convolution with zero padding that keeps the size (odd kernels).
 
-    `init_with` draws kernel and bias; None stands for PyTorch's default.
+    `init_with` draws kernel and bias; None stands for PyTorch's default. `groups` of channels see
+    only themselves. With a `stride` there is no padding.
     """
 
     features: int
     kernel_size: int = 3
     use_bias: bool = True
     init_with: Initializer | None = None
+    groups: int = 1
+    stride: int = 1
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolves `B H W I` to `B H W features`."""
-        size = self.kernel_size
-        init = self.init_with or uniform_fan_in(size**2 * x.shape[-1])
-        kernel = self.param("kernel", init, (size, size, x.shape[-1], self.features), jnp.float32)
+        size, inputs = self.kernel_size, x.shape[-1] // self.groups
+        init = self.init_with or uniform_fan_in(size**2 * inputs)
+        kernel = self.param("kernel", init, (size, size, inputs, self.features), jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        x = channel_product(x, kernel[0, 0]) if size == 1 else conv(x, kernel)
+        if self.groups > 1 or self.stride > 1:
+            x = plain_conv(x, kernel, groups=self.groups, stride=self.stride)
+        else:
+            x = channel_product(x, kernel[0, 0]) if size == 1 else conv(x, kernel)
         if not self.use_bias:
             return x
         bias = self.param("bias", init, (self.features,), jnp.float32)
         return add_bias(x, bias.astype(self.dtype))
+
+
+class MeanShift(nn.Module):
+    """1x1 convolution that begins as an addition of `sign` times `DIV2K_MEAN`, and may learn.
+
+    EDSR's successors meant to freeze this layer of theirs; in published weights it has moved.
+    """
+
+    sign: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `B H W 3` to the same shape, float32."""
+
+        def identity(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+            return jnp.eye(3, dtype=dtype).reshape(shape)
+
+        def mean(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+            return self.sign * jnp.asarray(DIV2K_MEAN, dtype)
+
+        kernel = self.param("kernel", identity, (1, 1, 3, 3), jnp.float32)
+        bias = self.param("bias", mean, (3,), jnp.float32)
+        return add_bias(channel_product(x, kernel[0, 0]), bias)
 
 
 class DepthwiseConv(nn.Module):
@@ -213,7 +255,7 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
 
 
 class Upsampler(nn.Module):
-    """Convolution and pixel shuffle: by 2 once (x2) or twice (x4), or by 3 (x3)."""
+    """Convolution and pixel shuffle: by 2 once (x2), twice (x4) or three times (x8); by 3 (x3)."""
 
     scale: int
     conv: Layer = Conv
@@ -223,11 +265,11 @@ class Upsampler(nn.Module):
         """Upsamples `B H W C` to `B H*scale W*scale C`.
 
         Raises:
-          ValueError: `scale` is not 2, 3 or 4.
+          ValueError: `scale` is not 2, 3, 4 or 8.
         """
-        factors = {2: (2,), 3: (3,), 4: (2, 2)}.get(self.scale)
+        factors = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}.get(self.scale)
         if factors is None:
-            raise ValueError(f"scale is {self.scale}; the published networks have 2, 3 and 4")
+            raise ValueError(f"scale is {self.scale}; the published networks have 2, 3, 4 and 8")
         features = x.shape[-1]
         for i, factor in enumerate(factors, start=1):
             x = self.conv(features * factor**2, name=f"conv_{i}")(x)

@@ -1,6 +1,7 @@
 """LNLN: Lightweight Non-Local Network for Image Super-Resolution (Wang et al., ICASSP 2021)."""
 
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -25,7 +26,7 @@ class LNLN(nn.Module):
     """The paper's network (figure 1): 2.04 M parameters at x2 with the default hyper-parameters.
 
     Attributes:
-      scale: 2, 3 or 4.
+      scale: 2, 3, 4 or 8.
       n_resgroups: lightweight residual groups, densely connected.
       n_resblocks: residual channel-attention blocks in a group.
       n_feats: width of the network.
@@ -35,6 +36,8 @@ class LNLN(nn.Module):
       axis_name: of the devices that share a batch and its statistics (`layers.BatchNorm`).
       dtype: of the computation; parameters are float32.
     """
+
+    scales: ClassVar[tuple[int, ...]] = (2, 3, 4, 8)
 
     scale: int = 2
     n_resgroups: int = 5

@@ -1,6 +1,7 @@
 """RCAN: Very Deep Residual Channel Attention Networks (Zhang et al., ECCV 2018)."""
 
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -56,13 +57,15 @@ class RCAN(nn.Module):
     The groups are alike, so their parameters are stacked as those of the blocks are.
 
     Attributes:
-      scale: 2, 3 or 4.
+      scale: 2, 3, 4 or 8.
       n_resgroups: residual groups.
       n_resblocks: residual channel-attention blocks in a group.
       n_feats: width of the network.
       reduction: squeeze factor of the channel attention.
       dtype: of the computation; parameters are float32.
     """
+
+    scales: ClassVar[tuple[int, ...]] = (2, 3, 4, 8)
 
     scale: int = 2
     n_resgroups: int = 10

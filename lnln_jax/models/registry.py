@@ -28,7 +28,8 @@ VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
     "edsr_baseline": ("edsr", {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}),
     "vdsr_rgb": ("vdsr", {"n_colors": 3}),
 }
-SCALES = (2, 3, 4)
+SCALES = (2, 3, 4)  # of all networks
+ALL_SCALES = (*SCALES, 8)  # of some
 _NOT_OPTIONS = ("parent", "name", "scale", "axis_name")
 
 
@@ -61,8 +62,9 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
     """Builds a network by name, with its published hyper-parameters unless overridden.
 
     Args:
-      name: "lnln", "drca", "rcan", "edsr", "edsr_baseline", "vdsr" (of luma) or "vdsr_rgb".
-      scale: 2, 3 or 4.
+      name: a network of `MODELS`, such as "lnln", or a published form of one in `VARIANTS`, such as
+        "edsr_baseline" or "vdsr_rgb" ("vdsr" is of luma).
+      scale: 2, 3 or 4; 8 too for LNLN, DRCA, RCAN and EDSR.
       **overrides: hyper-parameters of the network, such as `n_resgroups=2` or `dtype=jnp.bfloat16`.
 
     Returns:
@@ -74,8 +76,8 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
         implementation of the attention that is unknown or does not run here.
     """
     network, options = resolve(name, overrides)
-    if (scale := whole("scale", scale)) not in SCALES:
-        raise ValueError(f"scale is {scale!r}; it must be one of {SCALES}")
+    if (scale := whole("scale", scale)) not in (scales := scales_of(network)):
+        raise ValueError(f"scale is {scale!r}; {network} has {', '.join(map(str, scales))}")
     known = model_options(network)
     for key, value in options.items():
         if key not in known:
@@ -86,7 +88,7 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
         if known[key] is int:
             options[key] = whole(key, value, least=1, most=2**31 - 1)
         elif known[key] is float:
-            options[key] = real(key, value, above=0)
+            options[key] = real(key, value, **_range_of(network, key))
     module: Any = MODELS[network](scale=scale, **options)
     _check_sizes(module)
     if "attention" in known:
@@ -94,8 +96,21 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
     return module
 
 
+def scales_of(name: str) -> tuple[int, ...]:
+    """Returns the scales that a network is made for."""
+    network, _ = resolve(name)
+    return getattr(MODELS[network], "scales", SCALES)
+
+
+def _range_of(network: str, key: str) -> dict[str, float]:
+    """Returns the limits of a hyper-parameter, as `numbers.real` takes them; 0 may be "none"."""
+    return {"least": 0} if key in getattr(MODELS[network], "may_be_zero", ()) else {"above": 0}
+
+
 def _check_sizes(module: Any) -> None:
     """Raises ValueError for numbers that are possible one by one but not together."""
+    if hasattr(module, "check_sizes"):
+        module.check_sizes()
     if isinstance(module, LNLN | DRCA | RCAN) and (
         module.n_feats // module.reduction < 1 or module.n_feats < 2
     ):
@@ -112,3 +127,13 @@ def _check_sizes(module: Any) -> None:
 def input_channels(module: nn.Module) -> int:
     """Returns 1 for a network of luma alone, 3 for one of RGB."""
     return getattr(module, "n_colors", 3)
+
+
+def least_side(module: nn.Module) -> int:
+    """Returns the least height and width, in LR pixels, that a network takes."""
+    return getattr(module, "least_side", 2)
+
+
+def window(module: nn.Module) -> int:
+    """Returns the side of the windows that a network cuts its input into; 1 if it does not."""
+    return getattr(module, "window", 1)

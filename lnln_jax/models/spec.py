@@ -13,8 +13,8 @@ class ModelConfig:
     """A network by name.
 
     Attributes:
-      name: one of lnln, drca, rcan, edsr, edsr_baseline, vdsr (of luma) or vdsr_rgb.
-      scale: HR size / LR size: 2, 3 or 4.
+      name: name of a network, or of a published form of one (`models.registry`).
+      scale: HR size / LR size: 2, 3 or 4; 8 too for some networks.
       options: hyper-parameters where they differ from the published ones.
 
     Raises:

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lnln_jax.models import input_channels
+from lnln_jax.models import input_channels, least_side
 from lnln_jax.models.prng import hash_key
 from lnln_jax.runtime.numbers import whole
 
@@ -27,7 +27,8 @@ def initialize(module: nn.Module, seed: int) -> Variables:
       ValueError: another seed.
     """
     seed = whole("seed", seed, least=0, most=2**63 - 1)
-    shape = jax.ShapeDtypeStruct((1, 8, 8, input_channels(module)), jnp.float32)
+    side = max(8, least_side(module))
+    shape = jax.ShapeDtypeStruct((1, side, side, input_channels(module)), jnp.float32)
     return jax.jit(lambda key: module.lazy_init(key, shape))(hash_key(seed))
 
 

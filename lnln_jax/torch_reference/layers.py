@@ -14,11 +14,11 @@ Conv = Callable[[int, int], nn.Module]  # of the numbers of input and output cha
 class MeanShift(nn.Conv2d):
     """Adds `sign` times the mean of RGB in 0..255, as EDSR's frozen 1x1 convolution does."""
 
-    def __init__(self, sign: int) -> None:
+    def __init__(self, sign: int, *, frozen: bool = True) -> None:
         super().__init__(3, 3, 1)
         self.weight.data = torch.eye(3).view(3, 3, 1, 1)
         self.bias = nn.Parameter(sign * 255 * torch.tensor(RGB_MEAN))
-        self.requires_grad_(False)
+        self.requires_grad_(not frozen)
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Conv2d:
@@ -150,10 +150,10 @@ class DenseGroups(nn.ModuleList):
 
 
 class Upsampler(nn.Sequential):
-    """Convolution and pixel shuffle (ESPCN, CVPR 2016), twice for x4."""
+    """Convolution and pixel shuffle (ESPCN, CVPR 2016), twice for x4, three times for x8."""
 
     def __init__(self, conv3x3: Conv, scale: int, channels: int) -> None:
         layers: list[nn.Module] = []
-        for factor in {2: [2], 3: [3], 4: [2, 2]}[scale]:
+        for factor in {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[scale]:
             layers += [conv3x3(channels, channels * factor**2), nn.PixelShuffle(factor)]
         super().__init__(*layers)

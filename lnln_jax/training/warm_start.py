@@ -17,6 +17,7 @@ from lnln_jax.models.spec import ModelConfig
 from lnln_jax.models.variables import Variables
 from lnln_jax.weights.load import load_weights
 
+TAIL = ("upsampler", "tail", "skip")  # what depends on the scale; WDSR's skip is of its image
 GROWING = ("lnln", "drca")  # whose body is `models.residual_groups.DenseResidualGroups`
 
 
@@ -38,7 +39,7 @@ def transfer(variables: Variables, source: Path, model: ModelConfig) -> Variable
         other, trained, *_ = load_weights(source, default_scale=model.scale)
     except ValueError as error:
         raise ValueError(f"init_from: {error}; init_from= starts from random weights") from error
-    fresh = ("upsampler", "tail") if other.scale != model.scale else ()
+    fresh = TAIL if other.scale != model.scale else ()
     merged = {
         collection: {
             name: new if name in fresh else trained.get(collection, {}).get(name)

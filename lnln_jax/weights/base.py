@@ -1,5 +1,6 @@
 """A network with its weights, wherever they are from."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,11 +50,16 @@ def build(model: ModelConfig, dtype: str = "float32") -> nn.Module:
 def checked(weights: Weights, path: Path, scale: int | None, res_scale: float | None) -> Weights:
     """Returns `weights`, whose network must have the `scale` and `res_scale` that are not None.
 
+    A network with several scales gets the one that is asked for.
+
     Raises:
       ValueError: the network has others.
     """
     if scale not in (None, weights.model.scale):
-        raise ValueError(f"{printable(path)} upscales x{weights.model.scale}, not x{scale}")
+        if weights.model.options.get("n_scales", 1) == 1:
+            raise ValueError(f"{printable(path)} upscales x{weights.model.scale}, not x{scale}")
+        model = dataclasses.replace(weights.model, scale=scale)
+        return checked(weights._replace(model=model), path, scale, res_scale)
     own = getattr(weights.module(), "res_scale", None)
     if res_scale not in (None, own):
         raise ValueError(

@@ -14,6 +14,7 @@ from lnln_jax.weights.load import WRITTEN, find_source, load_weights
 from lnln_jax.weights.part_names import files_of, stem_of
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.tables import NETWORKS
+from lnln_jax.weights.tables.base import measured
 from lnln_jax.weights.tables.residual import default_res_scale
 from lnln_jax.weights.torch_files import write_state_dict
 from lnln_jax.weights.torch_port import to_torch
@@ -177,10 +178,14 @@ def _check_set(source: Path, target: Path, *, overwrite: bool) -> None:
 
 def _hidden_in_pytorch(weights: Weights) -> str:
     """Returns lines on what a PyTorch file does not tell `load_model`, if there is anything."""
-    name, module = weights.model.name, weights.module()
-    hidden = {} if "scale" in NETWORKS[name].measures else {"scale": weights.model.scale}
+    name, module, scale = weights.model.name, weights.module(), weights.model.scale
+    shapes = {k: array.shape for k, array in to_torch(weights.variables, name=name).items()}
+    measure = NETWORKS[name].measures.get("scale")
+    hidden: dict[str, float] = {}
+    if measure is None or measured(measure, shapes) is None:
+        hidden["scale"] = scale
     res_scale = getattr(module, "res_scale", None)
-    if res_scale is not None and res_scale != default_res_scale(module.n_feats):
+    if res_scale is not None and res_scale != default_res_scale(name, module.n_feats):
         hidden["res_scale"] = res_scale
     lines = ""
     for key, value in hidden.items():

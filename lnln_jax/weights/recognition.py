@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from lnln_jax.models import scales_of
 from lnln_jax.models.spec import ModelConfig, number_types
 from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.files import printable
 from lnln_jax.weights.base import Weights, build, checked, describe
 from lnln_jax.weights.nesting import select_network, table_of
+from lnln_jax.weights.tables.base import measured
 from lnln_jax.weights.tables.residual import default_res_scale
 from lnln_jax.weights.torch_port import from_torch
 
@@ -28,9 +30,11 @@ def from_state_dict(
     Args:
       state_dict: arrays by key, which may have prefixes (`nesting`).
       path: where the state dict is from, for messages.
-      scale: needed for VDSR, whose weights do not show it; checked otherwise.
-      res_scale: for EDSR, whose weights do not show it: 0.1 for 256 features, else 1, if left out.
-      default_scale: scale of a VDSR if `scale` is left out.
+      scale: needed where the weights do not show it, as VDSR's, PAN's between x2 and x3, and
+        CARN's with several scales in one file; checked otherwise.
+      res_scale: for EDSR and WDSR, whose weights do not show it; if left out, 0.1 for an EDSR of
+        256 features, else 1.
+      default_scale: scale where neither the weights nor `scale` tell it.
 
     Raises:
       ValueError: keys of no known network, or that do not fit the network: all such are listed; or
@@ -57,19 +61,16 @@ def _infer_model(
     found = table_of(shapes)
     assert found, "select_network has seen to it"
     name, table = found
-    options: dict[str, Any] = {}
-    for option, measure in table.measures.items():
-        try:
-            value = measure(shapes)
-        except (LookupError, ZeroDivisionError):
-            continue  # a key is missing or misshapen, which `from_torch` says
-        if value:
-            options[option] = value
+    found_options = {key: measured(measure, shapes) for key, measure in table.measures.items()}
+    options: dict[str, Any] = {key: value for key, value in found_options.items() if value}
     if "res_scale" in number_types(name):
-        default = default_res_scale(options.get("n_feats", 0))
+        default = default_res_scale(name, options.get("n_feats", 0))
         options["res_scale"] = default if res_scale is None else res_scale
-    if scale is None and "scale" not in table.measures:
+    scale = options.pop("scale", scale)
+    if scale is None:
+        scales = ", ".join(map(str, scales_of(name)))
         raise ValueError(
-            f"the weights of {name} do not show the scale; give scale (--scale): 2, 3 or 4"
+            f"the weights of this {name} do not show the scale; give scale (--scale), one of "
+            f"{scales}"
         )
-    return ModelConfig(name, options.pop("scale", scale or 2), options)
+    return ModelConfig(name, scale, options)

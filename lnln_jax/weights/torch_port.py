@@ -146,7 +146,8 @@ def from_torch(
 
     Args:
       state_dict: tensors or arrays by key, the authors' or BasicSR's; `num_batches_tracked` may be
-        absent and is ignored.
+        absent and is ignored. A network of images in 0..1, as its mean shift shows, becomes one
+        of 0..255.
       name: name of the network in `models.MODELS`.
       like: variables that are wanted, of which only the shapes are read, such as
         `lnln_jax.models.variables.abstract_variables(network)`.
@@ -161,7 +162,11 @@ def from_torch(
     shapes = {path: leaf.shape for path, leaf in flatten_dict(like, sep="/").items()}
     _, table = table_of(state_dict, name) or (name, _network(name))
     entries = _entries(name, table, shapes)
-    constants = table.constants
+    unit_range = _is_of_unit_range(state_dict)
+    constants = {
+        key: value / np.float32(255) if unit_range and key.endswith(".bias") else value
+        for key, value in table.constants.items()
+    }
     expected = {key: value.shape for key, value in constants.items()}
     for key, path, position, kind in entries:
         zeros = np.broadcast_to(np.float32(0), shapes[path][len(position) :])
@@ -176,15 +181,34 @@ def from_torch(
             problems.append(f"{key} has shape {shape} instead of {expected[key]}")
         elif key in constants and not _is_about(state_dict[key], constants[key]):
             value, constant = _as_array(state_dict[key]), constants[key]
-            unit = np.allclose(255 * value, constant, rtol=1e-2, atol=1e-2)
-            problems.append(
-                f"{key} is {_numbers(value)} instead of {_numbers(constant)}"
-                + unit * ": that is a network of images in 0..1, and 0..255 is meant"
-            )
+            problems.append(f"{key} is {_numbers(value)} instead of {_numbers(constant)}")
     raise_if(problems, f"state_dict does not fit this {name}; check hyper-parameters and scale")
 
     arrays = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
     for key, path, position, kind in entries:
         if kind != "count":
             arrays[path][position] = TRANSFORMS[kind].from_torch(_as_array(state_dict[key]))
+    if unit_range:
+        _widen_range(arrays)
     return unflatten_dict(arrays, sep="/")
+
+
+def _is_of_unit_range(state_dict: Mapping[str, Any]) -> bool:
+    """Returns whether a network with EDSR's mean shift is one of images in 0..1."""
+    bias = state_dict.get("sub_mean.bias")
+    return bias is not None and bool((np.abs(_as_array(bias)) < 1).all())
+
+
+def _widen_range(arrays: dict[str, np.ndarray]) -> None:
+    """Makes a network of images in 0..255 of one in 0..1: its first layer divides by 255.
+
+    The last one, be it the convolution before a constant mean or the layer of the mean, multiplies.
+    """
+    shifts = "params/add_mean/bias" in arrays
+    first = "sub_mean" if shifts else "head"
+    for path in (f"params/{first}/kernel", f"params/{first}/depthwise/kernel"):
+        if path in arrays:
+            arrays[path] /= np.float32(255)
+    last = "add_mean" if shifts else "tail"
+    for part in ("kernel", "bias"):
+        arrays[f"params/{last}/{part}"] *= np.float32(255)

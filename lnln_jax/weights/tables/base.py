@@ -39,6 +39,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 Measure = Callable[[Shapes], int]
 
 
+def measured(measure: Measure, shapes: Shapes) -> int | None:
+    """Returns a hyper-parameter, or None where it does not show."""
+    try:
+        return measure(shapes) or None
+    except (LookupError, ZeroDivisionError):
+        return None  # a key is missing or misshapen, which `from_torch` says
+
+
 def _no_extras(shapes: Shapes) -> dict[str, np.ndarray]:
     return {}
 

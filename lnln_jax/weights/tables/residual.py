@@ -150,6 +150,6 @@ TABLES = {
 }
 
 
-def default_res_scale(n_feats: int) -> float:
-    """Returns EDSR's `res_scale`, which no array shows: 0.1 in the large networks, else 1."""
-    return 0.1 if n_feats == 256 else 1.0
+def default_res_scale(name: str, n_feats: int) -> float:
+    """Returns a network's `res_scale`, which no array shows: 0.1 in the large EDSR, else 1."""
+    return 0.1 if (name, n_feats) == ("edsr", 256) else 1.0

@@ -1,0 +1,69 @@
+"""The networks that LNLN's and later papers compare with: their published sizes."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from lnln_jax.models import MODELS, SCALES, VARIANTS, create_model, least_side, scales_of
+from lnln_jax.models.complexity import count_parameters
+from lnln_jax.models.variables import abstract_variables
+
+# At x2, x3 and x4, without mean-shift layers, as the authors' modules have them.
+PARAMETERS = {
+    "rlfn": (526_856, 533_891, 543_740),
+    "rlfn_s": (454_620, 461_115, 470_208),
+    "rlfn_ntire": (None, None, 317_218),
+    "rfdn": (None, None, 433_448),
+    "imdn": (694_404, 703_059, 715_176),
+    "carn": (964_163, 1_148_803, 1_111_875),
+    "carn_multi": (1_591_939,) * 3,
+    "carn_m": (257_027, 303_427, 294_147),
+    "carn_m_multi": (414_787,) * 3,
+    "pan": (261_403, 261_403, 272_419),
+    "rdn": (22_123_395, 22_308_035, 22_271_107),
+    "rdn_a": (5_541_795, None, None),
+    "msrn": (5_930_307, 6_114_947, 6_078_019),
+    "wdsr_a": (1_190_100, 1_195_605, 1_203_312),
+    "wdsr_b": (1_202_260, 1_212_085, 1_225_840),
+    "wdsr_reloaded": (1_190_100, 1_195_605, 1_203_312),
+    "san": (15_712_776, 15_897_416, 15_860_488),
+    "swinir_light": (910_152, 918_267, 929_628),
+}
+LEARNT_SHIFTS = ("msrn", "san")  # 24 numbers, which the counts leave out
+PUBLISHED = [
+    (name, scale, count)
+    for name, counts in PARAMETERS.items()
+    for scale, count in zip(SCALES, counts, strict=True)
+    if count and name in {*MODELS, *VARIANTS}
+]
+
+
+@pytest.mark.parametrize(("name", "scale", "parameters"), PUBLISHED)
+def test_parameter_counts(name, scale, parameters):
+    shifts = 24 if name in LEARNT_SHIFTS else 0
+    assert count_parameters(create_model(name, scale)) == parameters + shifts
+
+
+@pytest.mark.parametrize("name", ["lnln", "drca", "rcan", "edsr"])
+def test_eight_times(name):
+    """The upsampler of x4 once more."""
+    four, eight = (count_parameters(create_model(name, scale)) for scale in (4, 8))
+    two = count_parameters(create_model(name, 2))
+    assert eight - four == four - two
+
+
+@pytest.mark.parametrize("name", [*MODELS, *VARIANTS])
+def test_full_size_output_shapes(name):
+    for scale in scales_of(name):
+        module = create_model(name, scale)
+        channels = getattr(module, "n_colors", 3)
+        side = max(least_side(module), 9)
+        lr = jax.ShapeDtypeStruct((1, side, side + 2, channels), jnp.float32)
+        sr = jax.eval_shape(module.apply, abstract_variables(module), lr)
+        assert sr.shape == (1, side * scale, (side + 2) * scale, channels)
+        assert sr.dtype == jnp.float32
+
+
+def test_networks_of_other_scales_refuse_eight():
+    with pytest.raises(ValueError, match="scale is 8; vdsr has 2, 3, 4"):
+        create_model("vdsr", 8)
