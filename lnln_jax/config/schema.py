@@ -6,6 +6,7 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
+from lnln_jax.config.optimizer import OptimizerConfig
 from lnln_jax.config.values import check_counts, check_fractions, check_positive, check_types
 from lnln_jax.models import create_model, least_side
 from lnln_jax.models.spec import ModelConfig
@@ -109,63 +110,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam, LAMB, or SGD with momentum, and how the learning rate rises and falls.
-
-    Attributes:
-      name: rule of the updates.
-      learning_rate: highest rate.
-      warmup_steps: steps in which the rate rises linearly to the highest.
-      cosine_steps: steps in which the rate falls to 0 along a cosine; 0: it falls in stairs.
-      b1: decay of the first moment, of Adam and LAMB.
-      b2: decay of the second moment, of Adam and LAMB.
-      eps: number added to the denominator, of Adam and LAMB.
-      momentum: momentum of SGD.
-      weight_decay: weight decay of SGD.
-      decay_factor: number by which the rate is multiplied at each stair.
-      decay_every_epochs: epochs from one stair to the next.
-      steps_per_epoch: steps in an epoch.
-      clip_norm: global norm to which gradients are clipped; 0: they are not.
-      skip_nonfinite: steps in a row that may be skipped for NaN or infinite gradients.
-
-    Raises:
-      ValueError: a field of another type or out of its range.
-    """
-
-    name: Literal["adam", "lamb", "sgd"] = "adam"
-    learning_rate: float = 1e-4
-    warmup_steps: int = 0
-    cosine_steps: int = 0
-    b1: float = 0.9
-    b2: float = 0.99
-    eps: float = 1e-8
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    decay_factor: float = 0.5
-    decay_every_epochs: int = 200
-    steps_per_epoch: int = 1000
-    clip_norm: float = 0.0
-    skip_nonfinite: int = 0
-
-    def __post_init__(self) -> None:
-        """Checks the fields."""
-        check_types("optimizer.", self)
-        stairs = ("decay_every_epochs", "decay_factor", "steps_per_epoch")
-        check_positive("optimizer.", self, "learning_rate", "eps", *stairs)
-        check_counts("optimizer.", self, "warmup_steps", "cosine_steps", "skip_nonfinite")
-        check_fractions("optimizer.", self, "b1", "b2", "momentum", "weight_decay")
-        if self.weight_decay and self.name != "sgd":
-            raise ValueError(
-                f"optimizer.weight_decay is {self.weight_decay}, which {self.name} does not know; "
-                "leave it at 0 or set optimizer.name=sgd"
-            )
-        if self.clip_norm < 0:
-            raise ValueError(
-                f"optimizer.clip_norm is {self.clip_norm}; it must be larger than 0, or 0 for none"
-            )
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """One experiment.
 
@@ -256,7 +200,8 @@ class TrainConfig:
     def _check_parts(self) -> None:
         """Raises ValueError for fields of different parts that contradict each other."""
         length = "schedule_steps" if self.schedule_steps else "steps"
-        if 0 < self.optimizer.cosine_steps < getattr(self, length):
+        cosines = self.optimizer.cosine_steps * self.optimizer.cosine_cycles
+        if 0 < cosines < getattr(self, length) and not self.optimizer.cosine_floor:
             raise ValueError(
                 f"optimizer.cosine_steps is {self.optimizer.cosine_steps}, after which the "
                 f"learning rate is 0, and {length} is {getattr(self, length)}; they should be equal"

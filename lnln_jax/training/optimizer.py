@@ -13,12 +13,15 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
     """Returns the learning rate by position, which is the step where nothing is stretched.
 
     Either a staircase, halved (or multiplied by another `decay_factor`) every
-    `decay_every_epochs * steps_per_epoch` steps, or, where `cosine_steps` is not 0, half a cosine
-    down to 0 at that step. In the first `warmup_steps` it is multiplied by a factor that rises
-    linearly to 1.
+    `decay_every_epochs` or at each of `decay_at_epochs`, or, where `cosine_steps` is not 0, half a
+    cosine down to `cosine_floor` at that step, `cosine_cycles` times (SGDR, Loshchilov and Hutter,
+    2017). In the first `warmup_steps` it is multiplied by a factor that rises linearly to 1.
     """
     if config.cosine_steps:
-        falling = optax.cosine_decay_schedule(config.learning_rate, config.cosine_steps)
+        falling = _cosines(config)
+    elif config.decay_at_epochs:
+        stairs = {n * config.steps_per_epoch: config.decay_factor for n in config.decay_at_epochs}
+        falling = optax.piecewise_constant_schedule(config.learning_rate, stairs)
     else:
         falling = optax.exponential_decay(
             config.learning_rate,
@@ -29,6 +32,15 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
     if not config.warmup_steps:
         return falling
     return lambda step: jnp.minimum(1, (step + 1) / config.warmup_steps) * falling(step)
+
+
+def _cosines(config: OptimizerConfig) -> optax.Schedule:
+    steps, cycles = config.cosine_steps, config.cosine_cycles
+    floor = config.cosine_floor / config.learning_rate
+    cosine = optax.cosine_decay_schedule(config.learning_rate, steps, alpha=floor)
+    if cycles == 1:
+        return cosine
+    return lambda step: cosine(jnp.where(step < cycles * steps, step % steps, steps))
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:

@@ -28,6 +28,39 @@ def test_the_learning_rate_rises_and_falls_along_a_cosine():
         assert float(schedule(step)) == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
+def test_cosines_one_after_the_other_end_at_their_floor():
+    config = OptimizerConfig(
+        learning_rate=0.5, cosine_steps=100, cosine_cycles=4, cosine_floor=0.125
+    )
+    schedule = make_schedule(config)
+    for step, share in [(0, 1), (50, 0.5), (100, 1), (150, 0.5), (399, None), (400, 0), (999, 0)]:
+        share = (1 + np.cos(np.pi * 0.99)) / 2 if share is None else share
+        assert float(schedule(step)) == pytest.approx(0.125 + 0.375 * share, rel=1e-6)
+    TrainConfig(optimizer=config, steps=401)
+    with pytest.raises(ValueError, match=r"optimizer\.cosine_steps is 100, after which"):
+        TrainConfig(optimizer=replace(config, cosine_floor=0.0), steps=401)
+
+
+def test_stairs_at_given_epochs():
+    config = OptimizerConfig(learning_rate=0.5, decay_at_epochs=(2, 3), steps_per_epoch=10)
+    rates = [float(make_schedule(config)(step)) for step in (0, 19, 20, 29, 30, 1000)]
+    assert rates == [0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"decay_at_epochs": (3, 2)}, r"decay_at_epochs is \(3, 2\)"),
+        ({"decay_at_epochs": (0, 2)}, r"decay_at_epochs is \(0, 2\)"),
+        ({"cosine_floor": 1.0}, r"cosine_floor is 1\.0; it must be from 0 to below"),
+        ({"cosine_cycles": 0}, "cosine_cycles is 0"),
+    ],
+)
+def test_schedules_that_make_no_sense(fields, message):
+    with pytest.raises(ValueError, match=message):
+        OptimizerConfig(**fields)
+
+
 def test_a_rate_that_rises_to_stairs():
     config = OptimizerConfig(
         learning_rate=0.5, warmup_steps=4, decay_every_epochs=1, steps_per_epoch=3
@@ -36,7 +69,15 @@ def test_a_rate_that_rises_to_stairs():
     assert rates == [0.125, 0.25, 0.375, 0.25, 0.25, 0.25, 0.125]
 
 
-@pytest.mark.parametrize("falling", [{"cosine_steps": 3000}, {"steps_per_epoch": 5}])
+@pytest.mark.parametrize(
+    "falling",
+    [
+        {"cosine_steps": 3000},
+        {"cosine_steps": 700, "cosine_cycles": 4, "cosine_floor": 1e-7},
+        {"steps_per_epoch": 5},
+        {"steps_per_epoch": 5, "decay_at_epochs": (100, 500)},
+    ],
+)
 def test_a_rate_that_is_not_stretched_is_the_same_bit_for_bit(falling):
     config = OptimizerConfig(learning_rate=3e-4, warmup_steps=70, **falling)
     schedule, counts = make_schedule(config), jnp.arange(3100)
