@@ -15,6 +15,7 @@ from lnln_jax.models.layers import (
     Conv,
     Upsampler,
     add_mean,
+    check_reduction,
     subtract_mean,
 )
 from lnln_jax.models.residual_groups import DenseResidualGroups, ResidualBlock
@@ -42,6 +43,11 @@ class DRCA(nn.Module):
     reduction: int = 16
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
+
+    @nn.nowrap
+    def check_sizes(self) -> None:
+        """Raises ValueError for hyper-parameters that do not fit each other."""
+        check_reduction(self.n_feats, self.reduction)
 
     @nn.compact
     def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:

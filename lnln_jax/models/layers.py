@@ -39,6 +39,15 @@ def uniform_fan_in(fan_in: int) -> Initializer:
     return init
 
 
+def check_reduction(n_feats: int, reduction: int) -> None:
+    """Raises ValueError if channel attention has no channel left."""
+    if n_feats // reduction < 1 or n_feats < 2:
+        raise ValueError(
+            f"n_feats is {n_feats}, which reduction {reduction} leaves no channel of; choose "
+            "n_feats of at least the reduction"
+        )
+
+
 def subtract_mean(x: jax.Array) -> jax.Array:
     """Subtracts `DIV2K_MEAN` from `B H W 3` in 0..255."""
     return x - jnp.asarray(DIV2K_MEAN, x.dtype)
@@ -49,7 +58,7 @@ def add_mean(x: jax.Array) -> jax.Array:
     return x + jnp.asarray(DIV2K_MEAN, x.dtype)
 
 
-def chain(block: nn.Module, x: jax.Array, length: int) -> jax.Array:
+def chain(block: nn.Module, x: jax.Array, length: int, *each: jax.Array) -> jax.Array:
     """Applies blocks that are alike one after the other.
 
     Args:
@@ -57,14 +66,15 @@ def chain(block: nn.Module, x: jax.Array, length: int) -> jax.Array:
         a leading axis, so that one block is compiled instead of all.
       x: what the first block takes, of the shape and dtype of what a block returns.
       length: the number of blocks.
+      *each: arrays of which the blocks get a row each, after `x`.
     """
     scan = nn.scan(
-        lambda block, x, _: (block(x), None),
+        lambda block, x, each: (block(x, *each), None),
         variable_axes={"params": 0},
         split_rngs={"params": True},
         length=length,
     )
-    return scan(block, x, None)[0]
+    return scan(block, x, each)[0]
 
 
 def chain_outputs(block: nn.Module, x: jax.Array, length: int) -> jax.Array:
@@ -197,18 +207,27 @@ class BatchNorm(nn.Module):
         return normalize(x, mean, scale * lax.rsqrt(var + self.epsilon), bias)
 
 
+def channel_means(x: jax.Array) -> jax.Array:
+    """Returns the means over the positions of `B H W C`: `B C`, float32 or wider."""
+    return widen(x).mean((1, 2))
+
+
 class ChannelAttention(nn.Module):
-    """Channel attention: each channel times a factor, from the means of all (RCAN, ECCV 2018)."""
+    """Channel attention: each channel times a factor, from a statistic of all.
+
+    `statistic` makes `B C` of `B H W C`: by default the means (RCAN, ECCV 2018).
+    """
 
     reduction: int = 16
+    statistic: Callable[[jax.Array], jax.Array] = channel_means
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Multiplies each channel of `B H W C` by its factor, between 0 and 1."""
         features = x.shape[-1]
-        means = widen(x).mean((1, 2), keepdims=True).astype(self.dtype)
-        hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(means)
+        statistic = self.statistic(x)[:, None, None].astype(self.dtype)
+        hidden = Conv(features // self.reduction, 1, dtype=self.dtype, name="squeeze")(statistic)
         logits = Conv(features, 1, dtype=self.dtype, name="excite")(nn.relu(hidden))
         return scale_channels(x, widen(nn.sigmoid(logits)[:, 0, 0]))
 
@@ -217,21 +236,23 @@ class RegionNonLocal(nn.Module):
     """Region non-local module (LNLN paper, equations 1 to 3 and figure 2).
 
     The output projection starts at zero, so the module is the identity at initialisation.
-    `attention` is the implementation, as `attention.attend` takes it.
+    `pool` and `attention` are what `attention.region_attention` takes, the latter as
+    `implementation`.
     """
 
     inner_features: int
+    pool: int = 1
     attention: str = "auto"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Adds to each position of `B H W C` what its region says; H and W at least 2."""
+        """Adds to each position of `B H W C` what its region says; H and W at least 2 `pool`."""
         projections = [
             Conv(self.inner_features, 1, dtype=self.dtype, name=name)(x)
             for name in ("theta", "phi", "g")
         ]
-        y = region_attention(*projections, implementation=self.attention)
+        y = region_attention(*projections, pool=self.pool, implementation=self.attention)
         zeros = nn.initializers.zeros
         return x + Conv(x.shape[-1], 1, init_with=zeros, dtype=self.dtype, name="w")(y)
 

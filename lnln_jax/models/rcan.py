@@ -16,6 +16,7 @@ from lnln_jax.models.layers import (
     Upsampler,
     add_mean,
     chain,
+    check_reduction,
     subtract_mean,
 )
 
@@ -73,6 +74,11 @@ class RCAN(nn.Module):
     n_feats: int = 64
     reduction: int = 16
     dtype: DTypeLike = jnp.float32
+
+    @nn.nowrap
+    def check_sizes(self) -> None:
+        """Raises ValueError for hyper-parameters that do not fit each other."""
+        check_reduction(self.n_feats, self.reduction)
 
     @nn.compact
     def __call__(self, lr: jax.Array, *, train: bool = False) -> jax.Array:

@@ -41,6 +41,14 @@ class VDSR(nn.Module):
     n_colors: int = 1
     dtype: DTypeLike = jnp.float32
 
+    @nn.nowrap
+    def check_sizes(self) -> None:
+        """Raises ValueError for hyper-parameters that do not fit each other."""
+        if self.n_layers < 3:
+            raise ValueError(f"n_layers is {self.n_layers}; VDSR has at least 3")
+        if self.n_colors not in (1, 3):
+            raise ValueError(f"n_colors is {self.n_colors}; it must be 1 (luma) or 3 (RGB)")
+
     def setup(self) -> None:
         """Names the layers, which `refine` and `__call__` share."""
         he = nn.initializers.he_normal()
