@@ -14,7 +14,9 @@ from lnln_jax.cli import (
     convert,
     doctor,
     evaluate,
+    explain,
     export,
+    leaderboard,
     models,
     prepare,
     replay,
@@ -30,7 +32,7 @@ from lnln_jax.version import __version__
 
 # In the order of `lnln --help`.
 _COMMANDS = (
-    *(train, config, replay, prepare, evaluate, models),
+    *(train, config, replay, prepare, evaluate, explain, leaderboard, models),
     *(convert, export, upscale, doctor, completion),
 )
 

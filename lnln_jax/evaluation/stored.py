@@ -13,6 +13,7 @@ from lnln_jax.data.lr_names import listed
 from lnln_jax.evaluation.file_names import file_name, file_names
 from lnln_jax.evaluation.test_sets import Benchmark, BenchmarkImage
 from lnln_jax.images.files import to_rgb
+from lnln_jax.images.photo import Photo
 from lnln_jax.runtime.files import printable
 
 _MARK = re.compile(r"[^0-9a-z].*|x\d.*|", re.IGNORECASE | re.DOTALL)  # after the name of an image
@@ -73,22 +74,7 @@ class StoredResults:
         name = self._found[key][image.name]
         with open_image_set(self.root) as images:
             photo = images.photo(name)
-        shown = printable(self.root / name)
-        height, width = image.hr.shape[:2]
-        if photo.samples.shape[:2] not in ((height, width), image.full_size):
-            full = image.full_size or (height, width)
-            whole = f", or {full[1]}x{full[0]} as the HR file is" * (full != (height, width))
-            raise ValueError(
-                f"{shown} is {photo.samples.shape[1]}x{photo.samples.shape[0]} pixels, but HR of "
-                f"{image.name} at x{self.scale} is {width}x{height}{whole}; upscale LR images that "
-                "were made of HR cropped to a multiple of the scale, and save the whole result"
-            )
-        if photo.gray and (image.hr[..., :1] != image.hr).any():
-            raise ValueError(
-                f"{shown} is gray, but HR of {image.name} has colours; save results with the "
-                "colours (bicubic ones, if the network makes luma alone)"
-            )
-        return to_rgb(photo)[:height, :width]
+        return result_of(photo, image, self.scale, printable(self.root / name))
 
     def _match(self, benchmark: Benchmark) -> Mapping[str, str]:
         """Finds the files of all images of a benchmark.
@@ -135,6 +121,41 @@ class StoredResults:
             f"{listed(printable(places[place][first]) for place in chosen)}; give a folder of one "
             "method"
         )
+
+
+def result_of(photo: Photo, image: BenchmarkImage, scale: int, shown: str) -> np.ndarray:
+    """Returns a picture as the result for an image: uint8 `H W 3`, of the size of its HR.
+
+    Args:
+      photo: picture.
+      image: image of a benchmark.
+      scale: factor by which it was upscaled; 1 where it is not known.
+      shown: name of the picture's file, for errors.
+
+    Raises:
+      ValueError: it is of another size, or gray where HR is not.
+    """
+    height, width = image.hr.shape[:2]
+    if photo.samples.shape[:2] not in ((height, width), image.full_size):
+        full = image.full_size or (height, width)
+        whole = f", or {full[1]}x{full[0]} as the HR file is" * (full != (height, width))
+        at_scale = f" at x{scale}" * (scale > 1)
+        remedy = (
+            "upscale LR images that were made of HR cropped to a multiple of the scale, and save "
+            "the whole result"
+            if scale > 1
+            else "give results of that size, or the scale (--scale), by which HR is cropped"
+        )
+        raise ValueError(
+            f"{shown} is {photo.samples.shape[1]}x{photo.samples.shape[0]} pixels, but HR of "
+            f"{image.name}{at_scale} is {width}x{height}{whole}; {remedy}"
+        )
+    if photo.gray and (image.hr[..., :1] != image.hr).any():
+        raise ValueError(
+            f"{shown} is gray, but HR of {image.name} has colours; save results with the "
+            "colours (bicubic ones, if the network makes luma alone)"
+        )
+    return to_rgb(photo)[:height, :width]
 
 
 def _of_set(files: Sequence[_File], benchmark: str, scale: int) -> list[_File]:

@@ -12,7 +12,7 @@ from tests.support.commands import fails, lnln, refuses
 
 HEAVY = {"jax", "flax", "numpy", "scipy", "PIL", "grain", "optax", "orbax", "tensorflow_datasets"}
 COMMANDS = (
-    *("train", "config", "replay", "prepare", "evaluate", "models"),
+    *("train", "config", "replay", "prepare", "evaluate", "explain", "models"),
     *("convert", "export", "upscale", "doctor", "completion"),
 )
 
@@ -112,6 +112,7 @@ def test_python_runs_the_package_as_the_command():
                 "--figure",
             ],
         ),
+        (["explain"], ["SR", "HR", "--published", "--scale", "--lr", "--json"]),
         (["prepare"], ["div2k", "folder", "goes on"]),
         (
             ["prepare", "div2k"],

@@ -21,6 +21,8 @@ LINES = {
     "lnln train ow": {"own.py"},
     "lnln train lnln_x2 data.train": {"data.train=", "data.train_lr="},
     "lnln evaluate --channel r": {"rgb"},
+    "lnln explain --pub": {"--published"},
+    "lnln explain ow": {"own.py"},
     "lnln prepare f": {"folder"},
     "lnln prepare folder --deg": {"--degradation"},
     "lnln convert lnln_": set(names()),
