@@ -10,6 +10,7 @@ from lnln_jax.cli.options import (
     add_distributed,
     connect,
     degradation,
+    lr_source,
     name_or_path,
     natural,
     path,
@@ -87,17 +88,12 @@ def _named_folder(text: str) -> tuple[str, Path]:
     return name.strip(), path(folder)
 
 
-def _lr(text: str) -> str | Path:
-    """Returns "auto", "imresize", or a path."""
-    return text if text in ("auto", "imresize") else path(text)
-
-
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     """Adds what changes how images are made and measured."""
     parser.add_argument("--self-ensemble", action="store_true", help="average 8 symmetries")
     parser.add_argument(
         "--lr",
-        type=_lr,
+        type=lr_source,
         default="auto",
         metavar="folder",
         help="folder or .zip file of the LR images; or imresize: make them even where there are "

@@ -107,6 +107,11 @@ def name_or_path(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def lr_source(text: str) -> str | Path:
+    """Returns what says where LR images come from: "auto", "imresize", or a path."""
+    return text if text in ("auto", "imresize") else path(text)
+
+
 def listed(kind: Callable[[str], Value]) -> Callable[[str], list[Value]]:
     """Returns the type of an option with several values of a type, separated by commas."""
 

@@ -32,15 +32,14 @@ class ModelSource:
         """Returns what changes with the contents: the SHA-256 of the file.
 
         Of several files, a set's or a run's checkpoints', it is that of a list with the name and
-        the SHA-256 of each. Bicubic interpolation has none: "".
+        the SHA-256 of each. It is "" of bicubic interpolation, and where there is nothing.
 
         Raises:
-          ValueError: there is no such file, or the rest of its set is missing.
+          ValueError: several sets of that name, or a file of the set is missing.
           OSError: a file cannot be read.
         """
-        if self.source == BICUBIC:
+        if self.source == BICUBIC or not (path := find_source(self.source)).exists():
             return ""
-        path = find_source(self.source)
         if not path.is_dir():
             files = files_of_set(path)
             if len(files) == 1:

@@ -124,14 +124,14 @@ def to_markdown(
         others = [r.model for r in groups[0] if r.network in paper and not _published(r)]
         notes.append(
             '"(paper)" is Table 1 of Wang et al., ICASSP 2021, of networks of the published sizes'
-            + (f"; of other sizes here: {', '.join(map(_escape, others))}." if others else ".")
+            + (f"; of other sizes here: {', '.join(map(escape, others))}." if others else ".")
         )
-    parts = [f"# Evaluation x{first.scale}", "\n".join(f"- {_escape(line)}" for line in head)]
+    parts = [f"# Evaluation x{first.scale}", "\n".join(f"- {escape(line)}" for line in head)]
     parts += ["## Means", _markdown_table(_means(groups, paper)), *notes]
     if times := _times(results):
-        parts += ["## Time", "\n".join(f"- {_escape(line)}" for line in times)]
+        parts += ["## Time", "\n".join(f"- {escape(line)}" for line in times)]
     for group in groups:
-        parts += [f"## {_escape(group[0].benchmark)}", _markdown_table(_per_image(group))]
+        parts += [f"## {escape(group[0].benchmark)}", _markdown_table(_per_image(group))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -214,12 +214,12 @@ def format_scores(scores: Scores | None) -> str:
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(map(_escape, row)) + " |" for row in rows]
+    lines = ["| " + " | ".join(map(escape, row)) + " |" for row in rows]
     rule = "| --- |" + " ---: |" * (len(rows[0]) - 1)
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Escapes names of files, so that Markdown shows them literally, on one line, in one cell."""
     text = re.sub(r"[\\`*<\[|&~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
     return " ".join(text.split())

@@ -12,7 +12,7 @@ from tests.support.commands import fails, lnln, refuses
 
 HEAVY = {"jax", "flax", "numpy", "scipy", "PIL", "grain", "optax", "orbax", "tensorflow_datasets"}
 COMMANDS = (
-    *("train", "config", "replay", "prepare", "evaluate", "explain", "models"),
+    *("train", "config", "replay", "prepare", "evaluate", "explain", "leaderboard", "models"),
     *("convert", "export", "upscale", "doctor", "completion"),
 )
 
