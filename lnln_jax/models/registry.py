@@ -12,6 +12,7 @@ from lnln_jax.models.drca import DRCA
 from lnln_jax.models.edsr import EDSR
 from lnln_jax.models.lnln import LNLN
 from lnln_jax.models.rcan import RCAN
+from lnln_jax.models.rdn import RDN
 from lnln_jax.models.vdsr import VDSR
 from lnln_jax.runtime.numbers import real, whole
 from lnln_jax.runtime.suggestions import did_you_mean
@@ -22,11 +23,13 @@ MODELS: dict[str, type[nn.Module]] = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": VDSR,
+    "rdn": RDN,
 }
 # Published forms of a network that have a name of their own.
 VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
     "edsr_baseline": ("edsr", {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}),
     "vdsr_rgb": ("vdsr", {"n_colors": 3}),
+    "rdn_a": ("rdn", {"n_resblocks": 20, "n_layers": 6, "growth_rate": 32}),
 }
 SCALES = (2, 3, 4)  # of all networks
 ALL_SCALES = (*SCALES, 8)  # of some

@@ -8,9 +8,26 @@ from lnln_jax.torch_reference.drca import DRCA
 from lnln_jax.torch_reference.edsr import EDSR
 from lnln_jax.torch_reference.lnln import LNLN
 from lnln_jax.torch_reference.rcan import RCAN
+from lnln_jax.torch_reference.rdn import RDN
 from lnln_jax.torch_reference.vdsr import VDSR, InterpolatingVDSR
 
 # By the names of `lnln_jax.create_model`, each taking what the Flax network takes.
-NETWORKS = {"lnln": LNLN, "drca": DRCA, "rcan": RCAN, "edsr": EDSR, "vdsr": InterpolatingVDSR}
+NETWORKS = {
+    "lnln": LNLN,
+    "drca": DRCA,
+    "rcan": RCAN,
+    "edsr": EDSR,
+    "vdsr": InterpolatingVDSR,
+    "rdn": RDN,
+}
 
-__all__ = ["DRCA", "EDSR", "LNLN", "NETWORKS", "RCAN", "VDSR", "InterpolatingVDSR"]
+__all__ = [
+    "DRCA",
+    "EDSR",
+    "LNLN",
+    "NETWORKS",
+    "RCAN",
+    "RDN",
+    "VDSR",
+    "InterpolatingVDSR",
+]

@@ -45,6 +45,9 @@ def compare(function, variables, network, x):
         ("vdsr", 2, "even"),
         ("vdsr", 3, "odd"),
         ("vdsr", 4, "even"),
+        ("rdn", 2, "odd"),
+        pytest.param("rdn", 3, "even", marks=pytest.mark.slow),
+        pytest.param("rdn", 4, "odd", marks=pytest.mark.slow),
     ],
 )
 def test_inference(name, scale, size):
@@ -83,6 +86,8 @@ def test_interpolation(scale):
         *((f"edsr_x{scale}", "edsr", scale) for scale in (2, 4)),
         *((f"edsr_baseline_x{scale}", "edsr_baseline", scale) for scale in (2, 3, 4)),
         ("vdsr", "vdsr", 2),
+        *((f"rdn_x{scale}", "rdn", scale) for scale in (2, 3, 4)),
+        ("rdn_a_x2", "rdn_a", 2),
     ],
 )
 def test_reference_has_the_published_keys(published, name, scale):

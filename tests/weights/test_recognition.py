@@ -61,6 +61,7 @@ def test_hyper_parameters_show(name, scale, tmp_path):
         ("rcan", {"n_resgroups": 1, "n_resblocks": 3}),
         ("edsr", {"n_resblocks": 1, "n_feats": 5}),
         ("vdsr", {"n_layers": 3, "n_feats": 1, "n_colors": 3}),
+        ("rdn", {"n_resblocks": 1, "n_layers": 1, "growth_rate": 1, "n_feats": 2}),
     ],
 )
 def test_hyper_parameters_of_the_smallest_networks_show(name, options, tmp_path):
@@ -116,7 +117,10 @@ MISSHAPEN = {
     "rcan": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.3.conv_du.0.weight"],
     "edsr": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.weight", "tail.1.weight"],
     "vdsr": ["output.weight"],
+    "rdn": ["GFF.1.weight", "UPNet.0.weight", "RDBs.0.LFF.weight"],
 }
+# How the keys of the first layer begin, where it is not the head.
+FIRST = {"vdsr": "input.", "rdn": "SFENet1."}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,7 @@ def test_a_misshapen_array_is_listed_alone(name, key):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_missing_and_renamed_arrays_are_listed_alone(name):
     state_dict = to_torch(make_variables(name), name=name)
-    first = "input." if name == "vdsr" else "head."
+    first = FIRST.get(name, "head.")
     renamed = {key.replace(first, f"my_{first}"): value for key, value in state_dict.items()}
     keys = sorted(key for key in state_dict if key.startswith(first))
     unexpected = [f"unexpected my_{key}" for key in keys]
@@ -155,6 +159,8 @@ def test_missing_and_renamed_arrays_are_listed_alone(name):
         ("edsr", "body.99999999.body.0.weight"),
         ("vdsr", "residual_layer.12.conv.weight"),
         ("vdsr", "residual_layer.1.conv.bias"),
+        ("rdn", "RDBs.2.convs.7.conv.0.weight"),
+        ("rdn", "RDBs.12.LFF.weight"),
     ],
 )
 def test_an_extra_array_is_listed_alone(name, key):

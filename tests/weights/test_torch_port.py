@@ -32,6 +32,10 @@ def tiny():
         ),
         *(("edsr", scale, {"n_resblocks": blocks}) for scale, blocks in [(2, 3), (3, 1), (4, 2)]),
         *(("vdsr", 2, {"n_layers": n, "n_colors": c}) for n, c in [(3, 1), (5, 1), (4, 3)]),
+        *(
+            ("rdn", scale, {"n_resblocks": n, "n_layers": n})
+            for scale, n in [(2, 2), (3, 1), (4, 3)]
+        ),
     ],
 )
 def test_round_trips_are_exact(name, scale, options):
@@ -161,6 +165,16 @@ def test_arrays_go_where_they_belong():
                 "input.weight": ("first/conv/kernel", ()),
                 "residual_layer.2.conv.weight": ("layers/conv/kernel", (2,)),
                 "output.weight": ("last/kernel", ()),
+            },
+        ),
+        (
+            "rdn",
+            {
+                "SFENet2.weight": ("shallow_2/kernel", ()),
+                "RDBs.1.convs.2.conv.0.weight": ("blocks/conv_3/kernel", (1,)),
+                "RDBs.0.LFF.bias": ("blocks/fusion/bias", (0,)),
+                "GFF.0.weight": ("fusion_1/kernel", ()),
+                "UPNet.2.weight": ("upsampler/conv_2/kernel", ()),
             },
         ),
     ],
