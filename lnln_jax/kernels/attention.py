@@ -159,7 +159,12 @@ def attend(
 
 
 def region_attention(
-    theta: jax.Array, phi: jax.Array, g: jax.Array, *, implementation: str = "auto"
+    theta: jax.Array,
+    phi: jax.Array,
+    g: jax.Array,
+    *,
+    pool: int = 1,
+    implementation: str = "auto",
 ) -> jax.Array:
     """Attends within each of the four quarters of a feature map and puts the results back.
 
@@ -170,29 +175,34 @@ def region_attention(
       theta: `B H W D` queries.
       phi: `B H W D` keys.
       g: `B H W D` values.
+      pool: side of the squares of a quarter of which keys and values are the maximum; what is left
+        over at its bottom and right is none's.
       implementation: as `attend` takes it.
 
     Returns:
       `B H W D` in the dtype of `g`.
 
     Raises:
-      ValueError: The height or width is smaller than 2, so that a quarter would be empty, or
+      ValueError: The height or width is smaller than 2 `pool`, so that a quarter would be empty, or
         `implementation` is not for these arrays or this device.
     """
     height, width = theta.shape[1:3]
-    if height < 2 or width < 2:
+    if min(height, width) < (least := 2 * pool):
         raise ValueError(
             f"the image is {height}x{width} pixels; region non-local attention cuts it in four, "
-            "so give it at least 2x2 pixels"
+            f"so give it at least {least}x{least} pixels"
         )
+
+    def attend_within(theta: jax.Array, phi: jax.Array, g: jax.Array) -> jax.Array:
+        parts = theta, _max_pool(phi, pool), _max_pool(g, pool)
+        flat = [part.reshape(part.shape[0], -1, part.shape[3]) for part in parts]
+        return attend(*flat, implementation=implementation).reshape(*theta.shape[:3], g.shape[3])
+
     if height % 2 == width % 2 == 0:  # quarters of one size are one batch
-        parts = (_stack_quarters(part) for part in (theta, phi, g))
-        return _unstack_quarters(attend(*parts, implementation=implementation), g.shape)
+        return _unstack_quarters(attend_within(*map(_stack_quarters, (theta, phi, g))))
 
     def quarter(rows: slice, columns: slice) -> jax.Array:
-        parts = [part[:, rows, columns] for part in (theta, phi, g)]
-        flat = [part.reshape(part.shape[0], -1, part.shape[3]) for part in parts]
-        return attend(*flat, implementation=implementation).reshape(parts[2].shape)
+        return attend_within(*(part[:, rows, columns] for part in (theta, phi, g)))
 
     half_rows = slice(None, height // 2), slice(height // 2, None)
     half_columns = slice(None, width // 2), slice(width // 2, None)
@@ -205,14 +215,25 @@ def region_attention(
     )
 
 
+def _max_pool(x: jax.Array, size: int) -> jax.Array:
+    """Returns the largest numbers of squares, `B H//size W//size D` of `B H W D`."""
+    if size == 1:
+        return x
+    batch, height, width, depth = x.shape
+    rows, columns = height // size, width // size
+    x = x[:, : rows * size, : columns * size]
+    return x.reshape(batch, rows, size, columns, size, depth).max((2, 4))
+
+
 def _stack_quarters(x: jax.Array) -> jax.Array:
-    """Rearranges `B H W D` to `B*4 H*W/4 D`."""
+    """Rearranges `B H W D` to `B*4 H/2 W/2 D`."""
     batch, height, width, depth = x.shape
     x = x.reshape(batch, 2, height // 2, 2, width // 2, depth).swapaxes(2, 3)
-    return x.reshape(batch * 4, -1, depth)
+    return x.reshape(batch * 4, height // 2, width // 2, depth)
 
 
-def _unstack_quarters(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Undoes `_stack_quarters`: returns `B H W D`."""
-    batch, height, width, depth = shape
-    return x.reshape(batch, 2, 2, height // 2, width // 2, depth).swapaxes(2, 3).reshape(shape)
+def _unstack_quarters(x: jax.Array) -> jax.Array:
+    """Undoes `_stack_quarters`."""
+    quarters, height, width, depth = x.shape
+    x = x.reshape(quarters // 4, 2, 2, height, width, depth).swapaxes(2, 3)
+    return x.reshape(quarters // 4, 2 * height, 2 * width, depth)

@@ -229,7 +229,7 @@ def test_the_network_hands_its_choice_down(implementation, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "lnln_jax.models.layers.region_attention",
-        lambda *args, implementation: seen.append(implementation) or args[2],
+        lambda *args, pool, implementation: seen.append(implementation) or args[2],
     )
     options = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 8, "reduction": 2}
     module = create_model("lnln", attention=implementation, **options)
