@@ -12,6 +12,7 @@ from lnln_jax.models.drca import DRCA
 from lnln_jax.models.edsr import EDSR
 from lnln_jax.models.lnln import LNLN
 from lnln_jax.models.rcan import RCAN
+from lnln_jax.models.rlfn import RLFN
 from lnln_jax.models.rdn import RDN
 from lnln_jax.models.vdsr import VDSR
 from lnln_jax.runtime.numbers import real, whole
@@ -23,12 +24,15 @@ MODELS: dict[str, type[nn.Module]] = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": VDSR,
+    "rlfn": RLFN,
     "rdn": RDN,
 }
 # Published forms of a network that have a name of their own.
 VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
     "edsr_baseline": ("edsr", {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}),
     "vdsr_rgb": ("vdsr", {"n_colors": 3}),
+    "rlfn_s": ("rlfn", {"n_feats": 48, "n_mid_feats": 48}),
+    "rlfn_ntire": ("rlfn", {"n_resblocks": 4, "n_feats": 46, "n_mid_feats": 48}),
     "rdn_a": ("rdn", {"n_resblocks": 20, "n_layers": 6, "growth_rate": 32}),
 }
 SCALES = (2, 3, 4)  # of all networks

@@ -8,6 +8,7 @@ from lnln_jax.torch_reference.drca import DRCA
 from lnln_jax.torch_reference.edsr import EDSR
 from lnln_jax.torch_reference.lnln import LNLN
 from lnln_jax.torch_reference.rcan import RCAN
+from lnln_jax.torch_reference.rlfn import RLFN
 from lnln_jax.torch_reference.rdn import RDN
 from lnln_jax.torch_reference.vdsr import VDSR, InterpolatingVDSR
 
@@ -18,6 +19,7 @@ NETWORKS = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": InterpolatingVDSR,
+    "rlfn": RLFN,
     "rdn": RDN,
 }
 
@@ -28,6 +30,7 @@ __all__ = [
     "NETWORKS",
     "RCAN",
     "RDN",
+    "RLFN",
     "VDSR",
     "InterpolatingVDSR",
 ]

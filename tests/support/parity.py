@@ -29,11 +29,12 @@ SMALL = {
     "rcan": _GROUPS,
     "edsr": {"n_resblocks": 3, "n_feats": 16, "res_scale": 0.1},
     "vdsr": {"n_layers": 5, "n_feats": 16},
+    "rlfn": {"n_resblocks": 2, "n_feats": 8, "n_mid_feats": 6, "n_attention_feats": 4},
     "rdn": {"n_resblocks": 2, "n_layers": 3, "growth_rate": 8, "n_feats": 12},
 }
 SIZES = {"even": (12, 10), "odd": (11, 13)}
 # Seeds of weights with which no ReLU's input is so near to zero that rounding decides its sign.
-SEEDS = {"lnln": 9, "drca": 35, "rcan": 56, "edsr": 0, "vdsr": 2, "rdn": 0}
+SEEDS = {"lnln": 9, "drca": 35, "rcan": 56, "edsr": 0, "vdsr": 2, "rlfn": 1, "rdn": 0}
 
 # Ours may be FACTOR times as far from the truth as PyTorch, plus FLOOR where PyTorch is lucky.
 # Measured for errors above 1e-6: up to 1.5 times as far, 5.4 times when PyTorch's sums over the
@@ -128,7 +129,7 @@ def watch_relus(network):
         margins.append((magnitudes.min() / magnitudes.max()).item())
 
     for layer in network.modules():
-        if isinstance(layer, torch.nn.ReLU):
+        if isinstance(layer, torch.nn.ReLU | torch.nn.LeakyReLU):
             layer.register_forward_pre_hook(hook)
     return margins
 

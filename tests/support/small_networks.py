@@ -22,6 +22,7 @@ OPTIONS = {
     "rcan": _GROUPS | {"n_resgroups": 3, "n_resblocks": 2},
     "edsr": {"n_resblocks": 3, "n_feats": 8, "res_scale": 1.0},
     "vdsr": {"n_layers": 5, "n_feats": 8, "n_colors": 1},
+    "rlfn": {"n_resblocks": 3, "n_feats": 6, "n_mid_feats": 5, "n_attention_feats": 4},
     "rdn": {"n_resblocks": 2, "n_layers": 3, "growth_rate": 4, "n_feats": 6},
 }
 # The checkpoint in published_keys.json.xz, and what `create_model` calls its network.
@@ -36,6 +37,8 @@ PUBLISHED = {
     "edsr_baseline_x3": ("edsr_baseline", 3),
     "edsr_baseline_x4": ("edsr_baseline", 4),
     "vdsr": ("vdsr", 2),
+    **{f"{name}_x{scale}": (name, scale) for name in ("rlfn", "rlfn_s") for scale in (2, 3, 4)},
+    "rlfn_ntire_x4": ("rlfn_ntire", 4),
     **{f"rdn_x{scale}": ("rdn", scale) for scale in (2, 3, 4)},
     "rdn_a_x2": ("rdn_a", 2),
 }

@@ -23,7 +23,11 @@ from tests.support.parity import SIZES, check, in_float64, make_networks, to_nch
 settings = parity.one_thread_and_full_precision
 
 # VDSR's are few, since its layers are all as large as the SR image and each value is a kink.
-TRAINING_SIZES = dict.fromkeys(NETWORKS, SIZES["odd"]) | {"drca": SIZES["even"], "vdsr": (6, 5)}
+TRAINING_SIZES = dict.fromkeys(NETWORKS, SIZES["odd"]) | {
+    "drca": SIZES["even"],
+    "vdsr": (6, 5),
+    "rlfn": (15, 16),
+}
 LOSSES = dict.fromkeys(NETWORKS, "l1") | {"vdsr": "l2"}
 _HALVING = {"decay_every_epochs": 4, "steps_per_epoch": 1}
 _ADAM = OptimizerConfig(learning_rate=1e-3, **_HALVING)

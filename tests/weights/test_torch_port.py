@@ -32,6 +32,7 @@ def tiny():
         ),
         *(("edsr", scale, {"n_resblocks": blocks}) for scale, blocks in [(2, 3), (3, 1), (4, 2)]),
         *(("vdsr", 2, {"n_layers": n, "n_colors": c}) for n, c in [(3, 1), (5, 1), (4, 3)]),
+        *(("rlfn", scale, {"n_resblocks": n}) for scale, n in [(2, 3), (3, 1), (4, 2)]),
         *(
             ("rdn", scale, {"n_resblocks": n, "n_layers": n})
             for scale, n in [(2, 2), (3, 1), (4, 3)]
@@ -165,6 +166,16 @@ def test_arrays_go_where_they_belong():
                 "input.weight": ("first/conv/kernel", ()),
                 "residual_layer.2.conv.weight": ("layers/conv/kernel", (2,)),
                 "output.weight": ("last/kernel", ()),
+            },
+        ),
+        (
+            "rlfn",
+            {
+                "conv_1.bias": ("head/bias", ()),
+                "block_2.c3_r.weight": ("blocks/conv_3/kernel", (1,)),
+                "block_3.esa.conv_f.weight": ("blocks/attention/skip/kernel", (2,)),
+                "conv_2.weight": ("body/kernel", ()),
+                "upsampler.0.weight": ("upsampler/kernel", ()),
             },
         ),
         (

@@ -1,11 +1,12 @@
 """The tables of all networks: what their PyTorch state dicts hold, and how to know them."""
 
-from lnln_jax.weights.tables import basicsr, rdn, residual
+from lnln_jax.weights.tables import basicsr, distillation, rdn, residual
 from lnln_jax.weights.tables.base import Network
 
 # The authors' keys, which are written.
 NETWORKS: dict[str, Network] = {
     **residual.TABLES,
+    **distillation.TABLES,
     **rdn.TABLES,
 }
 # All that are read, with the names of the networks: other projects' keys come after the authors'.
