@@ -16,6 +16,7 @@ from lnln_jax.cli import (
     evaluate,
     explain,
     export,
+    leaderboard,
     models,
     prepare,
     replay,
@@ -31,7 +32,7 @@ from lnln_jax.version import __version__
 
 # In the order of `lnln --help`.
 _COMMANDS = (
-    *(train, config, replay, prepare, evaluate, explain, models),
+    *(train, config, replay, prepare, evaluate, explain, leaderboard, models),
     *(convert, export, upscale, doctor, completion),
 )
 

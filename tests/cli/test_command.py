@@ -113,6 +113,7 @@ def test_python_runs_the_package_as_the_command():
             ],
         ),
         (["explain"], ["SR", "HR", "--published", "--scale", "--lr", "--json"]),
+        (["leaderboard"], ["--data", "--scale", "--no-published", "--output", "--json", "goes on"]),
         (["prepare"], ["div2k", "folder", "goes on"]),
         (
             ["prepare", "div2k"],
