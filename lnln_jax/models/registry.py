@@ -14,6 +14,7 @@ from lnln_jax.models.lnln import LNLN
 from lnln_jax.models.rcan import RCAN
 from lnln_jax.models.rlfn import RLFN
 from lnln_jax.models.rdn import RDN
+from lnln_jax.models.swinir_light import SwinIRLight
 from lnln_jax.models.vdsr import VDSR
 from lnln_jax.runtime.numbers import real, whole
 from lnln_jax.runtime.suggestions import did_you_mean
@@ -24,6 +25,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": VDSR,
+    "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rdn": RDN,
 }

@@ -10,6 +10,7 @@ from lnln_jax.torch_reference.lnln import LNLN
 from lnln_jax.torch_reference.rcan import RCAN
 from lnln_jax.torch_reference.rlfn import RLFN
 from lnln_jax.torch_reference.rdn import RDN
+from lnln_jax.torch_reference.swinir_light import SwinIRLight
 from lnln_jax.torch_reference.vdsr import VDSR, InterpolatingVDSR
 
 # By the names of `lnln_jax.create_model`, each taking what the Flax network takes.
@@ -19,6 +20,7 @@ NETWORKS = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": InterpolatingVDSR,
+    "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rdn": RDN,
 }
@@ -33,4 +35,5 @@ __all__ = [
     "RLFN",
     "VDSR",
     "InterpolatingVDSR",
+    "SwinIRLight",
 ]

@@ -24,6 +24,13 @@ OPTIONS = {
     "vdsr": {"n_layers": 5, "n_feats": 8, "n_colors": 1},
     "rlfn": {"n_resblocks": 3, "n_feats": 6, "n_mid_feats": 5, "n_attention_feats": 4},
     "rdn": {"n_resblocks": 2, "n_layers": 3, "growth_rate": 4, "n_feats": 6},
+    "swinir_light": {
+        "n_resgroups": 2,
+        "n_resblocks": 3,
+        "n_feats": 12,
+        "n_heads": 3,
+        "mlp_ratio": 2,
+    },
 }
 # The checkpoint in published_keys.json.xz, and what `create_model` calls its network.
 PUBLISHED = {
@@ -37,6 +44,7 @@ PUBLISHED = {
     "edsr_baseline_x3": ("edsr_baseline", 3),
     "edsr_baseline_x4": ("edsr_baseline", 4),
     "vdsr": ("vdsr", 2),
+    **{f"swinir_light_x{scale}": ("swinir_light", scale) for scale in (2, 3, 4)},
     **{f"{name}_x{scale}": (name, scale) for name in ("rlfn", "rlfn_s") for scale in (2, 3, 4)},
     "rlfn_ntire_x4": ("rlfn_ntire", 4),
     **{f"rdn_x{scale}": ("rdn", scale) for scale in (2, 3, 4)},

@@ -106,7 +106,10 @@ def pass_in_torch(name, network, lr, hr):
 
 
 def without_cancelled(name, arrays, keys):
-    return {key: arrays[key] for key in keys if not is_cancelled(name, key)}
+    own = {key: arrays[key] for key in keys if not is_cancelled(name, key)}
+    # The softmax over the keys of windows takes away what their bias adds to the scores.
+    of_keys = {key: len(a) // 3 for key, a in own.items() if key.endswith(".attn.qkv.bias")}
+    return own | {key: np.delete(own[key], np.s_[n : 2 * n]) for key, n in of_keys.items()}
 
 
 # Ten seconds for LNLN: gradients of the paper's network in three precisions.

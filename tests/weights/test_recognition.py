@@ -61,6 +61,7 @@ def test_hyper_parameters_show(name, scale, tmp_path):
         ("rcan", {"n_resgroups": 1, "n_resblocks": 3}),
         ("edsr", {"n_resblocks": 1, "n_feats": 5}),
         ("vdsr", {"n_layers": 3, "n_feats": 1, "n_colors": 3}),
+        ("swinir_light", {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 1, "n_heads": 1}),
         ("rlfn", {"n_resblocks": 1, "n_feats": 1, "n_mid_feats": 2, "n_attention_feats": 1}),
         ("rdn", {"n_resblocks": 1, "n_layers": 1, "growth_rate": 1, "n_feats": 2}),
     ],
@@ -118,11 +119,12 @@ MISSHAPEN = {
     "rcan": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.3.conv_du.0.weight"],
     "edsr": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.weight", "tail.1.weight"],
     "vdsr": ["output.weight"],
+    "swinir_light": ["norm.bias", "upsample.0.weight", "layers.1.conv.weight"],
     "rlfn": ["conv_1.weight", "upsampler.0.weight", "block_1.c1_r.weight", "block_1.esa.conv4.weight"],
     "rdn": ["GFF.1.weight", "UPNet.0.weight", "RDBs.0.LFF.weight"],
 }
 # How the keys of the first layer begin, where it is not the head.
-FIRST = {"vdsr": "input.", "rlfn": "conv_1.", "rdn": "SFENet1."}
+FIRST = {"vdsr": "input.", "swinir_light": "conv_first.", "rlfn": "conv_1.", "rdn": "SFENet1."}
 
 
 @pytest.mark.parametrize(
@@ -161,6 +163,8 @@ def test_missing_and_renamed_arrays_are_listed_alone(name):
         ("edsr", "body.99999999.body.0.weight"),
         ("vdsr", "residual_layer.12.conv.weight"),
         ("vdsr", "residual_layer.1.conv.bias"),
+        ("swinir_light", "conv_before_upsample.0.weight"),
+        ("swinir_light", "layers.0.residual_group.blocks.2.attn_mask"),
         ("rlfn", "block_12.c5.weight"),
         ("rlfn", "block_1.esa.conv_max.weight"),  # RFDN's
         ("rdn", "RDBs.2.convs.7.conv.0.weight"),

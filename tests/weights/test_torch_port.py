@@ -32,6 +32,7 @@ def tiny():
         ),
         *(("edsr", scale, {"n_resblocks": blocks}) for scale, blocks in [(2, 3), (3, 1), (4, 2)]),
         *(("vdsr", 2, {"n_layers": n, "n_colors": c}) for n, c in [(3, 1), (5, 1), (4, 3)]),
+        *(("swinir_light", s, {"n_heads": n, "n_resblocks": n}) for s, n in [(2, 4), (3, 1)]),
         *(("rlfn", scale, {"n_resblocks": n}) for scale, n in [(2, 3), (3, 1), (4, 2)]),
         *(
             ("rdn", scale, {"n_resblocks": n, "n_layers": n})
@@ -47,8 +48,9 @@ def test_round_trips_are_exact(name, scale, options):
     assert_same(back, variables)
     assert_same(to_torch(back, name=name, step=7), state_dict)
     assert all(array.flags.c_contiguous for array in state_dict.values())
-    counts = {key for key in state_dict if key.endswith(".num_batches_tracked")}
-    assert bool(counts) == (name in ("lnln", "drca"))
+    integers = (".num_batches_tracked", ".relative_position_index")
+    counts = {key for key in state_dict if key.endswith(integers)}
+    assert bool(counts) == (name in ("lnln", "drca", "swinir_light"))
     for key, array in state_dict.items():
         assert array.dtype == ("int64" if key in counts else "float32")
 

@@ -1,6 +1,6 @@
 """The tables of all networks: what their PyTorch state dicts hold, and how to know them."""
 
-from lnln_jax.weights.tables import basicsr, distillation, rdn, residual
+from lnln_jax.weights.tables import basicsr, distillation, rdn, residual, swinir_light
 from lnln_jax.weights.tables.base import Network
 
 # The authors' keys, which are written.
@@ -8,6 +8,7 @@ NETWORKS: dict[str, Network] = {
     **residual.TABLES,
     **distillation.TABLES,
     **rdn.TABLES,
+    **swinir_light.TABLES,
 }
 # All that are read, with the names of the networks: other projects' keys come after the authors'.
 TABLES = (

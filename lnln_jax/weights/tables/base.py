@@ -77,6 +77,8 @@ TRANSFORMS = {
     "same": Transform(lambda x: x, lambda x: x),
     # H W I O <-> O I H W
     "conv": Transform(lambda x: x.transpose(3, 2, 0, 1), lambda x: x.transpose(2, 3, 1, 0)),
+    # I O <-> O I
+    "linear": Transform(lambda x: x.T, lambda x: x.T),
     # H W C <-> C 1 H W
     "depthwise": Transform(
         lambda x: x.transpose(2, 0, 1)[:, None], lambda x: x[:, 0].transpose(1, 2, 0)
@@ -91,7 +93,16 @@ LAYERS = {
         Row("params/{}/kernel", "{}.weight", "conv"),
         Row("params/{}/bias", "{}.bias", "same"),
     ),
+    "array": (Row("params/{}", "{}", "same"),),
     "conv_without_bias": (Row("params/{}/kernel", "{}.weight", "conv"),),
+    "linear": (
+        Row("params/{}/kernel", "{}.weight", "linear"),
+        Row("params/{}/bias", "{}.bias", "same"),
+    ),
+    "layer_norm": (
+        Row("params/{}/scale", "{}.weight", "same"),
+        Row("params/{}/bias", "{}.bias", "same"),
+    ),
     "separable": (
         Row("params/{}/depthwise/kernel", "{}.depthwise.weight", "depthwise"),
         Row("params/{}/depthwise/bias", "{}.depthwise.bias", "same"),
