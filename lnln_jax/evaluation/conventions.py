@@ -40,7 +40,7 @@ class Colours(NamedTuple):
 
 COLOURS = (
     Colours("Y", "MATLAB's rgb2ycbcr of im2double images, EDSR's and BasicSR's code: most papers"),
-    Colours("Y, rounded", "MATLAB's rgb2ycbcr of uint8 images: SRCNN's and VDSR's code"),
+    Colours("Y, rounded", "MATLAB's rgb2ycbcr of uint8 images: SRCNN's code"),
     Colours("full-range Y", "gray or YCbCr of torchvision and kornia"),
     Colours("full-range Y, rounded", "OpenCV's gray or YCrCb, Pillow's L or YCbCr"),
     Colours("Y of BGR", f"Y {_SWAPPED}"),
@@ -84,16 +84,19 @@ def measure(sr: np.ndarray, hr: np.ndarray, shaves: Sequence[int], *, gray: bool
     lumas = zip(_lumas(sr), _lumas(hr), strict=True)
     channels = zip(np.moveaxis(sr, -1, 0), np.moveaxis(hr, -1, 0), strict=True)
     rows = np.array([_scores(*pair, shaves) for pair in (*lumas, *channels)])
-    of_channels = rows[-3:]
-    means = of_channels.mean(axis=0)
-    with np.errstate(divide="ignore"):  # of identical images
-        psnr = 10.0 * np.log10(_PEAK**2 / np.stack([*rows[:-3, :, 0], means[:, 0]]))
-        psnr_of_channels = 10.0 * np.log10(_PEAK**2 / of_channels[..., 0]).mean(axis=0)
-    psnr = np.concatenate([psnr, psnr_of_channels[None]])
-    ssim = np.stack([*rows[:-3, :, 1], means[:, 1], means[:, 1]])
+    errors, similarities = rows[..., 0], rows[..., 1]
+    of_rgb = [_psnr(errors[-3:].mean(axis=0)), _psnr(errors[-3:]).mean(axis=0)]
+    psnr = np.concatenate([_psnr(errors[:-3]), of_rgb])
+    ssim = np.concatenate([similarities[:-3], [similarities[-3:].mean(axis=0)] * 2])
     scores = np.stack([psnr, ssim], axis=-1)
     as_stored = scores[[_GRAY_ITSELF] * 2] if gray else scores[_AS_STORED_OTHERWISE]
     return np.concatenate([scores, as_stored])
+
+
+def _psnr(errors: np.ndarray) -> np.ndarray:
+    """Returns the PSNR of mean squared errors."""
+    with np.errstate(divide="ignore"):  # of identical images
+        return 10.0 * np.log10(_PEAK**2 / errors)
 
 
 def _lumas(image: np.ndarray) -> list[np.ndarray]:
