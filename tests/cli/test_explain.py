@@ -179,6 +179,15 @@ def test_gray_images_count_as_they_are_stored(small, capsys):
         if each["shave"] == 2
     }
     assert scores["Y, gray as it is"] == [scores["full-range Y"][0], scores["Y"][1]]
+    one = [small / "SR" / "a.png", small / "HR" / "a.png", "--scale", "2", "--published"]
+    printed = f"{scores['full-range Y'][0]:.3f}"
+    fitting = facts(capsys, *one, printed)["fitting"]
+    away = [abs(each["psnr_db"] - float(printed)) for each in fitting]
+    assert away == sorted(away)
+    assert {"full-range Y", "RGB", "Y, gray as it is"} <= {each["colours"] for each in fitting}
+    out = shown(capsys, *one, printed)
+    assert f"\n{printed} fits {len(fitting)} of 36 conventions, the nearest first:\n\n- " in out
+    assert out.endswith("\n\nGive both (--published 38.24/0.9614) to tell them apart.\n")
     error = fails(capsys, "explain", small / "SR" / "a.png", small / "HR" / "b.png", "-s", "2")
     assert "a.png is gray, but HR of b has colours" in error
 
