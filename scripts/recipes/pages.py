@@ -28,17 +28,11 @@ from matplotlib import pyplot
 ROOT = Path(__file__).parents[2]
 # Places that the files of the networks name, which have moved since they were released.
 MOVED = {"`scripts/training_set.py`": "`scripts/recipes/training_set.py`"}
-BEGIN, END = "<!-- scripts/recipes/pages.py writes from here -->\n", "<!-- to here -->\n"
-# On `BENCHMARKS`, as the tables of later papers quote them: SRCNN (TPAMI 2016), CARN (ECCV 2018).
-QUOTED = {
-    2: {
-        "SRCNN": ((36.66, 0.9542), (32.45, 0.9067), (31.36, 0.8879)),
-        "CARN": ((37.76, 0.9590), (33.52, 0.9166), (32.09, 0.8978)),
-    },
-    4: {
-        "SRCNN": ((30.48, 0.8628), (27.50, 0.7513), (26.90, 0.7101)),
-        "CARN": ((32.13, 0.8937), (28.60, 0.7806), (27.58, 0.7349)),
-    },
+BEGIN, END = "<!-- scripts/recipes/{by} writes from here -->\n", "<!-- to here -->\n"
+# On `BENCHMARKS`, as the tables of later papers quote them (SRCNN, TPAMI 2016).
+SRCNN = {
+    2: ((36.66, 0.9542), (32.45, 0.9067), (31.36, 0.8879)),
+    4: ((30.48, 0.8628), (27.50, 0.7513), (26.90, 0.7101)),
 }
 CARD = """# {name}
 
@@ -77,10 +71,11 @@ def pages(networks: Sequence[Pretrained]) -> dict[Path, str]:
     }
 
 
-def between_marks(path: Path, text: str) -> str:
-    """Returns a page with another text between its two marks."""
-    before, rest = path.read_text().split(BEGIN)
-    return f"{before}{BEGIN}\n{text}\n\n{END}{rest.split(END)[1]}"
+def between_marks(path: Path, text: str, by: str = "pages.py") -> str:
+    """Returns a page with another text between the two marks of a script."""
+    begin = BEGIN.format(by=by)
+    before, rest = path.read_text().split(begin)
+    return f"{before}{begin}\n{text}\n\n{END}{rest.split(END, 1)[1]}"
 
 
 def published_tables(networks: Sequence[Pretrained]) -> str:
@@ -90,10 +85,9 @@ def published_tables(networks: Sequence[Pretrained]) -> str:
         own = [network for network in networks if network.scale == scale]
         rows = [["bicubic", *_cells(own[0].training["bicubic"]), "ours"]]
         rows += [[f"**{n.name}**", *_cells(n.training["scores"]), "ours, shipped"] for n in own]
-        rows += [
-            [method, *map(format_scores, scores), "published, quoted in later papers"]
-            for method, scores in QUOTED.get(scale, {}).items()
-        ]
+        if scale in SRCNN:
+            quoted = map(format_scores, SRCNN[scale])
+            rows.append(["SRCNN", *quoted, "published, quoted in later papers"])
         rows += [
             [method, *_published(method, scale), "published, the LNLN paper's Table 1"]
             for method in TABLE_1.get(scale, {})
