@@ -30,8 +30,8 @@ def load_model(
         - `.pt`, `.pth` or `.ckpt` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR,
           whose keys are those of the authors' checkpoints, or BasicSR's of EDSR and RCAN. The
           network is recognised by them, within dictionaries, under prefixes (`weights.nesting`),
-          and in a whole pickled module. PyTorch must be installed, and runs no code of the file.
-          The same state dict in a `.safetensors` file needs no PyTorch.
+          and in a whole pickled module. It needs no PyTorch, and no code of the file is run.
+        - `.safetensors` with such a state dict.
       scale: factor of "bicubic" (2 unless given); 2, 3 or 4 for a VDSR from PyTorch, whose weights
         fit any; otherwise it may be left out and is checked.
       res_scale: factor of an EDSR from PyTorch, whose weights do not show it; if left out, the
@@ -42,7 +42,6 @@ def load_model(
 
     Raises:
       ValueError: nothing there that can be loaded, or another network than the arguments say.
-      RuntimeError: a PyTorch file, and PyTorch is not installed.
     """
     scale = None if scale is None else whole("scale", scale, least=1)
     res_scale = None if res_scale is None else real("res_scale", res_scale)

@@ -49,7 +49,6 @@ def convert(
 
     Raises:
       ValueError: the source cannot be loaded, or the target cannot be written.
-      RuntimeError: one of the two is a PyTorch file, and PyTorch is not installed.
     """
     target = Path(target)
     _check_file(source, target, overwrite=overwrite)

@@ -38,7 +38,6 @@ def load_weights(
 
     Raises:
       ValueError: there is nothing that can be loaded, or another network than the arguments say.
-      RuntimeError: a PyTorch file, and PyTorch is not installed.
     """
     scale = None if scale is None else whole("scale", scale, least=1)
     res_scale = None if res_scale is None else real("res_scale", res_scale, above=0)

@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 from lnln_jax.runtime.distributed import say
 from lnln_jax.runtime.files import printable
 from lnln_jax.weights.inert_pickles import module_parts
+from lnln_jax.weights.memory_budget import Budget
 from lnln_jax.weights.tables import NETWORKS, TABLES
 from lnln_jax.weights.tables.base import Network
 
 Value = TypeVar("Value")
 
+_KEY_BYTES = 100  # that a joined key takes besides its characters
 _DEPTH = 12  # of dictionaries, and of modules, in each other
 _MARK = re.compile("|".join(f"(?:{table.mark})" for _, table in TABLES))
 # Wrappers that may be around any part of a network.
@@ -28,30 +30,37 @@ _AVERAGE = re.compile(r"(?:\b|_)(?:ema|averaged?|shadow)(?:\b|_)")
 # What is taken first of several that are no averages.
 _USUAL = ("params", "state_dict", "model_state_dict", "model", "net_g", "state_dict_g", "generator")
 _IGNORED = re.compile(r"optim|sched")  # what nobody misses
-_LISTED = 5
+_LISTED, _LONGEST = 5, 120  # keys, and characters of each, in a message
 
 
-def flatten(tree: Any) -> dict[str, Any]:
+def flatten(tree: Any, budget: Budget) -> dict[str, Any]:
     """Joins the keys of dictionaries in each other by dots; each dictionary counts once.
 
     Args:
       tree: dictionary, or a module that `inert_pickles` has read; so may its items be. Keys that
         are not text are left out, as those of an optimizer's state.
+      budget: memory that is left to the joined keys.
 
     Returns:
       What is not a dictionary, by its joined keys.
+
+    Raises:
+      ValueError: the keys would take more memory than there is left.
     """
     flat: dict[str, Any] = {}
     seen = set()
 
     def walk(part: Any, prefix: str, depth: int) -> None:
+        if id(part) in seen:
+            return
         items = part if isinstance(part, Mapping) else module_parts(part)
         if items is None:
             flat[prefix[:-1]] = part
-        elif id(part) not in seen and depth <= _DEPTH:
+        elif depth <= _DEPTH:
             seen.add(id(part))
             for key, value in items.items():
                 if isinstance(key, str):
+                    budget.take(_KEY_BYTES + 4 * (len(prefix) + len(key)))
                     walk(value, f"{prefix}{key}.", depth + 1)
 
     walk(tree, "", 0)
@@ -99,10 +108,16 @@ def select_network(flat: Mapping[str, Value], path: Path) -> dict[str, Value]:
         if not key.startswith(prefix) and _is_array(value) and not _IGNORED.search(key)
     }
     if rest:
-        more = f" and {len(rest) - _LISTED} more" if len(rest) > _LISTED else ""
-        listed = ", ".join(sorted(rest)[:_LISTED])
-        say(f"{printable(path)}: {prefix[:-1]} is taken; left out: {listed}{more}")
+        taken = printable(prefix[:-1])
+        say(f"{printable(path)}: {taken} is taken; left out: {list_keys(sorted(rest))}")
     return {key[len(prefix) :]: v for key, v in clean.items() if key.startswith(prefix)}
+
+
+def list_keys(keys: Iterable[str]) -> str:
+    """Returns the first of some keys in one line, each cut where it is long."""
+    keys = list(keys)
+    more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
+    return ", ".join(printable(key)[:_LONGEST] for key in keys[:_LISTED]) + more
 
 
 def _unwrapped(flat: Mapping[str, Value]) -> dict[str, Value]:
@@ -127,10 +142,9 @@ def _prefixes(keys: Iterable[str]) -> list[str]:
 def _choose(prefixes: list[str], keys: Iterable[str]) -> str:
     """Returns the prefix of the network to take."""
     if not prefixes:
-        first = list(keys)
         raise ValueError(
             f"these are the keys of no known network ({', '.join(sorted(NETWORKS))}): "
-            f"{', '.join(first[:_LISTED]) or 'no keys'}{', ...' if len(first) > _LISTED else ''}; "
+            f"{list_keys(keys) or 'no keys'}; "
             "rename them as weights/tables has them"
         )
     candidates = [prefix for prefix in prefixes if _AVERAGE.search(prefix)] or prefixes
@@ -139,7 +153,7 @@ def _choose(prefixes: list[str], keys: Iterable[str]) -> str:
         candidates = named if len(named) == 1 else candidates
     if len(candidates) > 1:
         raise ValueError(
-            f"there are several networks: {', '.join(prefix[:-1] for prefix in candidates)}; save "
+            f"there are several networks: {list_keys(prefix[:-1] for prefix in candidates)}; save "
             "the state dict of one of them"
         )
     return candidates[0]

@@ -250,7 +250,6 @@ def test_a_run_starts_from_a_file_of_weights(run, tmp_path):
 
 
 def test_a_run_starts_from_a_pytorch_file_that_shows_no_scale(tmp_path):
-    pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
     model = ModelConfig("vdsr", 3, {"n_layers": 3, "n_feats": 8})
     config = replace(CONFIG, model=model, ema_decay=0.0, steps=1)
     variables = initialize(build_module(config), 5)

@@ -90,7 +90,7 @@ def test_a_run_to_files_and_back(name, torch, tmp_path):
     assert load_safetensors(tmp_path / "a.safetensors").step == 5
 
 
-def test_equal_weights_make_equal_files(edsr, torch, tmp_path):
+def test_equal_weights_make_equal_files(edsr, tmp_path):
     for suffix in (".pt", ".safetensors"):
         contents = []
         for name in ("a", "b"):
@@ -102,7 +102,7 @@ def test_equal_weights_make_equal_files(edsr, torch, tmp_path):
 # ---- what is said ----
 
 
-def test_the_report(edsr, torch, tmp_path):
+def test_the_report(edsr, tmp_path):
     parameters = sum(leaf.size for leaf in jax.tree.leaves(make_variables("edsr")["params"]))
     target = tmp_path / "a.pt"
     report = convert(edsr, target)
@@ -125,7 +125,7 @@ def test_the_report(edsr, torch, tmp_path):
     assert report.endswith("does not show scale: load it with scale=3 (--scale 3).")
 
 
-def test_the_dtype_of_a_run_goes_where_it_can(torch, tmp_path, data_dir):
+def test_the_dtype_of_a_run_goes_where_it_can(tmp_path, data_dir):
     config = TrainConfig(model=ModelConfig("edsr", 2, OPTIONS["edsr"]), dtype="bfloat16")
     write_run(tmp_path / "run", config, make_variables("edsr"), step=5)
     first, second, third = (tmp_path / f for f in ("1.safetensors", "2.safetensors", "3.pt"))
@@ -146,7 +146,7 @@ def test_the_dtype_of_a_run_goes_where_it_can(torch, tmp_path, data_dir):
 # ---- what is refused ----
 
 
-def test_what_is_there_is_kept(edsr, torch, tmp_path):
+def test_what_is_there_is_kept(edsr, tmp_path):
     target = tmp_path / "a.pt"
     target.write_bytes(b"mine")
     with pytest.raises(ValueError, match=r"a\.pt, which exists; name another, or overwrite \("):
@@ -220,7 +220,7 @@ def test_the_command(edsr, tmp_path, capsys):
     assert target.read_bytes() == edsr.read_bytes()
 
 
-def test_upscale_takes_the_res_scale_that_the_report_asks_for(torch, tmp_path, data_dir):
+def test_upscale_takes_the_res_scale_that_the_report_asks_for(tmp_path, data_dir):
     variables = make_variables("edsr")
     path, photo = tmp_path / "a.pt", sorted((data_dir / "Set5" / "LRx2").iterdir())[0]
     write_state_dict(path, to_torch(variables, name="edsr"))

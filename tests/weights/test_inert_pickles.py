@@ -1,23 +1,28 @@
-"""Pickles that want code to run, or attributes to change, in files that are read nevertheless."""
+"""Pickles that want code to run, attributes to change, or memory, and are read nevertheless."""
 
 import argparse
 import collections
+import contextlib
 import io
 import os
 import pickle
 import pickletools
 import sys
+import tracemalloc
 
 import pytest
 
-from lnln_jax.weights import inert_pickles
-from lnln_jax.weights.inert_pickles import Inert
+from lnln_jax.weights.inert_pickles import BYTES, FLOAT, Inert
+from lnln_jax.weights.memory_budget import Budget
+from lnln_jax.weights.pickle_machine import Unpickler
 
-torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
+
+def unpickler_of(data, budget=2**20, persistent=None):
+    return Unpickler(memoryview(data), Budget(budget), calls={}, persistent=persistent)
 
 
-def unpickled(data):
-    return inert_pickles.load(io.BytesIO(data), encoding="utf-8")
+def unpickled(data, budget=2**20):
+    return unpickler_of(data, budget).load()
 
 
 class Call:
@@ -30,33 +35,51 @@ class Call:
         return self.function, self.args
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize(
-    ("function", "args"),
-    [
-        (os.system, ("touch {marker}",)),
-        (eval, ("open('{marker}', 'w')",)),
-        (exec, ("open('{marker}', 'w')",)),
-        (open, ("{marker}", "w")),
-        (os.mkdir, ("{marker}",)),
-        (torch.storage._load_from_bytes, (b"...",)),
-        (getattr, (collections.OrderedDict, "fromkeys")),
-    ],
-)
-def test_no_function_is_called(function, args, protocol, tmp_path):
-    marker = tmp_path / "marker"
-    args = [arg.format(marker=marker) if isinstance(arg, str) else arg for arg in args]
-    tree = unpickled(pickle.dumps([1, Call(function, *args)], protocol=protocol))
-    assert tree[0] == 1
-    assert isinstance(tree[1], Inert)
-    assert not marker.exists()
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
-def test_nothing_is_imported():
-    before = set(sys.modules)
-    tree = unpickled(b"\x80\x02cantigravity\nfly\n)R.")
-    assert isinstance(tree, Inert)
-    assert set(sys.modules) == before
+# ---- what is read ----
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_plain_values_of_every_protocol(protocol):
+    shared = ["x"]
+    tree = {
+        "texts": ["", "a", "\u00e9\u20ac", "long" * 100],
+        "numbers": [0, 1, 255, 256, 65536, -1, -(2**31), 2**31, 2**62, True, False, None],
+        "nested": ((), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {"a": {}}),
+        "shared": (shared, shared),
+        3: collections.OrderedDict(a=1, b=2),
+    }
+    read = unpickled(pickle.dumps(tree, protocol=protocol))
+    if protocol == 0:
+        read["texts"][2] = tree["texts"][2]  # keeps its escapes
+    assert read == tree
+    assert read["shared"][0] is read["shared"][1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_of_other_values_only_the_kind_is_kept(protocol):
+    tree = unpickled(pickle.dumps([1.5, {(1, 2): 3, "a": 4}, {5}, frozenset([6])], protocol))
+    assert tree[:2] == [FLOAT, {"a": 4}]
+    assert all(isinstance(part, Inert) for part in tree[2:])
+    if protocol > 2:
+        assert unpickled(pickle.dumps([b"a", b"b" * 300], protocol)) == [BYTES, BYTES]
+
+
+def test_several_pickles_follow_each_other():
+    unpickler = unpickler_of(pickle.dumps([1], 2) + pickle.dumps("a", 4) + b"rest")
+    assert [unpickler.load(), unpickler.load()] == [[1], "a"]
+    assert unpickler.position == len(pickle.dumps([1], 2) + pickle.dumps("a", 4))
+
+
+def test_pickles_of_python_2():
+    """Texts were bytes, and an OrderedDict came as a list of pairs."""
+    pairs = b"](](U\x01aK\x01e](U\x01bT\x01\x00\x00\x00cee"
+    assert unpickled(b"\x80\x02ccollections\nOrderedDict\n" + pairs + b"\x85R.") == {
+        "a": 1,
+        "b": "c",
+    }
 
 
 class Strange(dict):
@@ -66,26 +89,8 @@ class Strange(dict):
 def test_objects_keep_their_state_and_lose_their_items():
     strange = Strange(a=1)
     strange.b = 2
-    tree = unpickled(
-        pickle.dumps([strange, argparse.Namespace(c=3), {4}, collections.Counter("a")])
-    )
-    assert [getattr(part, "state", part) for part in tree] == [{"b": 2}, {"c": 3}, {4}, None]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\x80\x02ccollections\nOrderedDict\n}(X\x01\x00\x00\x00aK\x01ub.",
-        b"\x80\x02ccollections\nOrderedDict\nN}(X\x08\x00\x00\x00fromkeysK\x01u\x86b.",
-        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}(X\x01\x00\x00\x00aX\x01\x00\x00\x00xu\x86b.",
-        b"\x80\x02cx\ny\nN}(X\x08\x00\x00\x00__name__X\x01\x00\x00\x00xu\x86b.",
-        b"\x80\x02ccollections\nOrderedDict\n)\x81.",  # a new object without a call
-    ],
-)
-def test_what_stands_for_a_name_cannot_be_changed(data):
-    pickletools.dis(data, out=io.StringIO())  # it is a pickle
-    with pytest.raises((pickle.UnpicklingError, TypeError)):
-        unpickled(data)
+    tree = unpickled(pickle.dumps([strange, argparse.Namespace(c=3), collections.Counter("a")]))
+    assert [part.state for part in tree] == [{"b": 2}, {"c": 3}, None]
 
 
 def test_attributes_of_a_dictionary_are_lost():
@@ -96,18 +101,123 @@ def test_attributes_of_a_dictionary_are_lost():
     assert not hasattr(tree, "__wrapped__")
 
 
-class PersistentPickler(pickle.Pickler):
-    def persistent_id(self, obj):
-        return obj if isinstance(obj, tuple) and obj[0] in ("module", "storage") else None
+# ---- code ----
 
 
-def test_only_storages_are_left_to_pytorch():
-    """It would compare the source of a module, and can write what differs to a file."""
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [
+        (os.system, ("touch {marker}",)),
+        (eval, ("open('{marker}', 'w')",)),
+        (exec, ("open('{marker}', 'w')",)),
+        (open, ("{marker}", "w")),
+        (os.mkdir, ("{marker}",)),
+        (getattr, (collections.OrderedDict, "fromkeys")),
+    ],
+)
+def test_no_function_is_called(function, args, protocol, tmp_path):
+    marker = tmp_path / "marker"
+    args = [arg.format(marker=marker) if isinstance(arg, str) else arg for arg in args]
+    data = pickle.dumps([1, Call(function, *args)], protocol=protocol)
+    unpickler = unpickler_of(data)
+    tree = unpickler.load()
+    assert tree[0] == 1
+    assert isinstance(tree[1], Inert)
+    assert unpickler.first_unknown == tree[1].name
+    assert tree[1].name.endswith(f".{function.__name__}")
+    assert not marker.exists()
+
+
+def test_nothing_is_imported():
+    before = set(sys.modules)
+    for data in (
+        b"\x80\x02cantigravity\nfly\n)R.",
+        b"(iantigravity\nfly\n.",
+        b"(cantigravity\nfly\no.",
+    ):
+        tree = unpickled(data)
+        assert isinstance(tree, Inert)
+        assert tree.name == "antigravity.fly"
+    assert set(sys.modules) == before
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02cx\ny\nN}(X\x08\x00\x00\x00__name__X\x01\x00\x00\x00xu\x86b.",
+        b"\x80\x02ccollections\nOrderedDict\n}(X\x01\x00\x00\x00aK\x01ub.",
+        b"\x80\x02]}X\x01\x00\x00\x00aK\x01sR.",  # arguments that are not a tuple
+        b"\x80\x02])R.",  # a call of a list
+        b"\x80\x02)K\x01a.",  # an item of a tuple
+        b"\x80\x02]K\x01K\x02s.",
+    ],
+)
+def test_only_lists_and_dictionaries_change(data):
+    pickletools.dis(data, out=io.StringIO())  # it is a pickle
+    with pytest.raises(ValueError, match=r"its pickle fails at byte \d+: TypeError"):
+        unpickled(data)
+
+
+def test_persistent_ids_are_left_to_the_reader():
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            return obj if isinstance(obj, tuple) else None
+
     file = io.BytesIO()
-    PersistentPickler(file).dump([("module", "class", "x.py", "x = 1"), ("storage", "key")])
-    file.seek(0)
+    Pickler(file).dump([("storage", 3), "a"])
     seen = []
-    unpickler = inert_pickles.Unpickler(file)
-    unpickler.persistent_load = lambda saved: seen.append(saved) or "array"
-    assert unpickler.load() == ["class", "array"]
-    assert seen == [("storage", "key")]
+    unpickler = unpickler_of(file.getvalue(), persistent=lambda i: seen.append(i) or "array")
+    assert unpickler.load() == ["array", "a"]
+    assert seen == [("storage", 3)]
+
+
+# ---- memory and depth ----
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"]" * 10**5 + b".",
+        b"N" * 10**5 + b".",
+        b"(" * 10**5 + b".",
+        b"(" + b"N" * 10**5 + b"t.",
+        b"X\xff\xff\x00\x00" + b"a" * 0xFFFF + b"q\x00" + b"h\x00" * 10**5 + b".",
+        b"".join(b"Nr" + i.to_bytes(4, "little") for i in range(10**5)) + b".",
+        b"((" + b"K\x01" * 500 + b"tq\x00" + b"h\x00\x85" * 10**5 + b".",
+        b"]q\x00" + b"h\x00h\x00a" * 10**5 + b".",
+    ],
+)
+def test_memory_is_held_to_the_budget(data):
+    with pytest.raises(ValueError, match="far more memory"):
+        unpickled(b"\x80\x02" + data, 10**5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Nr\xff\xff\xff\x7f.",  # an index of the memo
+        b"X\xff\xff\xff\x7fa.",
+        b"\x8d" + b"\xff" * 7 + b"\x7fa.",
+        b"\x96" + b"\xff" * 7 + b"\x7fa.",
+        b"\x8b\xff\xff\xff\x7fa.",
+        b"\x8b\xff\xff\xff\xffa.",
+        b"T\xff\xff\xff\xffa.",
+        b"I" + b"1" * 10**5 + b"\n.",
+    ],
+)
+def test_sizes_are_not_believed(data):
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(ValueError):
+            unpickled(b"\x80\x02" + data)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_depth_is_no_danger():
+    for data in (b")" + b"\x85" * 50_000, b"]" * 50_000 + b"a" * 49_999):
+        assert unpickled(b"\x80\x02" + data + b".", 2**25)
+    deep = b")" + b"\x85" * 50_000  # as the key of a dictionary it would be hashed
+    assert unpickled(b"\x80\x02}" + deep + b"K\x01s.", 2**25) == {}

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from lnln_jax.config import ModelConfig, TrainConfig
 from lnln_jax.weights.convert import convert
 from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.safetensors_files import save_safetensors
-from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables, write_run
+from tests.support.torch_files import edsr_state, save
 
 NAME = "lnln_light_x2"
 EDSR = ModelConfig("edsr", 2, OPTIONS["edsr"])
@@ -95,10 +96,8 @@ def test_safetensors_are_known_by_their_contents(suffix, here):
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("suffix", [".pt", ".Pth", ".CKPT", ".bin", ".pth.tar", ".safetensors"])
 def test_files_of_pytorch_are_known_by_their_contents(suffix, zipped, here):
-    torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
-    variables = make_variables("edsr")
-    tensors = {k: torch.from_numpy(a) for k, a in to_torch(variables, name="edsr").items()}
-    torch.save(tensors, f"y{suffix}", _use_new_zipfile_serialization=zipped)
+    variables, state_dict = edsr_state()
+    save(Path(f"y{suffix}"), state_dict, zipped=zipped)
     assert_same(load_weights(f"y{suffix}").variables, variables)
 
 

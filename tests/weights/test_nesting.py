@@ -11,11 +11,7 @@ from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.nesting import select_network
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
-from tests.support.torch_files import edsr_state, save
-
-torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
-
-from lnln_jax import torch_reference  # noqa: E402  (it needs torch)
+from tests.support.torch_files import Made, edsr_state, module, save
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +28,11 @@ def other(state_dict):
     return {key: value if "mean" in key else 0 * value for key, value in state_dict.items()}
 
 
-DISCRIMINATOR = {"discriminator.0.weight": torch.ones(3, 3), "discriminator.0.bias": torch.ones(3)}
-OPTIMIZER = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 1e-4}]}
+DISCRIMINATOR = {
+    "discriminator.0.weight": np.ones((3, 3), "f4"),
+    "discriminator.0.bias": np.ones(3, "f4"),
+}
+OPTIMIZER = {"state": {0: {"exp_avg": np.ones(3, "f4")}}, "param_groups": [{"lr": 1e-4}]}
 SILENT = {
     "a loss": lambda sd: {"model": sd, "epoch": 3, "loss": [0.5]},
     "state_dict": lambda sd: {"state_dict": sd},
@@ -52,9 +51,12 @@ SILENT = {
     "in another order": lambda sd: prefixed("model.net_g._orig_mod.module.", sd),
     "a compiled part": lambda sd: {k.replace("body.0.", "body.0._orig_mod."): sd[k] for k in sd},
     "generator": lambda sd: prefixed("generator.", sd),
-    "Parameters": lambda sd: {key: torch.nn.Parameter(value) for key, value in sd.items()},
-    "AveragedModel": lambda sd: prefixed("module.", sd) | {"n_averaged": torch.tensor(7)},
-    "a count": lambda sd: prefixed("net.", sd) | {"step": torch.tensor(7)},
+    "Parameters": lambda sd: {
+        key: Made("torch._utils", "_rebuild_parameter", value, True, {})
+        for key, value in sd.items()
+    },
+    "AveragedModel": lambda sd: prefixed("module.", sd) | {"n_averaged": np.array(7)},
+    "a count": lambda sd: prefixed("net.", sd) | {"step": np.array(7)},
 }
 
 
@@ -83,13 +85,15 @@ WITH_MORE = {
         "state_dict.net",
     ),
     "GAN": (
-        lambda sd: {"state_dict_g": sd, "state_dict_d": {"a.weight": torch.ones(3)}},
+        lambda sd: {"state_dict_g": sd, "state_dict_d": {"a.weight": np.ones(3, "f4")}},
         "state_dict_g",
         "state_dict_d",
     ),
     "Lightning GAN": (
         lambda sd: {
-            "state_dict": prefixed("generator.", sd) | DISCRIMINATOR | {"loss.vgg": torch.ones(3)},
+            "state_dict": prefixed("generator.", sd)
+            | DISCRIMINATOR
+            | {"loss.vgg": np.ones(3, "f4")},
             "hyper_parameters": {"lr": 1e-4},
             "optimizer_states": [OPTIMIZER],
         },
@@ -132,9 +136,10 @@ def test_no_network_is_found_within_another(name):
     [
         {"args": argparse.Namespace(lr=1e-4)},
         {"best": np.float64(3), "folder": Path("x")},
-        {"hyper_parameters": {"net": torch.nn.ReLU()}},
+        {"hyper_parameters": {"net": module()}},
+        {"device": Made("torch", "device", "cuda"), "shape": Made("torch", "Size", (3, 4))},
     ],
-    ids=["Namespace", "NumPy", "module"],
+    ids=["Namespace", "NumPy", "module", "PyTorch"],
 )
 def test_what_is_beside_the_network_need_not_be_understood(more, zipped, edsr, tmp_path):
     variables, state_dict = edsr
@@ -143,24 +148,19 @@ def test_what_is_beside_the_network_need_not_be_understood(more, zipped, edsr, t
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda network: network,
-        lambda network: {"epoch": 50, "model": network},
-        torch.nn.DataParallel,
-    ],
-    ids=["alone", "in a dictionary", "DataParallel"],
-)
-@pytest.mark.parametrize("name", ["edsr", "drca", "vdsr"])
-def test_a_whole_network_is_read_without_its_class(name, wrap, zipped, tmp_path):
-    torch.manual_seed(0)
-    network = torch_reference.NETWORKS[name](2, **OPTIONS[name]).eval()
-    hint = {"scale": 2} if name == "vdsr" else {}
-    expected = load_weights(save(tmp_path / "x.pt", network.state_dict()), **hint)
-    weights = load_weights(save(tmp_path / "y.pt", wrap(network), zipped=zipped), **hint)
-    assert weights.model == expected.model
-    assert_same(weights.variables, expected.variables)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_whole_network_is_read_without_its_class(prefix, zipped, edsr, tmp_path):
+    def nested(state_dict):
+        """Modules in each other as the dots in the keys are."""
+        names = dict.fromkeys(key.partition(".")[0] for key in state_dict)
+        parts = {}
+        for name in names:
+            inner = {k[len(name) + 1 :]: v for k, v in state_dict.items() if k.startswith(name)}
+            parts[name] = inner[""] if "" in inner else nested(inner)
+        return module(**parts)
+
+    tree = {"epoch": 50, "model": nested(prefixed(prefix, edsr[1]))}
+    assert_same(load_weights(save(tmp_path / "x.pt", tree, zipped=zipped)).variables, edsr[0])
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -177,7 +177,7 @@ def test_no_code_beside_the_network_runs(zipped, edsr, tmp_path):
 
 
 def test_half_of_a_compiled_lightning_checkpoint_upscales(edsr, tmp_path):
-    tensors = {key: value.half() for key, value in edsr[1].items()}
+    tensors = {key: value.astype(np.float16) for key, value in edsr[1].items()}
     tree = {"state_dict": prefixed("net_g._orig_mod.", tensors), "epoch": 3}
     model = load_model(save(tmp_path / "Best.CKPT", tree))
     assert (model.name, model.scale) == ("Best", 2)

@@ -14,7 +14,6 @@ from lnln_jax.images.resize import imresize
 @pytest.mark.slow
 def test_vdsr_on_set5(published_dir):
     """37.65 dB at x2 (README of pytorch-vdsr), by its protocol: nothing is rounded."""
-    pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
     path = published_dir.parent / "weights" / "vdsr.pt"
     if not path.is_file():
         pytest.skip(f"{path} is not there")

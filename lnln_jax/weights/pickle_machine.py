@@ -1,0 +1,297 @@
+"""A pickle machine, as `pickletools` describes it, that runs no code (see `inert_pickles`).
+
+It holds its memory to a budget, its memo does not grow to an index that the file chooses, and
+nothing in it calls itself.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from lnln_jax.weights.inert_pickles import BYTES, FLOAT, Inert, Name
+from lnln_jax.weights.memory_budget import Budget
+
+_STEP_BYTES, _OBJECT_BYTES, _ITEM_BYTES = 16, 64, 64  # charged for an opcode, what it makes, keeps
+_LONGEST_LINE = 1000  # characters of a name or a number in an old pickle
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, struct.error)
+
+
+class Unpickler:
+    """Reads pickles, one after another, from a file in memory."""
+
+    def __init__(
+        self,
+        data: memoryview,
+        budget: Budget,
+        *,
+        calls: Mapping[str, Callable[..., Any]],
+        persistent: Callable[[Any], Any],
+    ) -> None:
+        """Prepares to read from the beginning.
+
+        Args:
+          data: bytes of the file.
+          budget: memory that is left to the objects.
+          calls: functions that stand for names of the file. They may raise a ValueError.
+          persistent: function that returns what stands for a persistent id.
+        """
+        self.position = 0
+        self.first_unknown: str | None = None  # name that the file would have called
+        self._data, self._budget, self._calls = data, budget, calls
+        self._persistent = persistent
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """Returns what the next pickle holds.
+
+        Raises:
+          ValueError: it is damaged, or wants more memory than there is left.
+        """
+        self._stack, self._marks, self._memo = [], [], {}
+        data, take = self._data, self._budget.take
+        try:
+            while (code := data[self.position]) != _STOP:
+                self.position += 1
+                take(_STEP_BYTES)
+                _STEPS[code](self)
+            self.position += 1
+            return self._stack.pop()
+        except _DAMAGE as error:
+            reason = str(error) if isinstance(error, ValueError) else type(error).__name__
+            raise ValueError(f"its pickle fails at byte {self.position}: {reason}") from error
+
+    # ---- reading ----
+
+    def _read(self, size: int) -> memoryview:
+        part = self._data[self.position : self.position + size]
+        if size < 0 or len(part) < size:
+            raise ValueError("it is cut off")
+        self.position += size
+        return part
+
+    def _number(self, layout: str) -> int:
+        return struct.unpack(layout, self._read(struct.calcsize(layout)))[0]
+
+    def _line(self) -> str:
+        line = bytes(self._data[self.position : self.position + _LONGEST_LINE])
+        length = line.index(b"\n")
+        self.position += length + 1
+        return line[:length].decode("utf-8", "replace")
+
+    # ---- values ----
+
+    def _make(self, value: Any, nbytes: int = _OBJECT_BYTES) -> None:
+        self._budget.take(nbytes)
+        self._stack.append(value)
+
+    def _text(self, layout: str) -> None:
+        text = self._read(self._number(layout))
+        self._budget.take(_OBJECT_BYTES + 5 * len(text))  # one character of four bytes makes all so
+        self._stack.append(str(text, "utf-8", "replace"))
+
+    def _skip(self, layout: str) -> None:
+        self._read(self._number(layout))
+        self._stack.append(BYTES)
+
+    def _long(self, layout: str) -> None:
+        value = int.from_bytes(self._read(self._number(layout)), "little", signed=True)
+        self._make(value)
+
+    def _decimal(self) -> None:
+        line = self._line()
+        flags = {"00": False, "01": True}
+        self._make(flags[line] if line in flags else int(line.removesuffix("L")))
+
+    def _float(self, layout: str | None) -> None:
+        if layout:
+            self._read(struct.calcsize(layout))
+        else:
+            self._line()
+        self._stack.append(FLOAT)
+
+    # ---- containers ----
+
+    def _since_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    def _pop(self) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._stack.pop()
+
+    def _tuple(self, size: int | None) -> None:
+        if size is None:
+            items = self._since_mark()
+        else:
+            items = [self._stack.pop() for _ in range(size)][::-1]
+        self._make(tuple(items), _OBJECT_BYTES + 8 * len(items))
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, list):
+            self._budget.take(8 * len(items))
+            target.extend(items)
+        elif not isinstance(target, Inert):
+            raise TypeError(f"items of a {type(target).__name__}")
+
+    def _update(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, dict):
+            self._fill(target, zip(items[::2], items[1::2], strict=True))
+        elif not isinstance(target, Inert):
+            raise TypeError(f"items of a {type(target).__name__}")
+
+    def _fill(self, target: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+        for key, value in items:
+            if isinstance(key, str | int):  # a deep tuple could not even be hashed
+                self._budget.take(_ITEM_BYTES)
+                target[key] = value
+        return target
+
+    def _dictionary(self) -> None:
+        items = self._since_mark()
+        self._make({})
+        self._update(items)
+
+    # ---- memo ----
+
+    def _put(self, index: int) -> None:
+        self._budget.take(_ITEM_BYTES)
+        self._memo[index] = self._stack[-1]
+
+    def _get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    # ---- names, calls and objects ----
+
+    def _name(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise TypeError("the name of a class is not a text")
+        text = f"{module}.{name}"
+        self._make(Name(text), 2 * _OBJECT_BYTES + 4 * len(text))
+
+    def _call(self, function: Any, args: Any) -> None:
+        """Calls what stands for a name, or pushes what stands for its result."""
+        if not isinstance(args, tuple):
+            raise TypeError("the arguments of a call are not a tuple")
+        if isinstance(function, Name) and function.text == "collections.OrderedDict":
+            items = args[0] if args else []
+            self._make({})
+            self._fill(self._stack[-1], items.items() if isinstance(items, dict) else items)
+        elif isinstance(function, Name) and function.text in self._calls:
+            self._make(self._calls[function.text](*args), 4 * _OBJECT_BYTES)
+        elif isinstance(function, Name | Inert):
+            name = function.text if isinstance(function, Name) else function.name
+            self.first_unknown = self.first_unknown or name
+            self._make(Inert(name))
+        else:
+            raise TypeError(f"a call of a {type(function).__name__}")
+
+    def _call_since_mark(self, *, named: bool) -> None:
+        if named:
+            self._name(self._line(), self._line())
+            function = self._stack.pop()
+            self._call(function, tuple(self._since_mark()))
+        else:
+            function, *args = self._since_mark()
+            self._call(function, tuple(args))
+
+    def _build(self) -> None:
+        """Keeps the state of an object; a dictionary's or an array's attributes are lost."""
+        state = self._stack.pop()
+        if isinstance(self._stack[-1], Inert):
+            self._stack[-1].state = state
+        elif isinstance(self._stack[-1], Name):
+            raise TypeError("a name has no state")
+
+    def _new_with_options(self) -> None:
+        _, args, function = (self._stack.pop() for _ in range(3))
+        self._call(function, args)
+
+    def _stack_name(self) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        self._name(module, name)
+
+    def _call_top(self) -> None:
+        args, function = self._stack.pop(), self._stack.pop()
+        self._call(function, args)
+
+    def _set_item(self) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._update([key, value])
+
+
+_STOP = ord(".")
+_STEPS: dict[int, Callable[[Unpickler], Any]] = {
+    ord(code): step
+    for code, step in {
+        "\x80": lambda u: u._read(1),  # protocol
+        "\x95": lambda u: u._read(8),  # length of a frame
+        "N": lambda u: u._stack.append(None),
+        "\x88": lambda u: u._stack.append(True),
+        "\x89": lambda u: u._stack.append(False),
+        "J": lambda u: u._make(u._number("<i")),
+        "K": lambda u: u._stack.append(u._number("<B")),
+        "M": lambda u: u._make(u._number("<H")),
+        "\x8a": lambda u: u._long("<B"),
+        "\x8b": lambda u: u._long("<i"),
+        "I": lambda u: u._decimal(),
+        "L": lambda u: u._decimal(),
+        "G": lambda u: u._float(">d"),
+        "F": lambda u: u._float(None),
+        "U": lambda u: u._text("<B"),
+        "T": lambda u: u._text("<i"),
+        "\x8c": lambda u: u._text("<B"),
+        "X": lambda u: u._text("<I"),
+        "\x8d": lambda u: u._text("<Q"),
+        "S": lambda u: u._make(u._line().strip("'\"")),
+        "V": lambda u: u._make(u._line()),
+        "C": lambda u: u._skip("<B"),
+        "B": lambda u: u._skip("<I"),
+        "\x8e": lambda u: u._skip("<Q"),
+        "\x96": lambda u: u._skip("<Q"),
+        "(": lambda u: u._marks.append(len(u._stack)),
+        "0": lambda u: u._pop(),
+        "1": lambda u: u._since_mark(),
+        "2": lambda u: u._stack.append(u._stack[-1]),
+        ")": lambda u: u._stack.append(()),
+        "t": lambda u: u._tuple(None),
+        "\x85": lambda u: u._tuple(1),
+        "\x86": lambda u: u._tuple(2),
+        "\x87": lambda u: u._tuple(3),
+        "]": lambda u: u._make([]),
+        "l": lambda u: u._make(u._since_mark()),
+        "a": lambda u: u._extend([u._stack.pop()]),
+        "e": lambda u: u._extend(u._since_mark()),
+        "}": lambda u: u._make({}),
+        "d": lambda u: u._dictionary(),
+        "s": lambda u: u._set_item(),
+        "u": lambda u: u._update(u._since_mark()),
+        "\x8f": lambda u: u._make(Inert("set")),
+        "\x90": lambda u: u._extend(u._since_mark()),
+        "\x91": lambda u: (u._since_mark(), u._make(Inert("frozenset"))),
+        "p": lambda u: u._put(int(u._line())),
+        "q": lambda u: u._put(u._number("<B")),
+        "r": lambda u: u._put(u._number("<I")),
+        "\x94": lambda u: u._put(len(u._memo)),
+        "g": lambda u: u._get(int(u._line())),
+        "h": lambda u: u._get(u._number("<B")),
+        "j": lambda u: u._get(u._number("<I")),
+        "c": lambda u: u._name(u._line(), u._line()),
+        "\x93": lambda u: u._stack_name(),
+        "R": lambda u: u._call_top(),
+        "\x81": lambda u: u._call_top(),
+        "\x92": lambda u: u._new_with_options(),
+        "i": lambda u: u._call_since_mark(named=True),
+        "o": lambda u: u._call_since_mark(named=False),
+        "b": lambda u: u._build(),
+        "P": lambda u: u._stack.append(u._persistent(u._line())),
+        "Q": lambda u: u._stack.append(u._persistent(u._stack.pop())),
+    }.items()
+}
