@@ -104,7 +104,7 @@ def _plots(board: Leaderboard, scale: int) -> str:
     ):
         points = [
             Point(
-                row.model,
+                row.model if row.published is None else row.network,
                 f"{row.model}: {row.scores[first][0]:.2f} dB, {getattr(row, key):,} {x_label}",
                 getattr(row, key),
                 row.scores[first][0],

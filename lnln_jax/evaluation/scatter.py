@@ -9,7 +9,7 @@ _WIDTH, _HEIGHT = 640, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 626, 14, 366  # edges of the area of points
 _MARK = 6  # half the width of a point
 _CHARACTER, _LINE = 6.7, 15  # width and height of a label's letters, nearly
-_SHIFTS = (0, -15, 15, -30, 30, -45, 45)  # of a label, up or down, where it would hide another
+_SHIFTS = (0, -15, 15, -30, 30)  # of a label, up or down, where it would hide another
 _MOST_LETTERS = 34
 
 
@@ -119,7 +119,12 @@ def _point(point: Point, spot: tuple[float, float], label: tuple[float, float, s
 def _labels(
     points: Sequence[Point], spots: Sequence[tuple[float, float]]
 ) -> list[tuple[float, float, str]]:
-    """Finds a place for each label, right or left of its point, where it hides the least."""
+    """Finds a place for each label, right or left of its point, that hides nothing.
+
+    Returns:
+      x, y and class of each; one without such a place is "crowded", too, which the page shows only
+      while the point has the focus or the pointer.
+    """
     taken = [_Box(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in spots]
     placed = []
     for point, (x, y) in zip(points, spots, strict=True):
@@ -132,9 +137,11 @@ def _labels(
                 inside = box.left > _LEFT and box.right < _WIDTH and box.top > 0
                 hidden = sum(box.hides(other) for other in taken)
                 options.append((not inside, hidden, abs(shift), side == "left", middle, side, box))
-        *_, middle, side, box = min(options)
-        taken.append(box)
-        placed.append((x + (_MARK + 4) * (1 if side == "right" else -1), middle, side))
+        _, hidden, *_, middle, side, box = min(options)
+        if not hidden:
+            taken.append(box)
+        label_x = x + (_MARK + 4) * (1 if side == "right" else -1)
+        placed.append((label_x, middle, f"{side} crowded" if hidden else side))
     return placed
 
 
@@ -146,7 +153,7 @@ def _log_edges(values: Sequence[float]) -> tuple[float, float]:
 def _log_ticks(first: float, last: float) -> list[float]:
     """Returns round numbers between edges, the fewer the farther these are apart."""
     wide = last / first
-    steps = (1, 1.5, 2, 3, 4, 5, 7) if wide < 12 else (1, 2, 5) if wide < 500 else (1,)
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if wide < 12 else (1, 2, 5) if wide < 2000 else (1,)
     powers = range(math.floor(math.log10(first)), math.ceil(math.log10(last)) + 1)
     ticks = [step * 10.0**power for power in powers for step in steps]
     return [tick for tick in ticks if first <= tick <= last]

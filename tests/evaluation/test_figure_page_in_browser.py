@@ -2,9 +2,7 @@
 
 import base64
 import io
-import json
 import re
-import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -13,68 +11,13 @@ from PIL import Image
 
 from lnln_jax.evaluation.figure_page import write_page
 from lnln_jax.evaluation.figures import Figure, enlarged_crop
+from tests.support.browsers import find, show
 from tests.support.figures import BOX, DANGEROUS, comic_and_butterfly, renamed
 
 
 @pytest.fixture(scope="module")
 def figures(data_dir) -> list[Figure]:
     return comic_and_butterfly(data_dir)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="no selenium: pip install -e '.[test]'"
-    )
-    from selenium.webdriver.chrome.service import Service
-
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("no chromium or chromedriver: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # which root in a container cannot have
-        "--disable-dev-shm-usage",
-        "--force-color-profile=srgb",
-        "--hide-scrollbars",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(driver))
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture
-def browser(chromium):
-    """Chromium, which must have nothing to complain about and ask for nothing but the page."""
-    show(chromium)
-    chromium.get_log("browser")
-    chromium.get_log("performance")
-    yield chromium
-    assert chromium.get_log("browser") == []
-    messages = [
-        json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")
-    ]
-    requested = [
-        m["params"]["request"]["url"] for m in messages if m["method"].endswith("requestWillBeSent")
-    ]
-    assert requested
-    assert {url.split(":")[0] for url in requested} <= {"file", "data"}
-    assert len({url for url in requested if url.startswith("file:")}) == 1
-
-
-def show(browser, width: int = 1280, scheme: str = "light") -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-
-
-def find(browser, selector: str):
-    return browser.find_elements("css selector", selector)
 
 
 @pytest.fixture(scope="module")
