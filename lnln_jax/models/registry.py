@@ -8,6 +8,8 @@ from typing import Any
 import flax.linen as nn
 
 from lnln_jax.kernels.attention import check_implementation
+from lnln_jax.models.carn import CARN
+from lnln_jax.models.carn_m import CARNM
 from lnln_jax.models.drca import DRCA
 from lnln_jax.models.edsr import EDSR
 from lnln_jax.models.lnln import LNLN
@@ -25,6 +27,8 @@ MODELS: dict[str, type[nn.Module]] = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": VDSR,
+    "carn": CARN,
+    "carn_m": CARNM,
     "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rdn": RDN,
@@ -33,6 +37,8 @@ MODELS: dict[str, type[nn.Module]] = {
 VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
     "edsr_baseline": ("edsr", {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}),
     "vdsr_rgb": ("vdsr", {"n_colors": 3}),
+    "carn_multi": ("carn", {"n_scales": 3}),
+    "carn_m_multi": ("carn_m", {"n_scales": 3}),
     "rlfn_s": ("rlfn", {"n_feats": 48, "n_mid_feats": 48}),
     "rlfn_ntire": ("rlfn", {"n_resblocks": 4, "n_feats": 46, "n_mid_feats": 48}),
     "rdn_a": ("rdn", {"n_resblocks": 20, "n_layers": 6, "growth_rate": 32}),

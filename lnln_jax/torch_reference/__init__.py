@@ -4,6 +4,7 @@ Each class mirrors the Flax module of the same name; the keys of its state dict 
 `lnln_jax.weights.torch_port` reads and writes. Only tests and scripts import this.
 """
 
+from lnln_jax.torch_reference.carn import CARN, CARNM
 from lnln_jax.torch_reference.drca import DRCA
 from lnln_jax.torch_reference.edsr import EDSR
 from lnln_jax.torch_reference.lnln import LNLN
@@ -20,12 +21,16 @@ NETWORKS = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": InterpolatingVDSR,
+    "carn": CARN,
+    "carn_m": CARNM,
     "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rdn": RDN,
 }
 
 __all__ = [
+    "CARN",
+    "CARNM",
     "DRCA",
     "EDSR",
     "LNLN",

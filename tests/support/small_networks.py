@@ -22,6 +22,8 @@ OPTIONS = {
     "rcan": _GROUPS | {"n_resgroups": 3, "n_resblocks": 2},
     "edsr": {"n_resblocks": 3, "n_feats": 8, "res_scale": 1.0},
     "vdsr": {"n_layers": 5, "n_feats": 8, "n_colors": 1},
+    "carn": {"n_feats": 8, "n_scales": 1},
+    "carn_m": {"n_feats": 8, "n_scales": 1, "groups": 2},
     "rlfn": {"n_resblocks": 3, "n_feats": 6, "n_mid_feats": 5, "n_attention_feats": 4},
     "rdn": {"n_resblocks": 2, "n_layers": 3, "growth_rate": 4, "n_feats": 6},
     "swinir_light": {
@@ -44,6 +46,9 @@ PUBLISHED = {
     "edsr_baseline_x3": ("edsr_baseline", 3),
     "edsr_baseline_x4": ("edsr_baseline", 4),
     "vdsr": ("vdsr", 2),
+    **{f"{name}_x{scale}": (name, scale) for name in ("carn", "carn_m") for scale in (2, 3, 4)},
+    "carn_multi": ("carn_multi", 2),
+    "carn_m_multi": ("carn_m_multi", 2),
     **{f"swinir_light_x{scale}": ("swinir_light", scale) for scale in (2, 3, 4)},
     **{f"{name}_x{scale}": (name, scale) for name in ("rlfn", "rlfn_s") for scale in (2, 3, 4)},
     "rlfn_ntire_x4": ("rlfn_ntire", 4),

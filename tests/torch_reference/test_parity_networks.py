@@ -45,6 +45,13 @@ def compare(function, variables, network, x):
         ("vdsr", 2, "even"),
         ("vdsr", 3, "odd"),
         ("vdsr", 4, "even"),
+        ("carn", 2, "odd"),
+        ("carn_m", 2, "even"),
+        *(
+            pytest.param(name, scale, size, marks=pytest.mark.slow)
+            for name in ("carn", "carn_m")
+            for scale, size in ((3, "even"), (4, "odd"))
+        ),
         ("swinir_light", 2, "odd"),
         pytest.param("swinir_light", 3, "even", marks=pytest.mark.slow),
         pytest.param("swinir_light", 4, "odd", marks=pytest.mark.slow),
@@ -89,6 +96,10 @@ def test_interpolation(scale):
         *((f"edsr_x{scale}", "edsr", scale) for scale in (2, 4)),
         *((f"edsr_baseline_x{scale}", "edsr_baseline", scale) for scale in (2, 3, 4)),
         ("vdsr", "vdsr", 2),
+        *((f"carn_x{scale}", "carn", scale) for scale in (2, 3, 4)),
+        *((f"carn_m_x{scale}", "carn_m", scale) for scale in (2, 3, 4)),
+        ("carn_multi", "carn_multi", 2),
+        ("carn_m_multi", "carn_m_multi", 3),
         *((f"swinir_light_x{scale}", "swinir_light", scale) for scale in (2, 3, 4)),
         *((f"rdn_x{scale}", "rdn", scale) for scale in (2, 3, 4)),
         ("rdn_a_x2", "rdn_a", 2),

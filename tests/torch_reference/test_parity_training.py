@@ -26,6 +26,8 @@ settings = parity.one_thread_and_full_precision
 TRAINING_SIZES = dict.fromkeys(NETWORKS, SIZES["odd"]) | {
     "drca": SIZES["even"],
     "vdsr": (6, 5),
+    "carn": (6, 5),
+    "carn_m": (6, 5),
     "rlfn": (15, 16),
 }
 LOSSES = dict.fromkeys(NETWORKS, "l1") | {"vdsr": "l2"}

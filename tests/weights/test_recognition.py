@@ -22,6 +22,8 @@ from tests.support.small_networks import (
 
 # ---- which network ----
 
+SCALELESS = ("vdsr", "carn_multi", "carn_m_multi")  # whose files do not show the scale
+
 
 @pytest.mark.parametrize("stem", PUBLISHED)
 def test_published_checkpoints_are_recognised(stem, tmp_path):
@@ -31,7 +33,7 @@ def test_published_checkpoints_are_recognised(stem, tmp_path):
     }
     network = ModelConfig(name).name
     state_dict |= NETWORKS[network].constants
-    hint = {"scale": 2} if name == "vdsr" else {}
+    hint = {"scale": scale} if name in SCALELESS else {}
     weights = from_state_dict(state_dict, tmp_path, **hint)
     assert (weights.model.name, weights.model.scale) == (network, scale)
     assert weights.module() == create_model(name, scale)
@@ -61,6 +63,9 @@ def test_hyper_parameters_show(name, scale, tmp_path):
         ("rcan", {"n_resgroups": 1, "n_resblocks": 3}),
         ("edsr", {"n_resblocks": 1, "n_feats": 5}),
         ("vdsr", {"n_layers": 3, "n_feats": 1, "n_colors": 3}),
+        ("carn", {"n_feats": 1}),
+        ("carn_m", {"n_feats": 1, "groups": 1}),
+        ("carn_m", {"n_feats": 6, "groups": 6}),
         ("swinir_light", {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 1, "n_heads": 1}),
         ("rlfn", {"n_resblocks": 1, "n_feats": 1, "n_mid_feats": 2, "n_attention_feats": 1}),
         ("rdn", {"n_resblocks": 1, "n_layers": 1, "growth_rate": 1, "n_feats": 2}),
@@ -119,12 +124,21 @@ MISSHAPEN = {
     "rcan": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.body.3.conv_du.0.weight"],
     "edsr": ["head.0.weight", "tail.0.0.weight", "body.0.body.0.weight", "tail.1.weight"],
     "vdsr": ["output.weight"],
+    "carn": ["entry.weight", "b1.b1.body.0.weight", "b2.c3.body.0.weight", "exit.weight"],
+    "carn_m": ["entry.weight", "b1.b1.body.4.weight", "c1.body.0.weight", "exit.weight"],
     "swinir_light": ["norm.bias", "upsample.0.weight", "layers.1.conv.weight"],
     "rlfn": ["conv_1.weight", "upsampler.0.weight", "block_1.c1_r.weight", "block_1.esa.conv4.weight"],
     "rdn": ["GFF.1.weight", "UPNet.0.weight", "RDBs.0.LFF.weight"],
 }
 # How the keys of the first layer begin, where it is not the head.
-FIRST = {"vdsr": "input.", "swinir_light": "conv_first.", "rlfn": "conv_1.", "rdn": "SFENet1."}
+FIRST = {
+    "vdsr": "input.",
+    "carn": "entry.",
+    "carn_m": "entry.",
+    "swinir_light": "conv_first.",
+    "rlfn": "conv_1.",
+    "rdn": "SFENet1.",
+}
 
 
 @pytest.mark.parametrize(
@@ -163,6 +177,10 @@ def test_missing_and_renamed_arrays_are_listed_alone(name):
         ("edsr", "body.99999999.body.0.weight"),
         ("vdsr", "residual_layer.12.conv.weight"),
         ("vdsr", "residual_layer.1.conv.bias"),
+        ("carn", "b1.b4.body.0.weight"),
+        ("carn", "b1.b1.body.4.weight"),  # CARN-M's
+        ("carn_m", "b1.b1.body.6.weight"),
+        ("carn_m", "c4.body.0.weight"),
         ("swinir_light", "conv_before_upsample.0.weight"),
         ("swinir_light", "layers.0.residual_group.blocks.2.attn_mask"),
         ("rlfn", "block_12.c5.weight"),

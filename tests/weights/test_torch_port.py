@@ -32,6 +32,8 @@ def tiny():
         ),
         *(("edsr", scale, {"n_resblocks": blocks}) for scale, blocks in [(2, 3), (3, 1), (4, 2)]),
         *(("vdsr", 2, {"n_layers": n, "n_colors": c}) for n, c in [(3, 1), (5, 1), (4, 3)]),
+        *((name, scale, {}) for name in ("carn", "carn_m") for scale in (2, 3, 4)),
+        *((name, 3, {"n_scales": 3}) for name in ("carn", "carn_m")),
         *(("swinir_light", s, {"n_heads": n, "n_resblocks": n}) for s, n in [(2, 4), (3, 1)]),
         *(("rlfn", scale, {"n_resblocks": n}) for scale, n in [(2, 3), (3, 1), (4, 2)]),
         *(
@@ -168,6 +170,22 @@ def test_arrays_go_where_they_belong():
                 "input.weight": ("first/conv/kernel", ()),
                 "residual_layer.2.conv.weight": ("layers/conv/kernel", (2,)),
                 "output.weight": ("last/kernel", ()),
+            },
+        ),
+        (
+            "carn",
+            {
+                "b1.b3.body.2.weight": ("block_1/unit_3/conv_2/kernel", ()),
+                "b3.c2.body.0.bias": ("block_3/fuse_2/bias", ()),
+                "c3.body.0.weight": ("fuse_3/kernel", ()),
+                "upsample.up.body.0.weight": ("upsampler/conv_1/kernel", ()),
+            },
+        ),
+        (
+            "carn_m",
+            {
+                "b2.b1.body.2.weight": ("block_2/unit/conv_2/kernel", ()),
+                "b2.b1.body.4.bias": ("block_2/unit/pointwise/bias", ()),
             },
         ),
         (

@@ -1,11 +1,12 @@
 """The tables of all networks: what their PyTorch state dicts hold, and how to know them."""
 
-from lnln_jax.weights.tables import basicsr, distillation, rdn, residual, swinir_light
+from lnln_jax.weights.tables import basicsr, carn, distillation, rdn, residual, swinir_light
 from lnln_jax.weights.tables.base import Network
 
 # The authors' keys, which are written.
 NETWORKS: dict[str, Network] = {
     **residual.TABLES,
+    **carn.TABLES,
     **distillation.TABLES,
     **rdn.TABLES,
     **swinir_light.TABLES,
