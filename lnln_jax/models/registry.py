@@ -17,6 +17,7 @@ from lnln_jax.models.rcan import RCAN
 from lnln_jax.models.rlfn import RLFN
 from lnln_jax.models.rdn import RDN
 from lnln_jax.models.swinir_light import SwinIRLight
+from lnln_jax.models.san import SAN
 from lnln_jax.models.vdsr import VDSR
 from lnln_jax.runtime.numbers import real, whole
 from lnln_jax.runtime.suggestions import did_you_mean
@@ -27,6 +28,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": VDSR,
+    "san": SAN,
     "carn": CARN,
     "carn_m": CARNM,
     "swinir_light": SwinIRLight,

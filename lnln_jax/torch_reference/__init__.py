@@ -12,6 +12,7 @@ from lnln_jax.torch_reference.rcan import RCAN
 from lnln_jax.torch_reference.rlfn import RLFN
 from lnln_jax.torch_reference.rdn import RDN
 from lnln_jax.torch_reference.swinir_light import SwinIRLight
+from lnln_jax.torch_reference.san import SAN
 from lnln_jax.torch_reference.vdsr import VDSR, InterpolatingVDSR
 
 # By the names of `lnln_jax.create_model`, each taking what the Flax network takes.
@@ -21,6 +22,7 @@ NETWORKS = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": InterpolatingVDSR,
+    "san": SAN,
     "carn": CARN,
     "carn_m": CARNM,
     "swinir_light": SwinIRLight,
@@ -38,6 +40,7 @@ __all__ = [
     "RCAN",
     "RDN",
     "RLFN",
+    "SAN",
     "VDSR",
     "InterpolatingVDSR",
     "SwinIRLight",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lnln_jax.config import OptimizerConfig
 
 NORMALISED = ("lnln", "drca")  # the networks with BatchNorm
+CANCELLING = (*NORMALISED, "san")  # those with biases that the next operation takes away
 
 
 def rgb_to_y(x: torch.Tensor) -> torch.Tensor:
@@ -80,6 +81,7 @@ def is_cancelled(name: str, key: str) -> bool:
     theta_i . bias(phi). The gradients of such biases are zero but for rounding.
     """
     before_norm = r"body\.\d+\.body\.\d+\.body\.[03](\.depthwise|\.pointwise)?\.bias"
-    return name in NORMALISED and (
-        key == "non_local.phi.bias" or re.fullmatch(before_norm, key) is not None
+    return name in CANCELLING and (
+        key in ("non_local.phi.bias", "non_local.non_local.phi.0.bias")
+        or re.fullmatch(before_norm, key) is not None
     )

@@ -70,7 +70,7 @@ def layer_in_flax(layer, variables, x, options):
 def layer_in_torch(network, x):
     """The output, and the gradient of x; the network keeps the other gradients and statistics."""
     dtype = next(network.parameters()).dtype
-    margins = parity.watch_relus(network)
+    margins = parity.watch_kinks(network)
     x = to_nchw(x, dtype).requires_grad_()
     out = to_nhwc(y := network(x))
     y.backward(to_nchw(random_features(2, out.shape), dtype))

@@ -29,6 +29,7 @@ SMALL = {
     "rcan": _GROUPS,
     "edsr": {"n_resblocks": 3, "n_feats": 16, "res_scale": 0.1},
     "vdsr": {"n_layers": 5, "n_feats": 16},
+    "san": {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 16, "reduction": 4},
     "carn": {"n_feats": 8},
     "carn_m": {"n_feats": 8, "groups": 2},
     "rlfn": {"n_resblocks": 2, "n_feats": 8, "n_mid_feats": 6, "n_attention_feats": 4},
@@ -49,6 +50,7 @@ SEEDS = {
     "rcan": 56,
     "edsr": 0,
     "vdsr": 2,
+    "san": 3,
     "carn": 1,
     "carn_m": 3,
     "swinir_light": 0,
@@ -96,12 +98,15 @@ def make_networks(name, scale):
             if isinstance(layer, torch.nn.LayerNorm):
                 layer.weight.uniform_(0.5, 1.5)
                 layer.bias.normal_(std=0.3)
-        if name == "lnln":
-            network.non_local.W.weight.normal_(std=0.2)
-            network.non_local.W.bias.normal_(std=0.2)
+        if name in ("lnln", "san"):
+            attention = network.non_local if name == "lnln" else network.non_local.non_local
+            attention.W.weight.normal_(std=0.2)
+            attention.W.bias.normal_(std=0.2)
             # Features are in the tens: unscaled, each position would attend to a single other one.
-            network.non_local.theta.weight.mul_(0.05)
-            network.non_local.phi.weight.mul_(0.05)
+            attention.theta.weight.mul_(0.05)
+            (attention.phi if name == "lnln" else attention.phi[0]).weight.mul_(0.05)
+        if name == "san":
+            network.gamma.fill_(0.3)
     module = create_model(name, scale, **SMALL[name])
     like = abstract_variables(module)
     return module, from_torch(network.state_dict(), name=name, like=like), network
@@ -143,16 +148,24 @@ def check(what, ours, theirs, truth):
     assert errors[worst] <= limit, f"{what}: {worst} is off by {errors[worst]:.1e} > {limit:.1e}"
 
 
-def watch_relus(network):
-    """A list that collects the smallest input of each ReLU, as a share of the largest."""
+def watch_kinks(network):
+    """A list that collects how near ReLUs and pools come to kinks, as a share of their largest.
+
+    That is the smallest input of a ReLU, and the least lead of a largest value over the second.
+    """
     margins = []
 
-    def hook(_, inputs):
-        magnitudes = inputs[0].detach().abs()
-        margins.append((magnitudes.min() / magnitudes.max()).item())
+    def hook(layer, inputs):
+        x = inputs[0].detach()
+        leads = x.abs()
+        if isinstance(layer, torch.nn.MaxPool2d):
+            planes = x.flatten(0, 1)[:, None]
+            windows = torch.nn.functional.unfold(planes, layer.kernel_size, stride=layer.stride)
+            leads = -windows.topk(2, dim=1).values.diff(dim=1)
+        margins.append((leads.min() / x.abs().max()).item())
 
     for layer in network.modules():
-        if isinstance(layer, torch.nn.ReLU | torch.nn.LeakyReLU):
+        if isinstance(layer, torch.nn.ReLU | torch.nn.LeakyReLU | torch.nn.MaxPool2d):
             layer.register_forward_pre_hook(hook)
     return margins
 

@@ -22,6 +22,7 @@ OPTIONS = {
     "rcan": _GROUPS | {"n_resgroups": 3, "n_resblocks": 2},
     "edsr": {"n_resblocks": 3, "n_feats": 8, "res_scale": 1.0},
     "vdsr": {"n_layers": 5, "n_feats": 8, "n_colors": 1},
+    "san": {"n_resgroups": 3, "n_resblocks": 2, "n_feats": 16, "reduction": 4},
     "carn": {"n_feats": 8, "n_scales": 1},
     "carn_m": {"n_feats": 8, "n_scales": 1, "groups": 2},
     "rlfn": {"n_resblocks": 3, "n_feats": 6, "n_mid_feats": 5, "n_attention_feats": 4},
@@ -46,6 +47,7 @@ PUBLISHED = {
     "edsr_baseline_x3": ("edsr_baseline", 3),
     "edsr_baseline_x4": ("edsr_baseline", 4),
     "vdsr": ("vdsr", 2),
+    **{f"san_x{scale}": ("san", scale) for scale in (2, 3, 4)},
     **{f"{name}_x{scale}": (name, scale) for name in ("carn", "carn_m") for scale in (2, 3, 4)},
     "carn_multi": ("carn_multi", 2),
     "carn_m_multi": ("carn_m_multi", 2),
@@ -65,10 +67,13 @@ def shapes_of(name, scale=2, **options):
 def make_variables(name, scale=2, **options):
     """Variables of which no two numbers are the same; `options` on top of `OPTIONS`."""
     rng = np.random.default_rng(0)
-    return jax.tree.map(
+    variables = jax.tree.map(
         lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
         shapes_of(name, scale, **{**OPTIONS[name], **options}),
     )
+    if shift := variables["params"].get("sub_mean"):  # small ones are of images in 0..1
+        shift["bias"] -= 100
+    return variables
 
 
 def published_shapes(stem: str) -> dict[str, tuple[int, ...]]:

@@ -45,6 +45,9 @@ def compare(function, variables, network, x):
         ("vdsr", 2, "even"),
         ("vdsr", 3, "odd"),
         ("vdsr", 4, "even"),
+        ("san", 2, "even"),
+        pytest.param("san", 3, "odd", marks=pytest.mark.slow),
+        pytest.param("san", 4, "even", marks=pytest.mark.slow),
         ("carn", 2, "odd"),
         ("carn_m", 2, "even"),
         *(
@@ -96,6 +99,7 @@ def test_interpolation(scale):
         *((f"edsr_x{scale}", "edsr", scale) for scale in (2, 4)),
         *((f"edsr_baseline_x{scale}", "edsr_baseline", scale) for scale in (2, 3, 4)),
         ("vdsr", "vdsr", 2),
+        *((f"san_x{scale}", "san", scale) for scale in (2, 3, 4)),
         *((f"carn_x{scale}", "carn", scale) for scale in (2, 3, 4)),
         *((f"carn_m_x{scale}", "carn_m", scale) for scale in (2, 3, 4)),
         ("carn_multi", "carn_multi", 2),

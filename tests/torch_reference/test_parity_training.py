@@ -13,7 +13,7 @@ from lnln_jax.images.arrays import rgb_to_y
 from lnln_jax.images.products import quiet_products
 from lnln_jax.models import input_channels
 from lnln_jax.torch_reference import NETWORKS, training
-from lnln_jax.torch_reference.training import NORMALISED, is_cancelled
+from lnln_jax.torch_reference.training import CANCELLING, NORMALISED, is_cancelled
 from lnln_jax.training.optimizer import make_optimizer
 from lnln_jax.training.step import training_loss
 from lnln_jax.weights.torch_port import from_torch, to_torch
@@ -95,7 +95,7 @@ def pass_in_torch(name, network, lr, hr):
     """The output, the gradients and the statistics; the network keeps the latter two."""
     dtype = next(network.parameters()).dtype
     network.zero_grad()
-    margins = parity.watch_relus(network)
+    margins = parity.watch_kinks(network)
     colors = input_channels(make_networks(name, 2)[0])
     lr, hr = to_nchw(lr, dtype), to_nchw(hr, dtype)
     loss, sr = training.training_loss(network, lr, hr, LOSSES[name], colors)
@@ -127,7 +127,7 @@ def test_training_pass(name):
             check(what, *(without_cancelled(name, x[i], truth[i]) for x in (ours, theirs, truth)))
 
 
-@pytest.mark.parametrize("name", NORMALISED)
+@pytest.mark.parametrize("name", CANCELLING)
 @pytest.mark.slow
 def test_gradients_of_cancelled_biases_are_noise(name):
     """Small beside the gradient of the same layer's weight."""
@@ -148,7 +148,7 @@ def test_gradients_of_cancelled_biases_are_noise(name):
     assert truth < 1e-13
 
 
-@pytest.mark.parametrize("name", NORMALISED)
+@pytest.mark.parametrize("name", CANCELLING)
 def test_cancelled_biases_change_nothing(name):
     """In training, with other such biases, output and gradients are the true ones of before."""
     _, variables, network = make_networks(name, 2)
@@ -243,6 +243,11 @@ def test_ten_training_steps(name):
     check("losses", *({"losses": losses} for losses, _ in results))
     keys = [key for key, p in network.named_parameters() if p.requires_grad]
     check("parameters", *(without_cancelled(name, states[-1], keys) for _, states in results))
+    for key in [key for key in keys if key.endswith("_mean.bias")]:
+        # Beside means of about 110 the changes are small: ten roundings decide the fourth digit.
+        last, true_last = (states[-1][key] for _, states in (ours, truth))
+        np.testing.assert_allclose(last, true_last, rtol=0, atol=5 * np.spacing(np.float32(110)))
+        keys.remove(key)
     changes = [{key: states[-1][key] - states[0][key] for key in keys} for _, states in results]
     check("changes", *(without_cancelled(name, x, keys) for x in changes))
     if name in NORMALISED:

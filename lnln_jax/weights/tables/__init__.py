@@ -1,6 +1,6 @@
 """The tables of all networks: what their PyTorch state dicts hold, and how to know them."""
 
-from lnln_jax.weights.tables import basicsr, carn, distillation, rdn, residual, swinir_light
+from lnln_jax.weights.tables import basicsr, carn, distillation, rdn, residual, san, swinir_light
 from lnln_jax.weights.tables.base import Network
 
 # The authors' keys, which are written.
@@ -9,6 +9,7 @@ NETWORKS: dict[str, Network] = {
     **carn.TABLES,
     **distillation.TABLES,
     **rdn.TABLES,
+    **san.TABLES,
     **swinir_light.TABLES,
 }
 # All that are read, with the names of the networks: other projects' keys come after the authors'.
