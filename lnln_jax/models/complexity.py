@@ -142,9 +142,7 @@ def receptive_field(module: nn.Module) -> int | None:
     narrow: dict[str, Any] = {"n_feats": 2, "reduction": 1, **getattr(module, "narrow", {})}
     known = {field.name for field in dataclasses.fields(module)}
     module = module.clone(**{key: value for key, value in narrow.items() if key in known})
-    variables = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract_variables(module)
-    )
+    variables = jax.tree_util.tree_map_with_path(_zeros, abstract_variables(module))
     height = least_side(module)
     lr = np.zeros((1, height, _STRIP, input_channels(module)), np.float32)
     lr[:, :, _STRIP // 2] = np.nan
@@ -154,3 +152,9 @@ def receptive_field(module: nn.Module) -> int | None:
     if len(reached) == sr.shape[2]:
         return None
     return int(reached[-1] - reached[0]) // module.scale + 1
+
+
+def _zeros(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    """Returns zeros; but ones for a direction, which is divided by its length."""
+    fill = jnp.ones if path[-1].key == "direction" else jnp.zeros
+    return fill(leaf.shape, leaf.dtype)

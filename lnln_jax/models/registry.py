@@ -13,12 +13,15 @@ from lnln_jax.models.carn_m import CARNM
 from lnln_jax.models.drca import DRCA
 from lnln_jax.models.edsr import EDSR
 from lnln_jax.models.lnln import LNLN
+from lnln_jax.models.msrn import MSRN
 from lnln_jax.models.rcan import RCAN
-from lnln_jax.models.rlfn import RLFN
 from lnln_jax.models.rdn import RDN
-from lnln_jax.models.swinir_light import SwinIRLight
+from lnln_jax.models.rlfn import RLFN
 from lnln_jax.models.san import SAN
+from lnln_jax.models.swinir_light import SwinIRLight
 from lnln_jax.models.vdsr import VDSR
+from lnln_jax.models.wdsr import WDSRA, WDSRB
+from lnln_jax.models.wdsr_reloaded import WDSRReloaded
 from lnln_jax.runtime.numbers import real, whole
 from lnln_jax.runtime.suggestions import did_you_mean
 
@@ -34,6 +37,10 @@ MODELS: dict[str, type[nn.Module]] = {
     "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rdn": RDN,
+    "msrn": MSRN,
+    "wdsr_a": WDSRA,
+    "wdsr_b": WDSRB,
+    "wdsr_reloaded": WDSRReloaded,
 }
 # Published forms of a network that have a name of their own.
 VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
@@ -44,6 +51,10 @@ VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
     "rlfn_s": ("rlfn", {"n_feats": 48, "n_mid_feats": 48}),
     "rlfn_ntire": ("rlfn", {"n_resblocks": 4, "n_feats": 46, "n_mid_feats": 48}),
     "rdn_a": ("rdn", {"n_resblocks": 20, "n_layers": 6, "growth_rate": 32}),
+    "wdsr_reloaded_large": (
+        "wdsr_reloaded",
+        {"n_resblocks": 32, "n_feats": 128, "block_feats": 512},
+    ),
 }
 SCALES = (2, 3, 4)  # of all networks
 ALL_SCALES = (*SCALES, 8)  # of some

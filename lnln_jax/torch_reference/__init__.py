@@ -8,12 +8,14 @@ from lnln_jax.torch_reference.carn import CARN, CARNM
 from lnln_jax.torch_reference.drca import DRCA
 from lnln_jax.torch_reference.edsr import EDSR
 from lnln_jax.torch_reference.lnln import LNLN
+from lnln_jax.torch_reference.msrn import MSRN
 from lnln_jax.torch_reference.rcan import RCAN
-from lnln_jax.torch_reference.rlfn import RLFN
 from lnln_jax.torch_reference.rdn import RDN
-from lnln_jax.torch_reference.swinir_light import SwinIRLight
+from lnln_jax.torch_reference.rlfn import RLFN
 from lnln_jax.torch_reference.san import SAN
+from lnln_jax.torch_reference.swinir_light import SwinIRLight
 from lnln_jax.torch_reference.vdsr import VDSR, InterpolatingVDSR
+from lnln_jax.torch_reference.wdsr import WDSRA, WDSRB, WDSRReloaded
 
 # By the names of `lnln_jax.create_model`, each taking what the Flax network takes.
 NETWORKS = {
@@ -28,6 +30,10 @@ NETWORKS = {
     "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rdn": RDN,
+    "msrn": MSRN,
+    "wdsr_a": WDSRA,
+    "wdsr_b": WDSRB,
+    "wdsr_reloaded": WDSRReloaded,
 }
 
 __all__ = [
@@ -36,12 +42,16 @@ __all__ = [
     "DRCA",
     "EDSR",
     "LNLN",
+    "MSRN",
     "NETWORKS",
     "RCAN",
     "RDN",
     "RLFN",
     "SAN",
     "VDSR",
+    "WDSRA",
+    "WDSRB",
     "InterpolatingVDSR",
     "SwinIRLight",
+    "WDSRReloaded",
 ]

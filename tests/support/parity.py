@@ -34,6 +34,10 @@ SMALL = {
     "carn_m": {"n_feats": 8, "groups": 2},
     "rlfn": {"n_resblocks": 2, "n_feats": 8, "n_mid_feats": 6, "n_attention_feats": 4},
     "rdn": {"n_resblocks": 2, "n_layers": 3, "growth_rate": 8, "n_feats": 12},
+    "wdsr_a": {"n_resblocks": 2, "n_feats": 8, "block_feats": 12, "res_scale": 0.5},
+    "wdsr_b": {"n_resblocks": 2, "n_feats": 8, "block_feats": 12, "low_rank_feats": 6},
+    "wdsr_reloaded": {"n_resblocks": 2, "n_feats": 8, "block_feats": 12},
+    "msrn": {"n_resblocks": 2, "n_feats": 8},
     "swinir_light": {
         "n_resgroups": 2,
         "n_resblocks": 2,
@@ -56,6 +60,10 @@ SEEDS = {
     "swinir_light": 0,
     "rlfn": 1,
     "rdn": 0,
+    "wdsr_a": 0,
+    "wdsr_b": 1,
+    "wdsr_reloaded": 3,
+    "msrn": 5,
 }
 
 # Ours may be FACTOR times as far from the truth as PyTorch, plus FLOOR where PyTorch is lucky.
@@ -95,6 +103,8 @@ def make_networks(name, scale):
                 layer.bias.normal_(std=0.3)
                 layer.running_mean.normal_()
                 layer.running_var.uniform_(0.5, 2)
+            if hasattr(layer, "weight_g"):  # at first |v|, by which the norm goes unseen
+                layer.weight_g.mul_(torch.empty_like(layer.weight_g).uniform_(0.5, 1.5))
             if isinstance(layer, torch.nn.LayerNorm):
                 layer.weight.uniform_(0.5, 1.5)
                 layer.bias.normal_(std=0.3)

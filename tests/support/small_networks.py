@@ -27,6 +27,16 @@ OPTIONS = {
     "carn_m": {"n_feats": 8, "n_scales": 1, "groups": 2},
     "rlfn": {"n_resblocks": 3, "n_feats": 6, "n_mid_feats": 5, "n_attention_feats": 4},
     "rdn": {"n_resblocks": 2, "n_layers": 3, "growth_rate": 4, "n_feats": 6},
+    "wdsr_a": {"n_resblocks": 3, "n_feats": 4, "block_feats": 6, "res_scale": 1.0},
+    "wdsr_b": {
+        "n_resblocks": 3,
+        "n_feats": 4,
+        "block_feats": 6,
+        "res_scale": 1.0,
+        "low_rank_feats": 3,
+    },
+    "wdsr_reloaded": {"n_resblocks": 3, "n_feats": 4, "block_feats": 6},
+    "msrn": {"n_resblocks": 2, "n_feats": 4},
     "swinir_light": {
         "n_resgroups": 2,
         "n_resblocks": 3,
@@ -56,6 +66,11 @@ PUBLISHED = {
     "rlfn_ntire_x4": ("rlfn_ntire", 4),
     **{f"rdn_x{scale}": ("rdn", scale) for scale in (2, 3, 4)},
     "rdn_a_x2": ("rdn_a", 2),
+    **{
+        f"{name}_x{scale}": (name, scale)
+        for name in ("msrn", "wdsr_a", "wdsr_b", "wdsr_reloaded")
+        for scale in (2, 3, 4)
+    },
 }
 
 

@@ -61,6 +61,11 @@ def compare(function, variables, network, x):
         ("rdn", 2, "odd"),
         pytest.param("rdn", 3, "even", marks=pytest.mark.slow),
         pytest.param("rdn", 4, "odd", marks=pytest.mark.slow),
+        *(
+            pytest.param(name, scale, "odd", marks=[pytest.mark.slow] * (scale > 2))
+            for name in ("msrn", "wdsr_a", "wdsr_b", "wdsr_reloaded")
+            for scale in (2, 3, 4)
+        ),
     ],
 )
 def test_inference(name, scale, size):
@@ -107,6 +112,11 @@ def test_interpolation(scale):
         *((f"swinir_light_x{scale}", "swinir_light", scale) for scale in (2, 3, 4)),
         *((f"rdn_x{scale}", "rdn", scale) for scale in (2, 3, 4)),
         ("rdn_a_x2", "rdn_a", 2),
+        *(
+            (f"{name}_x{scale}", name, scale)
+            for name in ("msrn", "wdsr_a", "wdsr_b", "wdsr_reloaded")
+            for scale in (2, 3, 4)
+        ),
     ],
 )
 def test_reference_has_the_published_keys(published, name, scale):

@@ -70,6 +70,10 @@ def test_hyper_parameters_show(name, scale, tmp_path):
         ("swinir_light", {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 1, "n_heads": 1}),
         ("rlfn", {"n_resblocks": 1, "n_feats": 1, "n_mid_feats": 2, "n_attention_feats": 1}),
         ("rdn", {"n_resblocks": 1, "n_layers": 1, "growth_rate": 1, "n_feats": 2}),
+        ("msrn", {"n_resblocks": 1, "n_feats": 1}),
+        ("wdsr_a", {"n_resblocks": 1, "n_feats": 2, "block_feats": 1}),
+        ("wdsr_b", {"n_resblocks": 1, "n_feats": 1, "block_feats": 2, "low_rank_feats": 1}),
+        ("wdsr_reloaded", {"n_resblocks": 1, "n_feats": 1, "block_feats": 2}),
     ],
 )
 def test_hyper_parameters_of_the_smallest_networks_show(name, options, tmp_path):
@@ -89,12 +93,14 @@ def test_every_network_has_a_mark_of_its_own():
     for name in NETWORKS:
         keys = to_torch(make_variables(name), name=name)
         for other, network in NETWORKS.items():
-            assert any(re.match(network.mark, key) for key in keys) == (name == other)
+            # WDSR-B has the keys of A, and more of them that are marks.
+            marked = name == other or {name, other} == {"wdsr_a", "wdsr_b"}
+            assert any(re.match(network.mark, key) for key in keys) == marked
 
 
 def test_a_network_of_like_keys_is_not_taken_for_another():
-    keys = ("head.0", "body.0.body.0", "body.0.body.2", "tail.0")  # of WDSR
-    parts = ("bias", "weight_g", "weight_v")
+    keys = ("head.0", "body.0.body.0", "body.0.body.2", "tail.0")
+    parts = ("bias", "weight_orig", "weight_u")  # with PyTorch's spectral normalisation
     state_dict = {f"{key}.{part}": np.zeros(3, np.float32) for key in keys for part in parts}
     with pytest.raises(ValueError, match=r"no known network .*: head\.0\.bias, "):
         from_state_dict(state_dict, Path("x.pt"))
@@ -131,6 +137,10 @@ MISSHAPEN = {
     "swinir_light": ["norm.bias", "upsample.0.weight", "layers.1.conv.weight"],
     "rlfn": ["conv_1.weight", "upsampler.0.weight", "block_1.c1_r.weight", "block_1.esa.conv4.weight"],
     "rdn": ["GFF.1.weight", "UPNet.0.weight", "RDBs.0.LFF.weight"],
+    "msrn": ["head.0.weight", "sub_mean.weight", "body.0.conv_5_2.weight", "tail.1.weight"],
+    "wdsr_a": ["head.0.weight_v", "body.0.body.2.weight_g", "tail.0.weight_v"],
+    "wdsr_b": ["head.0.weight_v", "body.0.body.3.weight_g", "tail.0.weight_v"],
+    "wdsr_reloaded": ["body.0.weight_v", "body.1.body.2.weight_g", "skip.0.weight_v"],
 }
 # How the keys of the first layer begin, where it is not the head.
 FIRST = {
@@ -140,6 +150,7 @@ FIRST = {
     "swinir_light": "conv_first.",
     "rlfn": "conv_1.",
     "rdn": "SFENet1.",
+    "wdsr_reloaded": "skip.0.",
 }
 
 
@@ -192,6 +203,10 @@ def test_missing_and_renamed_arrays_are_listed_alone(name):
         ("rlfn", "block_1.esa.conv_max.weight"),  # RFDN's
         ("rdn", "RDBs.2.convs.7.conv.0.weight"),
         ("rdn", "RDBs.12.LFF.weight"),
+        ("msrn", "body.12.conv_5_1.weight"),
+        ("wdsr_a", "body.12.body.0.weight_v"),
+        ("wdsr_b", "body.0.body.4.weight_v"),
+        ("wdsr_reloaded", "body.12.weight_v"),
     ],
 )
 def test_an_extra_array_is_listed_alone(name, key):

@@ -40,6 +40,11 @@ def tiny():
             ("rdn", scale, {"n_resblocks": n, "n_layers": n})
             for scale, n in [(2, 2), (3, 1), (4, 3)]
         ),
+        *(
+            (name, scale, {"n_resblocks": n})
+            for name in ("msrn", "wdsr_a", "wdsr_b", "wdsr_reloaded")
+            for scale, n in [(2, 2), (3, 1), (4, 3)]
+        ),
     ],
 )
 def test_round_trips_are_exact(name, scale, options):
@@ -218,6 +223,32 @@ def test_arrays_go_where_they_belong():
                 "RDBs.0.LFF.bias": ("blocks/fusion/bias", (0,)),
                 "GFF.0.weight": ("fusion_1/kernel", ()),
                 "UPNet.2.weight": ("upsampler/conv_2/kernel", ()),
+            },
+        ),
+        (
+            "msrn",
+            {
+                "sub_mean.weight": ("sub_mean/kernel", ()),
+                "add_mean.bias": ("add_mean/bias", ()),
+                "body.1.conv_5_2.weight": ("blocks/conv_5_2/kernel", (1,)),
+                "body.0.confusion.bias": ("blocks/fusion/bias", (0,)),
+                "tail.1.weight": ("conv/kernel", ()),
+            },
+        ),
+        (
+            "wdsr_b",
+            {
+                "head.0.bias": ("head/bias", ()),
+                "body.2.body.3.bias": ("blocks/conv/bias", (2,)),
+                "skip.0.bias": ("skip/bias", ()),
+            },
+        ),
+        (
+            "wdsr_reloaded",
+            {
+                "body.0.bias": ("head/bias", ()),
+                "body.1.body.2.bias": ("blocks/shrink/bias", (0,)),
+                "body.4.bias": ("tail/bias", ()),
             },
         ),
     ],

@@ -1,6 +1,16 @@
 """The tables of all networks: what their PyTorch state dicts hold, and how to know them."""
 
-from lnln_jax.weights.tables import basicsr, carn, distillation, rdn, residual, san, swinir_light
+from lnln_jax.weights.tables import (
+    basicsr,
+    carn,
+    distillation,
+    msrn,
+    rdn,
+    residual,
+    san,
+    swinir_light,
+    wdsr,
+)
 from lnln_jax.weights.tables.base import Network
 
 # The authors' keys, which are written.
@@ -9,6 +19,8 @@ NETWORKS: dict[str, Network] = {
     **carn.TABLES,
     **distillation.TABLES,
     **rdn.TABLES,
+    **msrn.TABLES,
+    **wdsr.TABLES,
     **san.TABLES,
     **swinir_light.TABLES,
 }
@@ -16,4 +28,5 @@ NETWORKS: dict[str, Network] = {
 TABLES = (
     *NETWORKS.items(),
     *basicsr.TABLES.items(),
+    *wdsr.PARAMETRIZED.items(),
 )

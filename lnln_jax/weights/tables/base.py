@@ -77,6 +77,8 @@ TRANSFORMS = {
     "same": Transform(lambda x: x, lambda x: x),
     # H W I O <-> O I H W
     "conv": Transform(lambda x: x.transpose(3, 2, 0, 1), lambda x: x.transpose(2, 3, 1, 0)),
+    # O <-> O 1 1 1
+    "gain": Transform(lambda x: x[:, None, None, None], lambda x: x[:, 0, 0, 0]),
     # I O <-> O I
     "linear": Transform(lambda x: x.T, lambda x: x.T),
     # H W C <-> C 1 H W
@@ -95,6 +97,16 @@ LAYERS = {
     ),
     "array": (Row("params/{}", "{}", "same"),),
     "conv_without_bias": (Row("params/{}/kernel", "{}.weight", "conv"),),
+    "weight_norm": (
+        Row("params/{}/bias", "{}.bias", "same"),
+        Row("params/{}/gain", "{}.weight_g", "gain"),
+        Row("params/{}/direction", "{}.weight_v", "conv"),
+    ),
+    "parametrized_weight_norm": (
+        Row("params/{}/bias", "{}.bias", "same"),
+        Row("params/{}/gain", "{}.parametrizations.weight.original0", "gain"),
+        Row("params/{}/direction", "{}.parametrizations.weight.original1", "conv"),
+    ),
     "linear": (
         Row("params/{}/kernel", "{}.weight", "linear"),
         Row("params/{}/bias", "{}.bias", "same"),
