@@ -86,8 +86,8 @@ def to_markdown(board: Leaderboard, environment: Mapping[str, str]) -> str:
         table = [headings(board), *(cells(row, board) for row in board.rows)]
         parts.append(aligned([[escape(cell) for cell in line] for line in table]))
     if failed := failures(board):
-        table = [["not measured", "why"], *map(list, failed)]
-        parts.append(aligned([[escape(cell) for cell in line] for line in table]))
+        lines = [f"| {escape(model)} | {escape(why)} |" for model, why in failed]
+        parts.append("\n".join(["| not measured | why |", "| --- | --- |", *lines]))
     parts.append("\n".join(f"- {escape(line)}" for line in notes(board, environment)))
     return "\n\n".join(parts) + "\n"
 

@@ -84,7 +84,7 @@ def test_nothing_that_could_be_measured(images, tmp_path, capsys):
     (tmp_path / "broken.safetensors").write_bytes(BROKEN)
     assert main(["leaderboard", str(tmp_path), "--data", str(images)]) == 1
     captured = capsys.readouterr()
-    assert "| broken " in captured.out
+    assert "| broken |" in captured.out
     assert captured.err == "lnln: error: no model could be measured; the table says why\n"
 
 

@@ -138,7 +138,7 @@ def test_models_that_cannot_be_read_are_rows(sets, tmp_path):
     assert [row.model for row in board.measured] == ["bicubic"]
     text = to_markdown(board, environment())
     assert "| not measured |" in text
-    assert "| broken " in text
+    assert "| broken |" in text
     facts = to_json(board, environment())
     assert facts["failed"][0]["failures"]
     json.dumps(facts, allow_nan=False)
@@ -153,7 +153,7 @@ def test_a_set_that_is_too_small_for_some_is_told(tmp_path):
     (row,) = board.measured
     assert list(row.scores) == ["good"]
     assert row.failures[0].startswith("tiny: a: ")
-    assert "| bicubic" in to_markdown(board, environment()).split("not measured")[1]
+    assert "| bicubic |" in to_markdown(board, environment()).split("not measured")[1]
 
 
 def test_a_folder_of_images_that_is_not_there(tmp_path):
