@@ -27,6 +27,11 @@ OF_EDSR_BASELINE = OF_EDSR | {
     "model.options.n_resblocks": 16,
     "model.options.res_scale": 1.0,
 }
+OF_SAN = OF_ALL | {
+    "model.name": "san",
+    "optimizer.decay_every_epochs": 50,
+    "optimizer.decay_factor": 0.6,
+}
 OF_VDSR = {
     "data.batch_size": 64,
     "data.train": ("data/T91", "data/BSD200"),
@@ -52,6 +57,8 @@ PUBLISHED = {
     "edsr_x4": OF_EDSR | {"model.scale": 4, "init_from": "runs/edsr_x2"},
     "edsr_baseline_x3": OF_EDSR_BASELINE | {"model.scale": 3, "init_from": "runs/edsr_baseline_x2"},
     "edsr_baseline_x4": OF_EDSR_BASELINE | {"model.scale": 4, "init_from": "runs/edsr_baseline_x2"},
+    "san_x3": OF_SAN | {"model.scale": 3, "init_from": "runs/san_x2"},
+    "san_x4": OF_SAN | {"model.scale": 4, "init_from": "runs/san_x2"},
     "vdsr_x3": OF_VDSR | {"model.scale": 3, "data.lr_patch_size": 14},
     "vdsr_x4": OF_VDSR | {"model.scale": 4, "data.lr_patch_size": 10},
 }
