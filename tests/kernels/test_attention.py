@@ -182,12 +182,24 @@ def test_cudnn_is_called_without_scaling(monkeypatch):
         attend(*(a[:, 0, :, :4] for a in args), implementation="cudnn")
 
 
-@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 7), (2, 2), (3, 2), (6, 5)])
+def pooled(x, size):
+    """The largest numbers of squares of `H W D`, square by square."""
+    rows, columns = (range(0, side - size + 1, size) for side in x.shape[:2])
+    return np.stack([x[i : i + size, j : j + size].max((0, 1)) for i in rows for j in columns])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "pool"),
+    [
+        *((4, 6, 1), (5, 7, 1), (2, 2, 1), (3, 2, 1), (6, 5, 1)),
+        *((8, 12, 2), (6, 10, 2), (9, 6, 2), (4, 4, 2), (6, 7, 3)),
+    ],
+)
 @pytest.mark.parametrize("implementation", ["dense", "chunked"])
-def test_each_quarter_attends_to_itself_alone(height, width, implementation):
+def test_each_quarter_attends_to_itself_alone(height, width, pool, implementation):
     theta, phi, g = draw(2, height, width, 3)
     with jax.numpy_dtype_promotion("strict"):
-        out = region_attention(theta, phi, g, implementation=implementation)
+        out = region_attention(theta, phi, g, pool=pool, implementation=implementation)
     cuts = [
         (b, rows, columns)
         for b in range(2)
@@ -195,14 +207,15 @@ def test_each_quarter_attends_to_itself_alone(height, width, implementation):
         for columns in (slice(0, width // 2), slice(width // 2, width))
     ]
     for cut in cuts:
-        flat = [np.asarray(a[cut]).reshape(-1, 3) for a in (theta, phi, g)]
+        flat = [pooled(np.asarray(a[cut]), n) for a, n in ((theta, 1), (phi, pool), (g, pool))]
         np.testing.assert_allclose(out[cut], by_equation(*flat).reshape(out[cut].shape), atol=2e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 8), (8, 1), (1, 1)])
 def test_images_without_quarters_are_refused(height, width):
-    with pytest.raises(ValueError, match=f"the image is {height}x{width} pixels"):
-        region_attention(*draw(1, height, width, 3))
+    for pool, least in ((1, "at least 2x2"), (4, "at least 8x8")):
+        with pytest.raises(ValueError, match=f"image is {height}x{width} pixels; .* {least}"):
+            region_attention(*draw(1, height, width, 3), pool=pool)
 
 
 # Megabytes that XLA plans for a float32 map of this side, 32 channels, batch 1.
