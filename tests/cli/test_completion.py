@@ -23,6 +23,8 @@ LINES = {
     "lnln evaluate --channel r": {"rgb"},
     "lnln explain --pub": {"--published"},
     "lnln explain ow": {"own.py"},
+    "lnln leaderboard --no": {"--no-published"},
+    "lnln leaderboard ow": {"own.py"},
     "lnln prepare f": {"folder"},
     "lnln prepare folder --deg": {"--degradation"},
     "lnln convert lnln_": set(names()),

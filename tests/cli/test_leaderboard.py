@@ -97,6 +97,19 @@ def test_wrong_calls(images, tmp_path, capsys):
     assert error.startswith(f"there is no folder or .zip file {tmp_path / 'no'}")
 
 
+@pytest.mark.slow  # a network of full size
+def test_a_published_file_beside_its_published_row(published_dir, capsys):
+    weights = published_dir.parent / "weights" / "rlfn_x2.pt"
+    if not weights.is_file():
+        pytest.skip(f"no published weights: {weights} is not a file")
+    assert main(["leaderboard", str(weights), "--data", str(published_dir / "Set5")]) == 0
+    rows = rows_of(capsys.readouterr().out.split("\n\n")[1])
+    assert {row[0]: row[1:6] for row in rows} == {
+        name: ["rlfn", "x2", "526,856", "115.4", "38.07 / 0.9607"]
+        for name in ("rlfn (published)", "rlfn_x2")
+    }
+
+
 @pytest.mark.slow  # processes of their own
 def test_ctrl_c_keeps_what_is_measured(images, tmp_path):
     models, output = tmp_path / "models", tmp_path / "out"
