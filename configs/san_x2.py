@@ -6,9 +6,9 @@ of 48x48 pixels, L1, Adam, the rate times 0.6 every 50 epochs of 1000 steps; the
 every 200. The number of epochs is RCAN's, 1000. x3 (15.86 M) and x4 (15.82 M) start from the
 trained x2 network, tail excepted.
 
-The authors test images cut in four quarters that overlap by 20 pixels, and those again from 160,000
-pixels on, so that attention and covariances never see a whole image as they do here. In Python,
-`upscaler.upscale(lr, tile=side // 2 + 10, overlap=20)` cuts a square of an even side as they do.
+The authors test images cut in quarters that reach 10 pixels beyond the middle, and those again from
+160,000 pixels on, so that attention and covariances never see a whole image, as they do here. With
+Python, `upscaler.upscale(lr, tile=side // 2 + 10, overlap=20)` cuts a square of even side so.
 
     lnln prepare div2k --scales 2,3,4
     lnln train san_x2 data.validation=data/Set5
