@@ -14,6 +14,7 @@ from lnln_jax.models.drca import DRCA
 from lnln_jax.models.edsr import EDSR
 from lnln_jax.models.lnln import LNLN
 from lnln_jax.models.msrn import MSRN
+from lnln_jax.models.pan import PAN
 from lnln_jax.models.rcan import RCAN
 from lnln_jax.models.rdn import RDN
 from lnln_jax.models.rlfn import RLFN
@@ -34,6 +35,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "san": SAN,
     "carn": CARN,
     "carn_m": CARNM,
+    "pan": PAN,
     "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rdn": RDN,

@@ -9,6 +9,7 @@ from lnln_jax.torch_reference.drca import DRCA
 from lnln_jax.torch_reference.edsr import EDSR
 from lnln_jax.torch_reference.lnln import LNLN
 from lnln_jax.torch_reference.msrn import MSRN
+from lnln_jax.torch_reference.pan import PAN
 from lnln_jax.torch_reference.rcan import RCAN
 from lnln_jax.torch_reference.rdn import RDN
 from lnln_jax.torch_reference.rlfn import RLFN
@@ -27,6 +28,7 @@ NETWORKS = {
     "san": SAN,
     "carn": CARN,
     "carn_m": CARNM,
+    "pan": PAN,
     "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rdn": RDN,
@@ -44,6 +46,7 @@ __all__ = [
     "LNLN",
     "MSRN",
     "NETWORKS",
+    "PAN",
     "RCAN",
     "RDN",
     "RLFN",

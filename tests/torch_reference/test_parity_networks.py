@@ -50,9 +50,10 @@ def compare(function, variables, network, x):
         pytest.param("san", 4, "even", marks=pytest.mark.slow),
         ("carn", 2, "odd"),
         ("carn_m", 2, "even"),
+        ("pan", 2, "odd"),
         *(
             pytest.param(name, scale, size, marks=pytest.mark.slow)
-            for name in ("carn", "carn_m")
+            for name in ("carn", "carn_m", "pan")
             for scale, size in ((3, "even"), (4, "odd"))
         ),
         ("swinir_light", 2, "odd"),
@@ -107,6 +108,7 @@ def test_interpolation(scale):
         *((f"san_x{scale}", "san", scale) for scale in (2, 3, 4)),
         *((f"carn_x{scale}", "carn", scale) for scale in (2, 3, 4)),
         *((f"carn_m_x{scale}", "carn_m", scale) for scale in (2, 3, 4)),
+        *((f"pan_x{scale}", "pan", scale) for scale in (2, 3, 4)),
         ("carn_multi", "carn_multi", 2),
         ("carn_m_multi", "carn_m_multi", 3),
         *((f"swinir_light_x{scale}", "swinir_light", scale) for scale in (2, 3, 4)),

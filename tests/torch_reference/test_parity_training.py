@@ -28,6 +28,7 @@ TRAINING_SIZES = dict.fromkeys(NETWORKS, SIZES["odd"]) | {
     "vdsr": (6, 5),
     "carn": (6, 5),
     "carn_m": (6, 5),
+    "pan": (6, 5),
     "rlfn": (15, 16),
 }
 LOSSES = dict.fromkeys(NETWORKS, "l1") | {"vdsr": "l2"}

@@ -22,7 +22,7 @@ from tests.support.small_networks import (
 
 # ---- which network ----
 
-SCALELESS = ("vdsr", "carn_multi", "carn_m_multi")  # whose files do not show the scale
+SCALELESS = ("vdsr", "carn_multi", "carn_m_multi", "pan")  # whose files do not show the scale
 
 
 @pytest.mark.parametrize("stem", PUBLISHED)
@@ -46,7 +46,7 @@ def test_published_checkpoints_are_recognised(stem, tmp_path):
 def test_hyper_parameters_show(name, scale, tmp_path):
     variables = make_variables(name, scale)
     state_dict = to_torch(variables, name=name, step=9)
-    hint = {"scale": scale} if name == "vdsr" else {}
+    hint = {"scale": scale} if name in SCALELESS else {}
     weights = from_state_dict(state_dict, tmp_path, **hint)
     assert (weights.model.name, weights.model.scale) == (name, scale)
     assert weights.model.options == OPTIONS[name]
@@ -67,6 +67,7 @@ def test_hyper_parameters_show(name, scale, tmp_path):
         ("carn", {"n_feats": 1}),
         ("carn_m", {"n_feats": 1, "groups": 1}),
         ("carn_m", {"n_feats": 6, "groups": 6}),
+        ("pan", {"n_resblocks": 1, "n_feats": 2, "n_upsampler_feats": 1}),
         ("swinir_light", {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 1, "n_heads": 1}),
         ("rlfn", {"n_resblocks": 1, "n_feats": 1, "n_mid_feats": 2, "n_attention_feats": 1}),
         ("rdn", {"n_resblocks": 1, "n_layers": 1, "growth_rate": 1, "n_feats": 2}),
@@ -78,7 +79,7 @@ def test_hyper_parameters_show(name, scale, tmp_path):
 )
 def test_hyper_parameters_of_the_smallest_networks_show(name, options, tmp_path):
     variables = make_variables(name, **options)
-    hint = {"scale": 2} if name == "vdsr" else {}
+    hint = {"scale": 2} if name in SCALELESS else {}
     weights = from_state_dict(to_torch(variables, name=name), tmp_path, **hint)
     expected = {**OPTIONS[name], **options}
     if "reduction" in expected:  # 9 // 4 = 9 // 3: what shows is as good
@@ -120,7 +121,7 @@ def test_the_res_scale_is_the_authors_for_the_width(n_feats, res_scale, tmp_path
 def misfits(name, state_dict):
     """The keys that the one error lists, with what it says of them."""
     with pytest.raises(ValueError, match=f"taken for {name} x2 ") as error:
-        from_state_dict(state_dict, Path("x.pt"), scale=2 if name == "vdsr" else None)
+        from_state_dict(state_dict, Path("x.pt"), scale=2 if name in SCALELESS else None)
     return [line.strip() for line in str(error.value).splitlines()[1:]]
 
 
@@ -134,6 +135,7 @@ MISSHAPEN = {
     "san": ["head.0.weight", "tail.0.0.weight", "RG.0.soca.conv_du.0.weight"],
     "carn": ["entry.weight", "b1.b1.body.0.weight", "b2.c3.body.0.weight", "exit.weight"],
     "carn_m": ["entry.weight", "b1.b1.body.4.weight", "c1.body.0.weight", "exit.weight"],
+    "pan": ["conv_first.weight", "SCPA_trunk.0.PAConv.k3.weight", "att1.conv.weight"],
     "swinir_light": ["norm.bias", "upsample.0.weight", "layers.1.conv.weight"],
     "rlfn": ["conv_1.weight", "upsampler.0.weight", "block_1.c1_r.weight", "block_1.esa.conv4.weight"],
     "rdn": ["GFF.1.weight", "UPNet.0.weight", "RDBs.0.LFF.weight"],
@@ -147,6 +149,7 @@ FIRST = {
     "vdsr": "input.",
     "carn": "entry.",
     "carn_m": "entry.",
+    "pan": "conv_first.",
     "swinir_light": "conv_first.",
     "rlfn": "conv_1.",
     "rdn": "SFENet1.",
@@ -197,6 +200,8 @@ def test_missing_and_renamed_arrays_are_listed_alone(name):
         ("carn", "b1.b1.body.4.weight"),  # CARN-M's
         ("carn_m", "b1.b1.body.6.weight"),
         ("carn_m", "c4.body.0.weight"),
+        ("pan", "SCPA_trunk.7.conv3.weight"),
+        ("pan", "upconv1.conv.weight"),
         ("swinir_light", "conv_before_upsample.0.weight"),
         ("swinir_light", "layers.0.residual_group.blocks.2.attn_mask"),
         ("rlfn", "block_12.c5.weight"),

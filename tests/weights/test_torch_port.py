@@ -34,6 +34,7 @@ def tiny():
         *(("vdsr", 2, {"n_layers": n, "n_colors": c}) for n, c in [(3, 1), (5, 1), (4, 3)]),
         *((name, scale, {}) for name in ("carn", "carn_m") for scale in (2, 3, 4)),
         *((name, 3, {"n_scales": 3}) for name in ("carn", "carn_m")),
+        *(("pan", scale, {"n_resblocks": n}) for scale, n in [(2, 3), (3, 1), (4, 2)]),
         *(("swinir_light", s, {"n_heads": n, "n_resblocks": n}) for s, n in [(2, 4), (3, 1)]),
         *(("rlfn", scale, {"n_resblocks": n}) for scale, n in [(2, 3), (3, 1), (4, 2)]),
         *(
@@ -203,6 +204,15 @@ def test_arrays_go_where_they_belong():
             {
                 "b2.b1.body.2.weight": ("block_2/unit/conv_2/kernel", ()),
                 "b2.b1.body.4.bias": ("block_2/unit/pointwise/bias", ()),
+            },
+        ),
+        (
+            "pan",
+            {
+                "SCPA_trunk.1.conv1_b.weight": ("blocks/split_b/kernel", (1,)),
+                "SCPA_trunk.0.PAConv.k2.bias": ("blocks/conv_b/attention/bias", (0,)),
+                "SCPA_trunk.1.PAConv.k4.weight": ("blocks/conv_b/conv_2/kernel", (1,)),
+                "att1.conv.weight": ("upsampler/block_1/attention/conv/kernel", ()),
             },
         ),
         (

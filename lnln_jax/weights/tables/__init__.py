@@ -5,6 +5,7 @@ from lnln_jax.weights.tables import (
     carn,
     distillation,
     msrn,
+    pan,
     rdn,
     residual,
     san,
@@ -17,6 +18,7 @@ from lnln_jax.weights.tables.base import Network
 NETWORKS: dict[str, Network] = {
     **residual.TABLES,
     **carn.TABLES,
+    **pan.TABLES,
     **distillation.TABLES,
     **rdn.TABLES,
     **msrn.TABLES,
