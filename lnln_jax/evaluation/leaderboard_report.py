@@ -19,7 +19,7 @@ def headings(board: Leaderboard) -> list[str]:
     return [
         *("model", "network", "scale", "parameters", "multiply-adds (G)"),
         *(f"{name} (dB / SSIM)" for name in board.names),
-        *("ms", "SHA-256"),
+        *(f"ms (LR {TIMED_SIDE}x{TIMED_SIDE})", "SHA-256"),
     ]
 
 
