@@ -21,4 +21,4 @@ def drop_path(x: jax.Array, key: jax.Array, rate: jax.Array) -> jax.Array:
       rate: share of the images, float32, below 1; the others' branches grow, to keep the mean.
     """
     kept = jax.random.bernoulli(key, 1 - rate, (len(x), 1, 1, 1))
-    return x * (kept / (1 - rate)).astype(x.dtype)
+    return x * jnp.where(kept, 1 / (1 - rate), 0.0).astype(x.dtype)

@@ -32,6 +32,16 @@ OF_SAN = OF_ALL | {
     "optimizer.decay_every_epochs": 50,
     "optimizer.decay_factor": 0.6,
 }
+OF_SWINIR_LIGHT = OF_ALL | {
+    "data.batch_size": 64,
+    "data.lr_patch_size": 64,
+    "ema_decay": 0.999,
+    "model.name": "swinir_light",
+    "optimizer.b2": 0.999,
+    "optimizer.decay_at_epochs": (250, 400, 450, 475),
+    "schedule_steps": 500_000,
+    "steps": 250_000,
+}
 OF_VDSR = {
     "data.batch_size": 64,
     "data.train": ("data/T91", "data/BSD200"),
@@ -59,6 +69,11 @@ PUBLISHED = {
     "edsr_baseline_x4": OF_EDSR_BASELINE | {"model.scale": 4, "init_from": "runs/edsr_baseline_x2"},
     "san_x3": OF_SAN | {"model.scale": 3, "init_from": "runs/san_x2"},
     "san_x4": OF_SAN | {"model.scale": 4, "init_from": "runs/san_x2"},
+    **{
+        f"swinir_light_x{scale}": OF_SWINIR_LIGHT
+        | {"model.scale": scale, "init_from": "runs/swinir_light_x2"}
+        for scale in (3, 4)
+    },
     "vdsr_x3": OF_VDSR | {"model.scale": 3, "data.lr_patch_size": 14},
     "vdsr_x4": OF_VDSR | {"model.scale": 4, "data.lr_patch_size": 10},
 }

@@ -136,7 +136,7 @@ MISSHAPEN = {
     "carn": ["entry.weight", "b1.b1.body.0.weight", "b2.c3.body.0.weight", "exit.weight"],
     "carn_m": ["entry.weight", "b1.b1.body.4.weight", "c1.body.0.weight", "exit.weight"],
     "pan": ["conv_first.weight", "SCPA_trunk.0.PAConv.k3.weight", "att1.conv.weight"],
-    "swinir_light": ["norm.bias", "upsample.0.weight", "layers.1.conv.weight"],
+    "swinir_light": ["conv_first.weight", "upsample.0.weight", "layers.1.conv.weight"],
     "rlfn": ["conv_1.weight", "upsampler.0.weight", "block_1.c1_r.weight", "block_1.esa.conv4.weight"],
     "rdn": ["GFF.1.weight", "UPNet.0.weight", "RDBs.0.LFF.weight"],
     "msrn": ["head.0.weight", "sub_mean.weight", "body.0.conv_5_2.weight", "tail.1.weight"],

@@ -13,7 +13,7 @@ from lnln_jax.models.window_attention import SHIFT, relative_positions, shifted_
 from lnln_jax.weights.tables.base import Network, Row, Shapes, count_of, size_of
 
 _BLOCK = "layers.{group}.residual_group.blocks.{block}"
-_FEATS = size_of(r"conv_first\.bias")
+_FEATS = size_of(r"(conv_first|conv_after_body)\.bias")
 _HIDDEN = size_of(r"layers\.\d+\.residual_group\.blocks\.\d+\.mlp\.fc1\.bias")
 _COLORS = 3
 
