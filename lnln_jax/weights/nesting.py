@@ -48,22 +48,20 @@ def flatten(tree: Any, budget: Budget) -> dict[str, Any]:
       ValueError: the keys would take more memory than there is left.
     """
     flat: dict[str, Any] = {}
-    seen = set()
-
-    def walk(part: Any, prefix: str, depth: int) -> None:
+    seen: set[int] = set()
+    left = [(tree, "", 0)]  # a function that calls itself would keep the file until it is collected
+    while left:
+        part, prefix, depth = left.pop()
         if id(part) in seen:
-            return
+            continue
         items = part if isinstance(part, Mapping) else module_parts(part)
         if items is None:
             flat[prefix[:-1]] = part
         elif depth <= _DEPTH:
             seen.add(id(part))
-            for key, value in items.items():
-                if isinstance(key, str):
-                    budget.take(_KEY_BYTES + 4 * (len(prefix) + len(key)))
-                    walk(value, f"{prefix}{key}.", depth + 1)
-
-    walk(tree, "", 0)
+            texts = [key for key in items if isinstance(key, str)]
+            budget.take(sum(_KEY_BYTES + 4 * len(prefix) + 4 * len(key) for key in texts))
+            left += [(items[key], f"{prefix}{key}.", depth + 1) for key in reversed(texts)]
     flat.pop("", None)  # of what is no dictionary
     return flat
 

@@ -1,7 +1,7 @@
 """A pickle machine, as `pickletools` describes it, that runs no code (see `inert_pickles`).
 
-It holds its memory to a budget, its memo does not grow to an index that the file chooses, and
-nothing in it calls itself.
+It holds its memory to a budget and its time to a number of steps, its memo does not grow to an
+index that the file chooses, and nothing in it calls itself.
 """
 
 import struct
@@ -11,7 +11,8 @@ from typing import Any
 from lnln_jax.weights.inert_pickles import BYTES, FLOAT, Inert, Name
 from lnln_jax.weights.memory_budget import Budget
 
-_STEP_BYTES, _OBJECT_BYTES, _ITEM_BYTES = 16, 64, 64  # charged for an opcode, what it makes, keeps
+_STEP_BYTES, _OBJECT_BYTES, _ITEM_BYTES = 8, 64, 64  # charged for an opcode, what it makes, keeps
+_MOST_STEPS = 3_000_000  # a few seconds; ten thousand arrays take half a million
 _LONGEST_LINE = 1000  # characters of a name or a number in an old pickle
 _DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, struct.error)
 
@@ -52,12 +53,14 @@ class Unpickler:
         self._stack, self._marks, self._memo = [], [], {}
         data, take = self._data, self._budget.take
         try:
-            while (code := data[self.position]) != _STOP:
+            for _ in range(_MOST_STEPS):
+                code = data[self.position]
                 self.position += 1
+                if code == _STOP:
+                    return self._stack.pop()
                 take(_STEP_BYTES)
                 _STEPS[code](self)
-            self.position += 1
-            return self._stack.pop()
+            raise ValueError("it has no end")
         except _DAMAGE as error:
             reason = str(error) if isinstance(error, ValueError) else type(error).__name__
             raise ValueError(f"its pickle fails at byte {self.position}: {reason}") from error
@@ -87,9 +90,8 @@ class Unpickler:
         self._stack.append(value)
 
     def _text(self, layout: str) -> None:
-        text = self._read(self._number(layout))
-        self._budget.take(_OBJECT_BYTES + 5 * len(text))  # one character of four bytes makes all so
-        self._stack.append(str(text, "utf-8", "replace"))
+        text = str(self._read(self._number(layout)), "utf-8", "replace")
+        self._make(text, _text_bytes(text))
 
     def _skip(self, layout: str) -> None:
         self._read(self._number(layout))
@@ -174,7 +176,7 @@ class Unpickler:
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError("the name of a class is not a text")
         text = f"{module}.{name}"
-        self._make(Name(text), 2 * _OBJECT_BYTES + 4 * len(text))
+        self._make(Name(text), _OBJECT_BYTES + _text_bytes(text))
 
     def _call(self, function: Any, args: Any) -> None:
         """Calls what stands for a name, or pushes what stands for its result."""
@@ -222,9 +224,10 @@ class Unpickler:
         args, function = self._stack.pop(), self._stack.pop()
         self._call(function, args)
 
-    def _set_item(self) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        self._update([key, value])
+
+def _text_bytes(text: str) -> int:
+    """Returns the bytes that a text takes: one character of four bytes makes all of them so."""
+    return _OBJECT_BYTES + (1 if text.isascii() else 4) * len(text)
 
 
 _STOP = ord(".")
@@ -271,7 +274,7 @@ _STEPS: dict[int, Callable[[Unpickler], Any]] = {
         "e": lambda u: u._extend(u._since_mark()),
         "}": lambda u: u._make({}),
         "d": lambda u: u._dictionary(),
-        "s": lambda u: u._set_item(),
+        "s": lambda u: u._update([u._stack.pop(-2), u._stack.pop()]),
         "u": lambda u: u._update(u._since_mark()),
         "\x8f": lambda u: u._make(Inert("set")),
         "\x90": lambda u: u._extend(u._since_mark()),

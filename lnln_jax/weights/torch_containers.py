@@ -7,6 +7,7 @@ key the count of its numbers in 8 bytes and the numbers, least byte first.
 """
 
 import mmap
+import os
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +18,8 @@ from lnln_jax.weights.pickle_machine import Unpickler
 from lnln_jax.weights.torch_tensors import CALLS, Storage, load_storage
 from lnln_jax.weights.zip_entries import ZipArchive
 
-_MAPPED_BYTES = 2**25  # of a file from which on it is mapped
-_ALLOWANCE = 2**23  # bytes that the objects of a small file may take
+_MAPPED_BYTES = 2**20  # of a file from which on it is mapped
+_ALLOWANCE = 2**24  # bytes that the objects of a small file may take
 _LONGEST_REASON = 200  # characters
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 
@@ -47,7 +48,8 @@ def read_contents(path: Path) -> Contents:
     Raises:
       ValueError: it is empty, damaged or of another kind.
     """
-    data, budget = _map_file(path)
+    data = _map_file(path)
+    budget = Budget(len(data) + _ALLOWANCE)
     if not len(data):
         raise ValueError(f"{printable(path)} is empty; download it again")
     if bytes(data[:2]) == b"PK":
@@ -65,15 +67,13 @@ def damaged(path: Path, reason: object) -> ValueError:
     return ValueError(f"{printable(path)} is damaged or incomplete ({text}); download it again")
 
 
-def _map_file(path: Path) -> tuple[memoryview, Budget]:
-    """Returns a file's bytes; with them the objects take at most twice its size and a little."""
+def _map_file(path: Path) -> memoryview:
+    """Returns a file's bytes, which are read when they are asked for if they are many."""
     with path.open("rb") as file:
-        size = file.seek(0, 2)
+        if file.seek(0, os.SEEK_END) >= _MAPPED_BYTES:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         file.seek(0)
-        if size < _MAPPED_BYTES:
-            return memoryview(file.read()), Budget(size + _ALLOWANCE)
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return memoryview(mapped), Budget(2 * size + _ALLOWANCE)
+        return memoryview(file.read())
 
 
 # ---- zip ----

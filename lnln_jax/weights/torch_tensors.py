@@ -83,6 +83,8 @@ class Tensor:
       shape: shape of the array.
     """
 
+    __slots__ = ("_offset", "_storage", "_strides", "dtype", "shape")
+
     def __init__(
         self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> None:

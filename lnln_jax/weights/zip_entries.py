@@ -26,13 +26,15 @@ class Entry(NamedTuple):
     Attributes:
       method: how it is compressed.
       checksum: CRC-32 of its bytes; 0 where no entry has one.
-      packed: its bytes as they are in the archive.
+      begin: where its bytes begin in the archive.
+      end: where they end.
       size: number of its bytes when they are unpacked.
     """
 
     method: int
     checksum: int
-    packed: memoryview
+    begin: int
+    end: int
     size: int
 
 
@@ -44,12 +46,14 @@ class ZipArchive:
 
         Args:
           data: bytes of the file.
-          budget: memory that is left to what is unpacked.
+          budget: memory that is left to the directory. What is unpacked may take twice the size of
+            the archive besides.
 
         Raises:
           ValueError: the archive is damaged.
         """
         self._data, self._budget = data, budget
+        self._unpacked = Budget(2 * len(data))
         try:
             self.entries = self._read_directory()
         except struct.error as error:
@@ -65,21 +69,23 @@ class ZipArchive:
         entry = self.entries.get(name)
         if entry is None:
             raise ValueError(f"its archive lacks {name}")
-        content = entry.packed if entry.method == _STORED else self._unpack(name, entry)
+        content = self._data[entry.begin : entry.end]
+        if entry.method != _STORED:
+            content = self._unpack(name, entry, content)
         if self._checked and zlib.crc32(content) != entry.checksum:
             raise ValueError(f"{name} has another checksum than it should have")
         return content
 
-    def _unpack(self, name: str, entry: Entry) -> memoryview:
+    def _unpack(self, name: str, entry: Entry, packed: memoryview) -> memoryview:
         """Unpacks into as many bytes as the directory says, and not one more."""
         if entry.method != _DEFLATED:
             raise ValueError(f"{name} is compressed by method {entry.method}")
-        self._budget.take(entry.size)
+        self._unpacked.take(entry.size)
         content, filled = memoryview(bytearray(entry.size)), 0
         unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            for start in range(0, len(entry.packed), _CHUNK):
-                rest: bytes | memoryview = entry.packed[start : start + _CHUNK]
+            for start in range(0, len(packed), _CHUNK):
+                rest: bytes | memoryview = packed[start : start + _CHUNK]
                 while rest and filled <= entry.size:
                     part = unpacker.decompress(rest, min(_CHUNK, entry.size - filled + 1))
                     content[filled : filled + len(part)] = part[: entry.size - filled]
@@ -134,7 +140,7 @@ class ZipArchive:
         packed, size, lengths, place = fields[8], fields[9], fields[10:13], fields[16]
         if signature != _CENTRAL:
             raise ValueError("its zip directory is damaged")
-        self._budget.take(_ENTRY_BYTES + 4 * lengths[0])
+        self._budget.take(_ENTRY_BYTES + lengths[0])
         name = str(self._data[at + 46 : at + 46 + lengths[0]], "utf-8", "replace")
         if flags & 1:
             raise ValueError(f"{name} is encrypted")
@@ -146,7 +152,7 @@ class ZipArchive:
         end = begin + packed
         if local[0] != _LOCAL or end > len(self._data) or (method == _STORED and packed != size):
             raise ValueError(f"{name} is not where the zip directory says")
-        entry = Entry(method, checksum, self._data[begin:end], size)
+        entry = Entry(method, checksum, begin, end, size)
         return name, entry, (place, end), at + 46 + sum(lengths)
 
 
