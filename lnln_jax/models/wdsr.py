@@ -109,10 +109,14 @@ class WDSRB(WDSRA):
     """WDSR with block B: 1.20 M parameters at x2.
 
     Attributes:
+      scale: 2, 3 or 4.
+      n_resblocks: residual blocks.
       n_feats: features between the blocks.
       block_feats: features at a block's ReLU; the authors' are six times `n_feats`.
       low_rank_feats: features before a block's 3x3 convolution; the authors' are 0.8 `n_feats`,
         rounded down.
+      res_scale: factor of a block's output before its input is added.
+      dtype: of the computation; parameters are float32.
     """
 
     n_feats: int = 64
