@@ -56,6 +56,18 @@ OF_VDSR = {
     "optimizer.weight_decay": 0.0001,
     "steps": 80_000,
 }
+OF_RDN = OF_ALL | {"data.lr_patch_size": 32, "model.name": "rdn", "optimizer.b2": 0.999}
+OF_MSRN = OF_ALL | {"model.name": "msrn", "optimizer.b2": 0.999}
+OF_WDSR = OF_ALL | {"optimizer.b2": 0.999, "optimizer.learning_rate": 1e-3, "steps": 300_000}
+OF_WDSR_RELOADED = OF_ALL | {
+    "model.name": "wdsr_reloaded",
+    "optimizer.b2": 0.999,
+    "optimizer.decay_at_epochs": (20, 25),
+    "optimizer.decay_factor": 0.2,
+    "optimizer.learning_rate": 1e-3,
+    "optimizer.steps_per_epoch": 50_000,
+    "steps": 1_500_000,
+}
 PUBLISHED = {
     "lnln_x3": OF_ALL | {"model.scale": 3},
     "lnln_x4": OF_ALL | {"model.scale": 4, "init_from": "runs/lnln_x2"},
@@ -76,6 +88,16 @@ PUBLISHED = {
     },
     "vdsr_x3": OF_VDSR | {"model.scale": 3, "data.lr_patch_size": 14},
     "vdsr_x4": OF_VDSR | {"model.scale": 4, "data.lr_patch_size": 10},
+    "rdn_x3": OF_RDN | {"model.scale": 3, "init_from": "runs/rdn_x2"},
+    "rdn_x4": OF_RDN | {"model.scale": 4, "init_from": "runs/rdn_x2"},
+    "msrn_x3": OF_MSRN | {"model.scale": 3},
+    "msrn_x4": OF_MSRN | {"model.scale": 4},
+    "wdsr_a_x3": OF_WDSR | {"model.name": "wdsr_a", "model.scale": 3},
+    "wdsr_a_x4": OF_WDSR | {"model.name": "wdsr_a", "model.scale": 4},
+    "wdsr_b_x3": OF_WDSR | {"model.name": "wdsr_b", "model.scale": 3},
+    "wdsr_b_x4": OF_WDSR | {"model.name": "wdsr_b", "model.scale": 4},
+    "wdsr_reloaded_x3": OF_WDSR_RELOADED | {"model.scale": 3},
+    "wdsr_reloaded_x4": OF_WDSR_RELOADED | {"model.scale": 4},
 }
 
 
