@@ -12,11 +12,13 @@ from lnln_jax.models.carn import CARN
 from lnln_jax.models.carn_m import CARNM
 from lnln_jax.models.drca import DRCA
 from lnln_jax.models.edsr import EDSR
+from lnln_jax.models.imdn import IMDN
 from lnln_jax.models.lnln import LNLN
 from lnln_jax.models.msrn import MSRN
 from lnln_jax.models.pan import PAN
 from lnln_jax.models.rcan import RCAN
 from lnln_jax.models.rdn import RDN
+from lnln_jax.models.rfdn import RFDN
 from lnln_jax.models.rlfn import RLFN
 from lnln_jax.models.san import SAN
 from lnln_jax.models.swinir_light import SwinIRLight
@@ -38,6 +40,8 @@ MODELS: dict[str, type[nn.Module]] = {
     "pan": PAN,
     "swinir_light": SwinIRLight,
     "rlfn": RLFN,
+    "rfdn": RFDN,
+    "imdn": IMDN,
     "rdn": RDN,
     "msrn": MSRN,
     "wdsr_a": WDSRA,

@@ -5,6 +5,7 @@ Each class mirrors the Flax module of the same name; the keys of its state dict 
 """
 
 from lnln_jax.torch_reference.carn import CARN, CARNM
+from lnln_jax.torch_reference.distillation import IMDN, RFDN
 from lnln_jax.torch_reference.drca import DRCA
 from lnln_jax.torch_reference.edsr import EDSR
 from lnln_jax.torch_reference.lnln import LNLN
@@ -31,6 +32,8 @@ NETWORKS = {
     "pan": PAN,
     "swinir_light": SwinIRLight,
     "rlfn": RLFN,
+    "rfdn": RFDN,
+    "imdn": IMDN,
     "rdn": RDN,
     "msrn": MSRN,
     "wdsr_a": WDSRA,
@@ -43,12 +46,14 @@ __all__ = [
     "CARNM",
     "DRCA",
     "EDSR",
+    "IMDN",
     "LNLN",
     "MSRN",
     "NETWORKS",
     "PAN",
     "RCAN",
     "RDN",
+    "RFDN",
     "RLFN",
     "SAN",
     "VDSR",

@@ -34,6 +34,8 @@ SMALL = {
     "carn_m": {"n_feats": 8, "groups": 2},
     "pan": {"n_resblocks": 2, "n_feats": 8, "n_upsampler_feats": 6},
     "rlfn": {"n_resblocks": 2, "n_feats": 8, "n_mid_feats": 6, "n_attention_feats": 4},
+    "rfdn": {"n_resblocks": 2, "n_feats": 12},
+    "imdn": {"n_resblocks": 2, "n_feats": 8, "reduction": 4},
     "rdn": {"n_resblocks": 2, "n_layers": 3, "growth_rate": 8, "n_feats": 12},
     "wdsr_a": {"n_resblocks": 2, "n_feats": 8, "block_feats": 12, "res_scale": 0.5},
     "wdsr_b": {"n_resblocks": 2, "n_feats": 8, "block_feats": 12, "low_rank_feats": 6},
@@ -47,7 +49,7 @@ SMALL = {
         "drop_path": 0.0,
     },
 }
-SIZES = {"even": (12, 10), "odd": (11, 13)}
+SIZES = {"even": (12, 10), "odd": (11, 13), "large": (22, 27)}
 # Seeds of weights with which no ReLU's input is so near to zero that rounding decides its sign.
 SEEDS = {
     "lnln": 9,
@@ -61,6 +63,8 @@ SEEDS = {
     "pan": 0,
     "swinir_light": 0,
     "rlfn": 1,
+    "rfdn": 16,
+    "imdn": 0,
     "rdn": 0,
     "wdsr_a": 0,
     "wdsr_b": 1,

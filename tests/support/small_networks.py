@@ -27,6 +27,8 @@ OPTIONS = {
     "carn_m": {"n_feats": 8, "n_scales": 1, "groups": 2},
     "pan": {"n_resblocks": 2, "n_feats": 6, "n_upsampler_feats": 4},
     "rlfn": {"n_resblocks": 3, "n_feats": 6, "n_mid_feats": 5, "n_attention_feats": 4},
+    "rfdn": {"n_resblocks": 3, "n_feats": 10},
+    "imdn": {"n_resblocks": 3, "n_feats": 8, "reduction": 4},
     "rdn": {"n_resblocks": 2, "n_layers": 3, "growth_rate": 4, "n_feats": 6},
     "wdsr_a": {"n_resblocks": 3, "n_feats": 4, "block_feats": 6, "res_scale": 1.0},
     "wdsr_b": {
@@ -66,6 +68,8 @@ PUBLISHED = {
     **{f"swinir_light_x{scale}": ("swinir_light", scale) for scale in (2, 3, 4)},
     **{f"{name}_x{scale}": (name, scale) for name in ("rlfn", "rlfn_s") for scale in (2, 3, 4)},
     "rlfn_ntire_x4": ("rlfn_ntire", 4),
+    "rfdn_aim_x4": ("rfdn", 4),
+    **{f"imdn_x{scale}": ("imdn", scale) for scale in (2, 3, 4)},
     **{f"rdn_x{scale}": ("rdn", scale) for scale in (2, 3, 4)},
     "rdn_a_x2": ("rdn_a", 2),
     **{

@@ -45,6 +45,14 @@ def compare(function, variables, network, x):
         ("vdsr", 2, "even"),
         ("vdsr", 3, "odd"),
         ("vdsr", 4, "even"),
+        ("rlfn", 2, "large"),
+        ("rfdn", 2, "large"),
+        ("imdn", 2, "odd"),
+        *(
+            pytest.param(name, scale, "large", marks=pytest.mark.slow)
+            for name in ("rlfn", "rfdn", "imdn")
+            for scale in (3, 4)
+        ),
         ("san", 2, "even"),
         pytest.param("san", 3, "odd", marks=pytest.mark.slow),
         pytest.param("san", 4, "even", marks=pytest.mark.slow),
@@ -105,6 +113,9 @@ def test_interpolation(scale):
         *((f"edsr_x{scale}", "edsr", scale) for scale in (2, 4)),
         *((f"edsr_baseline_x{scale}", "edsr_baseline", scale) for scale in (2, 3, 4)),
         ("vdsr", "vdsr", 2),
+        *((f"{name}_x{n}", name, n) for name in ("rlfn", "rlfn_s", "imdn") for n in (2, 3, 4)),
+        ("rlfn_ntire_x4", "rlfn_ntire", 4),
+        ("rfdn_aim_x4", "rfdn", 4),
         *((f"san_x{scale}", "san", scale) for scale in (2, 3, 4)),
         *((f"carn_x{scale}", "carn", scale) for scale in (2, 3, 4)),
         *((f"carn_m_x{scale}", "carn_m", scale) for scale in (2, 3, 4)),

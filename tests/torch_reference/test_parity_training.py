@@ -30,6 +30,7 @@ TRAINING_SIZES = dict.fromkeys(NETWORKS, SIZES["odd"]) | {
     "carn_m": (6, 5),
     "pan": (6, 5),
     "rlfn": (15, 16),
+    "rfdn": (15, 16),
 }
 LOSSES = dict.fromkeys(NETWORKS, "l1") | {"vdsr": "l2"}
 _HALVING = {"decay_every_epochs": 4, "steps_per_epoch": 1}

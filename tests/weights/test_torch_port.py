@@ -36,7 +36,11 @@ def tiny():
         *((name, 3, {"n_scales": 3}) for name in ("carn", "carn_m")),
         *(("pan", scale, {"n_resblocks": n}) for scale, n in [(2, 3), (3, 1), (4, 2)]),
         *(("swinir_light", s, {"n_heads": n, "n_resblocks": n}) for s, n in [(2, 4), (3, 1)]),
-        *(("rlfn", scale, {"n_resblocks": n}) for scale, n in [(2, 3), (3, 1), (4, 2)]),
+        *(
+            (name, scale, {"n_resblocks": n})
+            for name in ("rlfn", "rfdn", "imdn")
+            for scale, n in [(2, 3), (3, 1), (4, 2)]
+        ),
         *(
             ("rdn", scale, {"n_resblocks": n, "n_layers": n})
             for scale, n in [(2, 2), (3, 1), (4, 3)]
@@ -223,6 +227,29 @@ def test_arrays_go_where_they_belong():
                 "block_3.esa.conv_f.weight": ("blocks/attention/skip/kernel", (2,)),
                 "conv_2.weight": ("body/kernel", ()),
                 "upsampler.0.weight": ("upsampler/kernel", ()),
+            },
+        ),
+        (
+            "rfdn",
+            {
+                "fea_conv.bias": ("head/bias", ()),
+                "B2.c3_d.weight": ("blocks/distill_3/kernel", (1,)),
+                "B1.c3_r.bias": ("blocks/refine_3/bias", (0,)),
+                "B3.c4.weight": ("blocks/distill_4/kernel", (2,)),
+                "B3.esa.conv_max.weight": ("blocks/attention/coarse_1/kernel", (2,)),
+                "B3.esa.conv3.weight": ("blocks/attention/coarse_2/kernel", (2,)),
+                "B3.esa.conv3_.weight": ("blocks/attention/coarse_3/kernel", (2,)),
+                "c.0.weight": ("fusion/kernel", ()),
+            },
+        ),
+        (
+            "imdn",
+            {
+                "IMDB1.c2.weight": ("blocks/conv_2/kernel", (0,)),
+                "IMDB3.c5.bias": ("blocks/fuse/bias", (2,)),
+                "IMDB2.cca.conv_du.0.weight": ("blocks/attention/squeeze/kernel", (1,)),
+                "c.0.bias": ("fusion/bias", ()),
+                "LR_conv.weight": ("body/kernel", ()),
             },
         ),
         (
