@@ -17,22 +17,20 @@ def add_parser(commands: Any) -> None:
     models = commands.add_parser(
         "models",
         help="the trained networks of this package; how large each network is",
-        description="The trained networks of this package with their scores, and the paper's Table "
-        "2, measured: parameters, storage, multiply-adds and receptive field of the published "
-        "networks.",
-        examples=("lnln models", "lnln models lnln drca --scale 4"),
+        description="The trained networks of this package with their scores, and the sizes of all "
+        "networks at their published widths, measured: parameters, storage, multiply-adds, "
+        "activations and receptive field, beside what is published.",
+        examples=("lnln models", "lnln models lnln rlfn --scale 4"),
     )
-    models.add_argument(
-        "names", nargs="*", metavar="network", help="only these; default: the paper's"
-    )
-    models.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="default: 2")
+    models.add_argument("names", nargs="*", metavar="network", help="only these; default: all")
+    models.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="default: 2")
     add_json(models)
     models.set_defaults(run=run, needs_device=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints both tables, or what is asked for of them."""
-    from lnln_jax.evaluation.model_sizes import NAMES, format_models, format_trained, measure
+    from lnln_jax.evaluation.model_sizes import format_models, format_trained, measure
     from lnln_jax.models import MODELS
     from lnln_jax.models.registry import VARIANTS
     from lnln_jax.runtime.progress import progress_of
@@ -40,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from lnln_jax.weights import pretrained
 
     trained = [name for name in args.names or pretrained.names() if name in pretrained.names()]
-    names = [name for name in args.names or NAMES if name not in trained]
+    names = [name for name in args.names or _names_at(args.scale) if name not in trained]
     known = [*pretrained.names(), *MODELS, *VARIANTS]
     for name in names:
         if name not in known:
@@ -63,10 +61,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _names_at(scale: int) -> list[str]:
+    """Returns the networks that are made for a scale."""
+    from lnln_jax.evaluation.model_sizes import NAMES
+    from lnln_jax.models import scales_of
+
+    return [name for name in NAMES if scale in scales_of(name)]
+
+
 def _facts(
     networks: "Sequence[Pretrained]", rows: "Sequence[ModelRow]", scale: int
 ) -> dict[str, Any]:
     """Returns both tables for programs."""
+    from lnln_jax.evaluation.model_sizes import LR_SIDE
     from lnln_jax.models.complexity import HD
 
     return {
@@ -97,6 +104,9 @@ def _facts(
                 "state_dict_bytes": row.state_dict,
                 "multiply_adds": dict(row.multiply_adds),
                 "multiply_adds_output_pixels": [size // scale * scale for size in HD],
+                "activations": row.activations["activations"],
+                "convolutions": row.activations["convolutions"],
+                "activations_lr_pixels": [LR_SIDE, LR_SIDE],
                 "receptive_field_pixels": row.receptive_field,
             }
             for row in rows

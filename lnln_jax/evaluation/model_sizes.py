@@ -1,6 +1,5 @@
-"""Tables of `lnln models`: the trained networks, and the paper's Table 2, measured."""
+"""Tables of `lnln models`: the trained networks, and the sizes of all, measured."""
 
-import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +10,31 @@ import jax
 import numpy as np
 
 from lnln_jax.evaluation.paper import TABLE_2, Size
+from lnln_jax.evaluation.published import published
 from lnln_jax.evaluation.report import format_scores
+from lnln_jax.evaluation.tables import aligned
 from lnln_jax.models import SCALES, create_model, resolve
 from lnln_jax.models.complexity import (
     HD,
+    count_activations,
     count_multiply_adds,
     count_parameters,
     receptive_field,
 )
 from lnln_jax.models.spec import ModelConfig
 from lnln_jax.models.variables import abstract_variables
-from lnln_jax.runtime.extras import install
 from lnln_jax.weights import pretrained
 from lnln_jax.weights.pretrained import BENCHMARKS, Pretrained
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.torch_files import write_state_dict
 from lnln_jax.weights.torch_port import to_torch
 
-NAMES = ("vdsr", "edsr_baseline", "edsr", "rcan", "drca", "lnln")
+NAMES = (
+    *("vdsr", "edsr_baseline", "edsr", "rcan", "drca", "lnln", "rlfn", "rlfn_s", "rlfn_ntire"),
+    *("rfdn", "imdn", "carn", "carn_m", "pan", "rdn", "msrn", "wdsr_a", "wdsr_b", "san"),
+    "swinir_light",
+)
+LR_SIDE = 256  # of the image that the NTIRE challenges count activations for
 _MIB = 2**20
 
 
@@ -40,16 +46,18 @@ class ModelRow:
       name: name, as `create_model` takes it.
       parameters: number of trainable parameters.
       safetensors: bytes of the file that `lnln convert` writes.
-      state_dict: bytes of the PyTorch file that it writes; None without PyTorch.
+      state_dict: bytes of the PyTorch file that it writes.
       multiply_adds: multiply-adds by kind, for an output of `complexity.HD`.
+      activations: activations and convolutions, for an LR image of `LR_SIDE`.
       receptive_field: side in LR pixels; None for the whole image.
     """
 
     name: str
     parameters: int
     safetensors: int
-    state_dict: int | None
+    state_dict: int
     multiply_adds: Mapping[str, int]
+    activations: Mapping[str, int]
     receptive_field: int | None
 
 
@@ -59,16 +67,15 @@ def measure(name: str, scale: int) -> ModelRow:
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract_variables(module))
     config = ModelConfig(name, scale)
     safetensors = _size(lambda path: save_safetensors(path, config, zeros), ".safetensors")
-    state_dict = None
-    if importlib.util.find_spec("torch"):
-        arrays = to_torch(zeros, name=config.name)
-        state_dict = _size(lambda path: write_state_dict(path, arrays), ".pt")
+    arrays = to_torch(zeros, name=config.name)
+    state_dict = _size(lambda path: write_state_dict(path, arrays), ".pt")
     return ModelRow(
         name,
         count_parameters(module),
         safetensors,
         state_dict,
         count_multiply_adds(module),
+        count_activations(module, (LR_SIDE * scale, LR_SIDE * scale)),
         receptive_field(module),
     )
 
@@ -82,48 +89,55 @@ def _size(write: Callable[[Path], Any], suffix: str) -> int:
 
 
 def format_models(rows: Sequence[ModelRow], scale: int) -> str:
-    """Formats the rows as a Markdown table, with notes."""
+    """Formats the rows as a Markdown table, smallest network first, with notes."""
     table = [
         [
             f"network, x{scale}",
             "parameters (M)",
-            "paper (M)",
+            "published",
             "safetensors (MiB)",
             "PyTorch (MiB)",
             "paper (MB)",
             "multiply-adds (G)",
             "of them attention",
+            "published",
+            "activations (M)",
+            "convolutions",
             "receptive field",
-        ]
+        ],
+        *(_cells(row, scale) for row in sorted(rows, key=lambda row: row.parameters)),
     ]
-    for row in rows:
-        paper = _paper(row.name)
-        side = row.receptive_field
-        attention = row.multiply_adds["attention"]
-        table.append(
-            [
-                row.name,
-                f"{row.parameters / 1e6:.2f}",
-                f"{paper.parameters:g}" if paper else "",
-                f"{row.safetensors / _MIB:.2f}",
-                f"{row.state_dict / _MIB:.2f}" if row.state_dict else "",
-                f"{paper.storage:g}" if paper else "",
-                f"{sum(row.multiply_adds.values()) / 1e9:.1f}",
-                f"{attention / 1e9:.1f}" if attention else "",
-                f"{side}x{side}" if side else "global",
-            ]
-        )
     height, width = (size // scale * scale for size in HD)
     notes = [
-        f"Multiply-adds of convolutions and matrix products, for an output of {width}x{height}. "
-        "The receptive field is in LR pixels.",
+        f"Multiply-adds of convolutions and matrix products, for an output of {width}x{height}; "
+        "published ones of some networks leave attention out. Activations, the elements of all "
+        f"results of convolutions, for an LR image of {LR_SIDE}x{LR_SIDE}, as the NTIRE challenges "
+        "count them. The receptive field is in LR pixels.",
         "PyTorch's column is of a state dict in the zip format, which spends about 300 bytes on "
-        "each array."
-        if all(row.state_dict for row in rows)
-        else f"Without PyTorch its files cannot be measured: {install('torch')}.",
+        "each array.",
         *filter(None, (disagreement(row.name) for row in rows)),
     ]
-    return "\n".join([_markdown(table), "", *notes])
+    return "\n".join([aligned(table), "", *notes])
+
+
+def _cells(row: ModelRow, scale: int) -> list[str]:
+    """Returns a network's row of the table."""
+    paper, figures = _paper(row.name), published(row.name, scale)
+    side, attention = row.receptive_field, row.multiply_adds["attention"]
+    return [
+        row.name,
+        f"{row.parameters / 1e6:.3f}",
+        f"{figures.parameters / 1e6:.4g}" if figures and figures.parameters else "",
+        f"{row.safetensors / _MIB:.2f}",
+        f"{row.state_dict / _MIB:.2f}",
+        f"{paper.storage:g}" if paper else "",
+        f"{sum(row.multiply_adds.values()) / 1e9:.1f}",
+        f"{attention / 1e9:.1f}" if attention else "",
+        f"{figures.multiply_adds:g}" if figures and figures.multiply_adds else "",
+        f"{row.activations['activations'] / 1e6:.1f}",
+        f"{row.activations['convolutions']}",
+        f"{side}x{side}" if side else "global",
+    ]
 
 
 def format_trained(networks: Sequence[Pretrained]) -> str:
@@ -141,7 +155,7 @@ def format_trained(networks: Sequence[Pretrained]) -> str:
                 format_cost(network),
             ]
         )
-    return _markdown(table)
+    return aligned(table)
 
 
 def format_cost(network: Pretrained) -> str:
@@ -162,14 +176,6 @@ def _times(network: Pretrained) -> str:
 
 def _time(hours: float) -> str:
     return f"{hours:.1f} h" if hours >= 0.25 else f"{60 * hours:.1f} min"
-
-
-def _markdown(table: Sequence[Sequence[str]]) -> str:
-    """Formats a table whose columns are aligned as text, too."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    rows = [list(map(str.ljust, cells, widths)) for cells in table]
-    rows.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def _paper(name: str) -> Size | None:

@@ -1,20 +1,27 @@
 """Table 2: its figures are measured, and the paper's stand beside them."""
 
-import importlib.util
-
 import pytest
 
 from lnln_jax.cli import main
 from lnln_jax.evaluation.model_sizes import ModelRow, disagreement, format_models, measure
 
 ROWS = [
-    ModelRow("edsr", 40_729_603, 163_000_000, 163_100_000, {"convolution": 9, "attention": 0}, 136),
+    ModelRow(
+        "edsr",
+        40_729_603,
+        163_000_000,
+        163_100_000,
+        {"convolution": 9, "attention": 0},
+        {"activations": 1_234_560_000, "convolutions": 69},
+        136,
+    ),
     ModelRow(
         "lnln",
         2_039_889,
         8_400_000,
-        None,
+        8_500_000,
         {"convolution": 427_400_000_000, "attention": 1_699_200_000_000},
+        {"activations": 9, "convolutions": 7},
         None,
     ),
 ]
@@ -26,8 +33,9 @@ def test_a_row_is_measured():
     assert row.multiply_adds == {"convolution": 664_704 * 1278 * 720, "attention": 0}
     weights = 4 * row.parameters
     assert weights < row.safetensors < weights + 5000  # and a header
-    if importlib.util.find_spec("torch"):
-        assert weights < row.state_dict < weights + 20_000
+    assert weights < row.state_dict < weights + 20_000
+    # 20 convolutions of 64 features, but the last, of the interpolated image.
+    assert row.activations == {"activations": (19 * 64 + 1) * 768**2, "convolutions": 20}
 
 
 @pytest.mark.slow
@@ -36,19 +44,21 @@ def test_the_table():
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:4]]
     assert len({len(row) for row in table}) == 1
     assert len({len(line) for line in lines[:4]}) == 1
-    edsr, lnln = (dict(zip(table[0], row, strict=True)) for row in table[2:])
-    assert edsr["parameters (M)"] == "40.73"
-    assert edsr["paper (M)"] == "41.3"
+    lnln, edsr = (dict(zip(table[0], row, strict=True)) for row in table[2:])
+    assert edsr["parameters (M)"] == "40.730"
+    assert table[3][2] == "41.3"  # published
+    assert edsr["activations (M)"] == "1234.6"
+    assert edsr["convolutions"] == "69"
     assert edsr["receptive field"] == "136x136"
     assert edsr["of them attention"] == ""
     assert lnln["multiply-adds (G)"] == "2126.6"
     assert lnln["of them attention"] == "1699.2"
     assert lnln["receptive field"] == "global"
-    assert lnln["PyTorch (MiB)"] == ""
+    assert lnln["PyTorch (MiB)"] == "8.11"
     assert lnln["paper (MB)"] == "8.72"
     notes = "\n".join(lines[4:])
     assert "1280x720" in notes
-    assert 'pip install "lnln-jax[torch]"' in notes
+    assert "256x256" in notes
     assert "EDSR: the paper prints 41.3 M" in notes
     assert "LNLN: " not in notes
 

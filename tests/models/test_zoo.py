@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from lnln_jax.evaluation.published import all_published
 from lnln_jax.models import MODELS, SCALES, VARIANTS, create_model, least_side, scales_of
-from lnln_jax.models.complexity import count_parameters
+from lnln_jax.models.complexity import count_multiply_adds, count_parameters
 from lnln_jax.models.variables import abstract_variables
 
 # At x2, x3 and x4, without mean-shift layers, as the authors' modules have them.
@@ -45,6 +46,21 @@ def test_parameter_counts(name, scale, parameters):
     shifts = 24 if name in LEARNT_SHIFTS else 0
     expected = parameters + shifts - UNUSED.get(name, 0)
     assert count_parameters(create_model(name, scale)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PARAMETERS if not name.endswith("multi")])
+def test_multiply_adds(name):
+    """Those that the authors' modules need for 1280x720; at x3, of LR images 427 wide."""
+    rows = [row for row in all_published() if row.network == name and row.multiply_adds]
+    for row in rows:
+        shape = (720, 1281) if row.scale == 3 else (720, 1280)
+        counts = count_multiply_adds(create_model(name, row.scale), shape)
+        if name == "san":  # whose published count leaves attention out
+            del counts["attention"]
+        unit = 0.1 if row.multiply_adds < 1000 else 1
+        expected = pytest.approx(row.multiply_adds, abs=0.51 * unit)  # half its last digit
+        assert sum(counts.values()) / 1e9 == expected, row.scale
 
 
 @pytest.mark.parametrize("name", ["lnln", "drca", "rcan", "edsr"])
