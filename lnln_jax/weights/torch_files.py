@@ -63,9 +63,9 @@ def _read_flat(path: Path) -> dict[str, Any]:
         return flat
     if contents.first_unknown:
         raise ValueError(
-            f"{printable(path)} holds more than tensors ({printable(contents.first_unknown)}), and "
-            "to read it would run code that the file chooses; where you trust the file, load it "
-            'with PyTorch, torch.save(model.state_dict(), "weights.pt"), and take that'
+            f"{printable(path)} holds more than tensors ({list_keys([contents.first_unknown])}), "
+            "and to read it would run code that the file chooses; where you trust the file, load "
+            'it with PyTorch, torch.save(model.state_dict(), "weights.pt"), and take that'
         )
     raise ValueError(
         f"{printable(path)} holds no state dict but a {type(contents.tree).__name__}; save "

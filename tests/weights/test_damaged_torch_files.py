@@ -24,7 +24,7 @@ SECONDS = 5
 
 def make_sources(folder):
     """Files of several kinds, with the same small network in each, by name."""
-    arrays = {key: value for key, value in edsr_state()[1].items() if "body" in key}
+    arrays = {key: value for key, value in edsr_state()[1].items() if "body.0.body" in key}
     narrow = {key: value.astype(ml_dtypes.bfloat16) for key, value in arrays.items()}
     optimizer = {"state": {0: {"exp_avg": np.ones(3, "f4")}}, "param_groups": [{"lr": 1e-4}]}
     wrapped = {
