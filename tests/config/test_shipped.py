@@ -56,6 +56,17 @@ OF_VDSR = {
     "optimizer.weight_decay": 0.0001,
     "steps": 80_000,
 }
+OF_RLFN = OF_ALL | {
+    "data.batch_size": 64,
+    "model.name": "rlfn",
+    "optimizer.b2": 0.999,
+    "optimizer.learning_rate": 5e-4,
+}
+OF_IMDN = OF_ALL | {
+    "model.name": "imdn",
+    "optimizer.b2": 0.999,
+    "optimizer.learning_rate": 2e-4,
+}
 OF_RDN = OF_ALL | {"data.lr_patch_size": 32, "model.name": "rdn", "optimizer.b2": 0.999}
 OF_MSRN = OF_ALL | {"model.name": "msrn", "optimizer.b2": 0.999}
 OF_WDSR = OF_ALL | {"optimizer.b2": 0.999, "optimizer.learning_rate": 1e-3, "steps": 300_000}
@@ -88,6 +99,17 @@ PUBLISHED = {
     },
     "vdsr_x3": OF_VDSR | {"model.scale": 3, "data.lr_patch_size": 14},
     "vdsr_x4": OF_VDSR | {"model.scale": 4, "data.lr_patch_size": 10},
+    "rlfn_x2": OF_RLFN | {"data.lr_patch_size": 128, "init_from": "runs/rlfn_x2_stage_2"},
+    "rlfn_x3_stage_1": OF_RLFN | {"data.lr_patch_size": 85, "model.scale": 3},
+    "rlfn_x4_stage_1": OF_RLFN | {"data.lr_patch_size": 64, "model.scale": 4},
+    "rlfn_s_x2_stage_1": OF_RLFN
+    | {
+        "data.lr_patch_size": 128,
+        "model.options.n_feats": 48,
+        "model.options.n_mid_feats": 48,
+    },
+    "imdn_x3": OF_IMDN | {"data.lr_patch_size": 64, "model.scale": 3},
+    "imdn_x4": OF_IMDN | {"model.scale": 4},
     "rdn_x3": OF_RDN | {"model.scale": 3, "init_from": "runs/rdn_x2"},
     "rdn_x4": OF_RDN | {"model.scale": 4, "init_from": "runs/rdn_x2"},
     "msrn_x3": OF_MSRN | {"model.scale": 3},
