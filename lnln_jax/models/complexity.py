@@ -17,7 +17,7 @@ import numpy as np
 
 from lnln_jax import kernels
 from lnln_jax.kernels.reference import PRODUCT
-from lnln_jax.models import input_channels, least_side
+from lnln_jax.models import input_channels, least_side, window
 from lnln_jax.models.variables import abstract_variables
 from lnln_jax.runtime.numbers import whole
 
@@ -137,21 +137,28 @@ def receptive_field(module: nn.Module) -> int | None:
     """Returns the side in LR pixels of the square that an output pixel sees; None: all of them.
 
     One pixel of a long strip becomes NaN. A network of the same depth, narrow and with all weights
-    zero, carries the NaN to every output pixel that depends on it, and to no other.
+    zero, carries the NaN to every output pixel that depends on it, and to no other. In windows one
+    pixel reaches farther than another, so each of a window's columns has its turn.
     """
     narrow: dict[str, Any] = {"n_feats": 2, "reduction": 1, **getattr(module, "narrow", {})}
     known = {field.name for field in dataclasses.fields(module)}
     module = module.clone(**{key: value for key, value in narrow.items() if key in known})
     variables = jax.tree_util.tree_map_with_path(_zeros, abstract_variables(module))
-    height = least_side(module)
-    lr = np.zeros((1, height, _STRIP, input_channels(module)), np.float32)
-    lr[:, :, _STRIP // 2] = np.nan
+    size, scale = window(module), module.scale
+    turns, columns = np.arange(size), _STRIP // 2 + np.arange(size)
+    lr = np.zeros((size, least_side(module), _STRIP, input_channels(module)), np.float32)
+    lr[turns, :, columns] = np.nan
     with jax.debug_nans(False):  # JAX_DEBUG_NANS is for those that nobody asked for
         sr = np.asarray(jax.jit(module.apply)(variables, lr))
-    reached = np.flatnonzero(np.isnan(sr).any(axis=(0, 1, 3)))
-    if len(reached) == sr.shape[2]:
+    reached = np.isnan(sr).any(axis=(1, 3))
+    if reached.all():
         return None
-    return int(reached[-1] - reached[0]) // module.scale + 1
+    first, last = reached.argmax(1), sr.shape[2] - 1 - reached[:, ::-1].argmax(1)
+    # All of it repeats with the windows: what the output pixels of one of them see at most.
+    outputs = np.arange(size * scale)[:, None]
+    rightmost = columns + (outputs - first) // (size * scale) * size
+    leftmost = columns - (last - outputs) // (size * scale) * size
+    return int((rightmost.max(1) - leftmost.min(1)).max()) + 1
 
 
 def _zeros(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:

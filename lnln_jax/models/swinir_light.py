@@ -22,17 +22,11 @@ class SwinBlock(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        x: jax.Array,
-        shift: jax.Array,
-        rate: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """Maps `B H W C` to the same shape; drops each branch at a `rate` if there are two keys."""
+    def __call__(self, x: jax.Array, shift: jax.Array, *paths: jax.Array) -> jax.Array:
+        """Maps `B H W C` to the same shape; `paths`: the rate to drop branches at, and two keys."""
 
         def branch(y: jax.Array, i: int) -> jax.Array:
-            return y if keys is None else drop_path(y, keys[i], rate)
+            return drop_path(y, paths[1][i], paths[0]) if paths else y
 
         features = x.shape[-1]
         linear = partial(Linear, dtype=self.dtype)

@@ -74,7 +74,8 @@ class WindowAttention(nn.Module):
         rows = (2 * WINDOW - 1) ** 2
         table = self.param("bias_table", _NORMAL, (rows, self.n_heads), jnp.float32)
 
-        x = to_windows(jnp.roll(x, (-shift, -shift), (1, 2)))
+        shifts = jnp.full(2, shift)  # of rows and columns
+        x = to_windows(jnp.roll(x, -shifts, (1, 2)))
         qkv = Linear(3 * channels, dtype=self.dtype, name="qkv")(x)
         qkv = qkv.reshape(*x.shape[:3], 3, self.n_heads, depth)
         q, k, v = (qkv[..., i, :, :] for i in range(3))  # B, window, position, head, depth
@@ -85,7 +86,7 @@ class WindowAttention(nn.Module):
         weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
         y = jnp.einsum("bwhqk,bwkhd->bwqhd", weights, v).reshape(x.shape)
         y = Linear(channels, dtype=self.dtype, name="proj")(y)
-        return jnp.roll(from_windows(y, height), (shift, shift), (1, 2))
+        return jnp.roll(from_windows(y, height), shifts, (1, 2))
 
 
 def to_windows(x: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lnln_jax.models import create_model
-from lnln_jax.models.complexity import count_activations, count_multiply_adds
+from lnln_jax.models.complexity import count_activations, count_multiply_adds, receptive_field
 from lnln_jax.models.stochastic_depth import batch_key, drop_path
 from lnln_jax.models.variables import abstract_variables, initialize
 from lnln_jax.models.window_attention import (
@@ -196,6 +196,26 @@ def test_multiply_adds(scale, convolution, attention):
 def test_linear_layers_are_no_convolutions():
     counts = count_activations(create_model("swinir_light", 2), (128, 128))
     assert counts == {"convolutions": 7, "activations": 64 * 64 * (6 * 60 + 12)}
+
+
+@pytest.mark.parametrize(("groups", "blocks"), [(2, 2), pytest.param(4, 6, marks=pytest.mark.slow)])
+def test_receptive_field(groups, blocks):
+    """The columns that an output column depends on, layer by layer from the last to the first."""
+
+    def seen(column):
+        first = last = column
+        for layer in ["conv", "conv", *["conv", *[SHIFT, 0] * (blocks // 2)] * groups, "conv"]:
+            if layer == "conv":
+                first, last = first - 1, last + 1
+            else:  # whole windows
+                first = (first - layer) // 8 * 8 + layer
+                last = (last - layer) // 8 * 8 + layer + 7
+        return last - first + 1
+
+    module = create_model("swinir_light", 2, n_resgroups=groups, n_resblocks=blocks)
+    expected = {(2, 2): 42, (4, 6): 202}[groups, blocks]
+    assert max(seen(column) for column in range(8)) == expected
+    assert receptive_field(module) == expected
 
 
 def test_initial_weights():
