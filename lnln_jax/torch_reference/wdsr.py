@@ -13,10 +13,11 @@ class WeightNormConv(nn.Conv2d):
         self, in_channels: int, out_channels: int, kernel_size: int = 3, gain: float | None = None
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-        v = self._parameters.pop("weight")
-        self.weight_g = nn.Parameter(v.detach().flatten(1).norm(dim=1).view(-1, 1, 1, 1))
-        self.weight_v = v
-        if gain is not None:
+        v = self.weight.detach()
+        del self.weight
+        self.weight_g = nn.Parameter(v.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
+        self.weight_v = nn.Parameter(v)
+        if gain is not None and self.bias is not None:
             nn.init.constant_(self.weight_g, gain)
             nn.init.zeros_(self.bias)
 
