@@ -35,6 +35,10 @@ class CARNM(CARN):
     `create_model("carn_m_multi")` is the published network: 0.41 M parameters.
 
     Attributes:
+      scale: 2, 3 or 4.
+      n_feats: width of the network.
+      n_scales: 1, or 3 for upsamplers of all three scales, of which `scale` chooses one.
+      dtype: of the computation; parameters are float32.
       groups: groups of channels in the 3x3 convolutions between head and tail.
     """
 

@@ -75,7 +75,7 @@ def test_overrides_reach_every_kind_of_field():
         ("steps=0", "steps is 0; it must be larger than 0"),
         ("ema_decay=1", "ema_decay is 1.0"),
         ("model.scale=5", "scale is 5"),
-        ("model.name=edvr", "the networks are drca, edsr, edsr_baseline, lnln"),
+        ("model.name=edvr", "the networks are carn, carn_m, carn_m_multi, "),
         ("data.weights=1,many", "data.weights is 'many'; it must be a number"),
         ("data.placement=gpu", "data.placement is 'gpu'; it must be one of auto, host, device"),
         ("data.num_workers=-1", "data.num_workers is -1"),

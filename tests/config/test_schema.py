@@ -30,7 +30,7 @@ from lnln_jax.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfi
         ),
         (OptimizerConfig, {"warmup_steps": 2**32}, "it must be from 0 to 2"),
         (OptimizerConfig, {"weight_decay": 0.1}, r"weight_decay is 0\.1, which adam does not know"),
-        (ModelConfig, {"name": "edvr"}, "name is 'edvr'; the networks are drca"),
+        (ModelConfig, {"name": "edvr"}, "name is 'edvr'; the networks are carn"),
     ],
 )
 def test_a_part_checks_itself(part, fields, message):

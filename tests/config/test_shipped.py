@@ -79,6 +79,25 @@ OF_WDSR_RELOADED = OF_ALL | {
     "optimizer.steps_per_epoch": 50_000,
     "steps": 1_500_000,
 }
+OF_CARN = OF_ALL | {
+    "data.batch_size": 64,
+    "data.lr_patch_size": 64,
+    "optimizer.b2": 0.999,
+    "optimizer.clip_norm": 10.0,
+    "optimizer.decay_every_epochs": 400,
+    "steps": 600_000,
+}
+OF_PAN = {
+    "data.batch_size": 32,
+    "data.lr_patch_size": 64,
+    "data.train": ("div2k_sub", "flickr2k"),
+    "data.validation": "data/Set5",
+    "model.name": "pan",
+    "optimizer.cosine_cycles": 4,
+    "optimizer.cosine_floor": 1e-7,
+    "optimizer.cosine_steps": 250_000,
+    "optimizer.learning_rate": 7e-4,
+}
 PUBLISHED = {
     "lnln_x3": OF_ALL | {"model.scale": 3},
     "lnln_x4": OF_ALL | {"model.scale": 4, "init_from": "runs/lnln_x2"},
@@ -97,6 +116,13 @@ PUBLISHED = {
         | {"model.scale": scale, "init_from": "runs/swinir_light_x2"}
         for scale in (3, 4)
     },
+    **{
+        f"{name}_x{scale}": OF_CARN | {"model.name": name, "model.scale": scale}
+        for name in ("carn", "carn_m")
+        for scale in (3, 4)
+    },
+    "pan_x3": OF_PAN | {"model.scale": 3},
+    "pan_x4": OF_PAN | {"model.scale": 4},
     "vdsr_x3": OF_VDSR | {"model.scale": 3, "data.lr_patch_size": 14},
     "vdsr_x4": OF_VDSR | {"model.scale": 4, "data.lr_patch_size": 10},
     "rlfn_x2": OF_RLFN | {"data.lr_patch_size": 128, "init_from": "runs/rlfn_x2_stage_2"},
@@ -175,5 +201,5 @@ def test_a_name_a_path_and_neither(tmp_path, monkeypatch):
     own.write_text("from lnln_jax.config import TrainConfig\n\nconfig = TrainConfig(seed=7)\n")
     assert load_config("lnln_x2").seed == 7  # but a file is
     assert load_config(own) == TrainConfig(seed=7)
-    with pytest.raises(ValueError, match=r"no config file lnln_x7; .*: drca_x2, edsr_baseline"):
+    with pytest.raises(ValueError, match=r"no config file lnln_x7; .*: carn_m_x2, carn_x2, drca"):
         find_config("lnln_x7")
