@@ -60,6 +60,7 @@ LAYERS = {
     "upsampler x2": Layer("drca", layers.Upsampler(2), "upsampler", "tail.0", 16),
     "upsampler x3": Layer("drca", layers.Upsampler(3), "upsampler", "tail.0", 16, scale=3),
     "upsampler x4": Layer("lnln", layers.Upsampler(4, _DSC), "upsampler", "tail.0", 16, scale=4),
+    "upsampler x8": Layer("edsr", layers.Upsampler(8), "upsampler", "tail.0", 16, scale=8),
     "block": Layer("lnln", ResidualBlock(16, **_MAKE), "body/group_2/first", "body.1.body.0", 32),
     "group": Layer(
         "lnln", ResidualGroup(partial(ResidualBlock, 16, **_MAKE), 3), "body/group_2", "body.1", 32

@@ -42,6 +42,7 @@ def compare(function, variables, network, x):
         ("edsr", 2, "odd"),
         ("edsr", 3, "even"),
         ("edsr", 4, "odd"),
+        *((name, 8, "even") for name in ("lnln", "drca", "rcan", "edsr")),
         ("vdsr", 2, "even"),
         ("vdsr", 3, "odd"),
         ("vdsr", 4, "even"),

@@ -32,7 +32,7 @@ def shapes_of(name, scale):
             shapes |= {f"{block}.3.attention.3": (N, SQUEEZED, 1, 1)}
         shapes[f"body.{i}.conv"] = (N, N, 3, 3)
     shapes["conv_after_body"] = (N, N, 3, 3)
-    for i in {2: (0,), 3: (0,), 4: (0, 2)}[scale]:
+    for i in {2: (0,), 3: (0,), 4: (0, 2), 8: (0, 2, 4)}[scale]:
         shapes[f"upsample.{i}"] = ((9 if scale == 3 else 4) * N, N, 3, 3)
     return shapes | {"conv_last": (3, N, 3, 3)}
 
@@ -75,7 +75,7 @@ def compute(name, state_dict, x, res_scale):
     for i in range(GROUPS if name == "rcan" else BLOCKS):
         body = group(i, body) if name == "rcan" else block(i, body)
     features = conv("conv_after_body", body) + head
-    for i in (0, 2):
+    for i in (0, 2, 4):
         if f"upsample.{i}.weight" in state_dict:
             features = conv(f"upsample.{i}", features)
             factor = round((features.shape[1] / N) ** 0.5)
@@ -83,7 +83,7 @@ def compute(name, state_dict, x, res_scale):
     return conv("conv_last", features) / 255 + mean
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_it_computes_what_basicsr_computes(name, scale, tmp_path):
     state_dict = state_dict_of(name, scale)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lnln_jax.config import ModelConfig
-from lnln_jax.models import MODELS, create_model
+from lnln_jax.models import MODELS, create_model, scales_of
 from lnln_jax.weights.recognition import from_state_dict
 from lnln_jax.weights.tables import NETWORKS
 from lnln_jax.weights.torch_port import to_torch
@@ -41,8 +41,7 @@ def test_published_checkpoints_are_recognised(stem, tmp_path):
     assert {leaf.dtype.name for leaf in leaves} == {"float32"}
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(("name", "scale"), [(n, scale) for n in OPTIONS for scale in scales_of(n)])
 def test_hyper_parameters_show(name, scale, tmp_path):
     variables = make_variables(name, scale)
     state_dict = to_torch(variables, name=name, step=9)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from lnln_jax.models import resolve
+from lnln_jax.models import resolve, scales_of
 from lnln_jax.weights.torch_port import from_torch, to_torch
 from tests.support.small_networks import (
     OPTIONS,
@@ -31,6 +31,7 @@ def tiny():
             for scale, groups, blocks in [(2, 2, 3), (3, 1, 1), (4, 3, 1), (2, 1, 2)]
         ),
         *(("edsr", scale, {"n_resblocks": blocks}) for scale, blocks in [(2, 3), (3, 1), (4, 2)]),
+        *((name, 8, {}) for name in ("lnln", "drca", "rcan", "edsr")),
         *(("vdsr", 2, {"n_layers": n, "n_colors": c}) for n, c in [(3, 1), (5, 1), (4, 3)]),
         *((name, scale, {}) for name in ("carn", "carn_m") for scale in (2, 3, 4)),
         *((name, 3, {"n_scales": 3}) for name in ("carn", "carn_m")),
@@ -79,8 +80,7 @@ def test_keys_are_the_published_ones_in_their_order(stem):
     assert shapes == list(published_shapes(stem).items())
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(("name", "scale"), [(n, scale) for n in OPTIONS for scale in scales_of(n)])
 def test_reference_has_the_same_keys(name, scale):
     pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
     from lnln_jax import torch_reference
