@@ -23,7 +23,7 @@ from lnln_jax.doctor.deviations import (
     kernel_deviations,
     network_deviations,
 )
-from scripts.benchmarks.gpu_networks import compare_networks
+from scripts.benchmarks.gpu_networks import NETWORKS, REHEARSED, compare_networks
 from scripts.benchmarks.gpu_report import Report
 from scripts.benchmarks.processes import lnln, run_python
 
@@ -53,7 +53,8 @@ def run(report: Report, *, rehearse: bool) -> None:
             for side, extra in sides.items()
         }
         with report.attempt("networks beside PyTorch"):
-            compare_networks(report, seeds=1 if rehearse else 3)
+            names = REHEARSED if rehearse else tuple(NETWORKS)
+            compare_networks(report, seeds=1 if rehearse else 3, names=names)
         with report.attempt("deviations from float64"):
             _kernels(report)
         for finish in waiting:

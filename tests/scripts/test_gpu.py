@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from scripts.benchmarks.gpu_networks import REHEARSED
 from tests.support.checkout import ROOT
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,7 @@ def test_everything_is_checked(rehearsal):
     assert {"conv", "depthwise_conv3x3", "moments", "attention", "lnln"} <= kernels
     networks = tables["networks beside PyTorch"]
     if "left_out" not in networks[0]:
-        assert {row["network"] for row in networks} == {"lnln", "drca", "rcan", "edsr", "vdsr"}
+        assert {row["network"] for row in networks} == {*REHEARSED}
         assert all(row["sound"] for row in networks)
     assert tables["resuming"][0]["arrays"] > 100
     assert tables["resuming"][0]["bit_for_bit"]
