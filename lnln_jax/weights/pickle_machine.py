@@ -60,7 +60,7 @@ class Unpickler:
                     return self._stack.pop()
                 take(_STEP_BYTES)
                 _STEPS[code](self)
-            raise ValueError("it has no end")
+            raise ValueError(f"it goes on for more than {_MOST_STEPS} steps")
         except _DAMAGE as error:
             reason = str(error) if isinstance(error, ValueError) else type(error).__name__
             raise ValueError(f"its pickle fails at byte {self.position}: {reason}") from error

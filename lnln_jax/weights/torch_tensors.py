@@ -183,10 +183,12 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**62
 
 
-def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Any:
-    """Rebuilds an array."""
+def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Any:
+    """Rebuilds an array; behind requires_grad and hooks may stand flags, such as of its sign."""
     if isinstance(storage, Inert):  # of a kind that NumPy lacks
         return storage
+    if len(rest) > 2 and isinstance(rest[2], Mapping) and any(map(bool, rest[2].values())):
+        return Inert("torch.Tensor with a flag")
     if not isinstance(storage, Storage):
         raise ValueError("an array without a storage")
     return Tensor(storage, offset, _size(shape), _size(strides))
@@ -201,7 +203,7 @@ def _rebuild_as(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any)
     if isinstance(storage, Storage):
         count = storage.numel * storage.dtype.itemsize // DTYPES[name].itemsize
         storage = storage._replace(dtype=DTYPES[name], numel=count)
-    return _rebuild(storage, offset, shape, strides)
+    return _rebuild(storage, offset, shape, strides, *rest[:2], *rest[3:])
 
 
 def _rebuild_from_type(function: Any, _: Any, args: Any, *__: Any) -> Any:

@@ -187,7 +187,7 @@ def check_many(folder, count, seed):
 
 
 def test_damaged_files(tmp_path, capfd):
-    read = check_many(tmp_path, 200, 0)
+    read = check_many(tmp_path, 300, 0)
     assert 5 < read < 100
 
 

@@ -166,6 +166,7 @@ def test_what_cannot_be_rebuilt_is_inert():
     inert = Inert("torch.QInt8Storage")
     v3 = (STORAGE, 0, (3,), (1,), False, {})
     for made in (
+        CALLS[f"{REBUILD}_v2"](STORAGE, 0, (3,), (1,), False, {}, {"neg": True}),
         CALLS[REBUILD](inert, 0, (3,), (1,)),
         CALLS["torch._utils._rebuild_parameter"](inert, True, {}),
         CALLS["torch.nn.parameter.Parameter"](),
