@@ -34,14 +34,14 @@ MODELS: dict[str, type[nn.Module]] = {
     "rcan": RCAN,
     "edsr": EDSR,
     "vdsr": VDSR,
-    "san": SAN,
-    "carn": CARN,
-    "carn_m": CARNM,
-    "pan": PAN,
-    "swinir_light": SwinIRLight,
     "rlfn": RLFN,
     "rfdn": RFDN,
     "imdn": IMDN,
+    "carn": CARN,
+    "carn_m": CARNM,
+    "pan": PAN,
+    "san": SAN,
+    "swinir_light": SwinIRLight,
     "rdn": RDN,
     "msrn": MSRN,
     "wdsr_a": WDSRA,
@@ -52,10 +52,10 @@ MODELS: dict[str, type[nn.Module]] = {
 VARIANTS: dict[str, tuple[str, dict[str, int | float]]] = {
     "edsr_baseline": ("edsr", {"n_resblocks": 16, "n_feats": 64, "res_scale": 1.0}),
     "vdsr_rgb": ("vdsr", {"n_colors": 3}),
-    "carn_multi": ("carn", {"n_scales": 3}),
-    "carn_m_multi": ("carn_m", {"n_scales": 3}),
     "rlfn_s": ("rlfn", {"n_feats": 48, "n_mid_feats": 48}),
     "rlfn_ntire": ("rlfn", {"n_resblocks": 4, "n_feats": 46, "n_mid_feats": 48}),
+    "carn_multi": ("carn", {"n_scales": 3}),
+    "carn_m_multi": ("carn_m", {"n_scales": 3}),
     "rdn_a": ("rdn", {"n_resblocks": 20, "n_layers": 6, "growth_rate": 32}),
     "wdsr_reloaded_large": (
         "wdsr_reloaded",
@@ -124,7 +124,8 @@ def create_model(name: str, scale: int = 2, **overrides: Any) -> nn.Module:
         elif known[key] is float:
             options[key] = real(key, value, **_range_of(network, key))
     module: Any = MODELS[network](scale=scale, **options)
-    _check_sizes(module)
+    if hasattr(module, "check_sizes"):
+        module.check_sizes()
     if "attention" in known:
         check_implementation(module.attention, module.dtype, argument="attention")
     return module
@@ -139,23 +140,6 @@ def scales_of(name: str) -> tuple[int, ...]:
 def _range_of(network: str, key: str) -> dict[str, float]:
     """Returns the limits of a hyper-parameter, as `numbers.real` takes them; 0 may be "none"."""
     return {"least": 0} if key in getattr(MODELS[network], "may_be_zero", ()) else {"above": 0}
-
-
-def _check_sizes(module: Any) -> None:
-    """Raises ValueError for numbers that are possible one by one but not together."""
-    if hasattr(module, "check_sizes"):
-        module.check_sizes()
-    if isinstance(module, LNLN | DRCA | RCAN) and (
-        module.n_feats // module.reduction < 1 or module.n_feats < 2
-    ):
-        raise ValueError(
-            f"n_feats is {module.n_feats}, which reduction {module.reduction} leaves no channel "
-            "of; choose n_feats of at least the reduction"
-        )
-    if isinstance(module, VDSR) and module.n_layers < 3:
-        raise ValueError(f"n_layers is {module.n_layers}; VDSR has at least 3")
-    if isinstance(module, VDSR) and module.n_colors not in (1, 3):
-        raise ValueError(f"n_colors is {module.n_colors}; it must be 1 (luma) or 3 (RGB)")
 
 
 def input_channels(module: nn.Module) -> int:

@@ -17,9 +17,9 @@ from lnln_jax.weights.tables.base import Network
 # The authors' keys, which are written.
 NETWORKS: dict[str, Network] = {
     **residual.TABLES,
+    **distillation.TABLES,
     **carn.TABLES,
     **pan.TABLES,
-    **distillation.TABLES,
     **rdn.TABLES,
     **msrn.TABLES,
     **wdsr.TABLES,
