@@ -26,7 +26,7 @@ _MARK = re.compile("|".join(f"(?:{table.mark})" for _, table in TABLES))
 # Wrappers that may be around any part of a network.
 _WRAPPED = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # A moving average is taken first.
-_AVERAGE = re.compile(r"(?:\b|_)(?:ema|averaged?|shadow)(?:\b|_)")
+_AVERAGE = re.compile(r"(?:\b|_)(?:ema|swa|averaged?|shadow)(?:\b|_)")
 # What is taken first of several that are no averages.
 _USUAL = ("params", "state_dict", "model_state_dict", "model", "net_g", "state_dict_g", "generator")
 _IGNORED = re.compile(r"optim|sched")  # what nobody misses
@@ -145,6 +145,7 @@ def _choose(prefixes: list[str], keys: Iterable[str]) -> str:
             f"{list_keys(keys) or 'no keys'}; "
             "rename them as weights/tables has them"
         )
+    prefixes = [prefix for prefix in prefixes if not _IGNORED.search(prefix)] or prefixes
     candidates = [prefix for prefix in prefixes if _AVERAGE.search(prefix)] or prefixes
     for name in _USUAL:
         named = [prefix for prefix in candidates if prefix.startswith(f"{name}.")]

@@ -101,6 +101,11 @@ WITH_MORE = {
         "state_dict.discriminator, state_dict.loss",
     ),
     "several": (lambda sd: {"params": sd, "best": other(sd)}, "params", "best"),
+    "stochastic average": (
+        lambda sd: {"model": other(sd), "swa_model": prefixed("module.", sd)},
+        "swa_model.module",
+        "model",
+    ),
 }
 
 
@@ -117,6 +122,16 @@ def test_several_networks_of_equal_right_are_refused(edsr, tmp_path):
     message = r"x\.pt: there are several networks: state_dict\.student, state_dict\.teacher; save"
     with pytest.raises(ValueError, match=message):
         load_weights(save(tmp_path / "x.pt", tree))
+
+
+def test_the_state_of_an_optimizer_is_no_network(tmp_path, capfd):
+    """Fully sharded training keeps it under the names of the arrays."""
+    state_dict = to_torch(make_variables("drca"), name="drca")
+    moments = {key: {"exp_avg": value, "exp_avg_sq": value} for key, value in state_dict.items()}
+    tree = {"net": state_dict, "optimizer": {"state": moments}}
+    weights = load_weights(save(tmp_path / "x.pt", tree))
+    assert_same(weights.variables, make_variables("drca"))
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", OPTIONS)
