@@ -4,9 +4,9 @@ A file that holds a whole network, as early ones do, or a Lightning checkpoint w
 names classes and functions that Python's own unpickling would import and call. `pickle_machine`
 imports no name. It makes dictionaries, lists, tuples, texts and whole numbers as they are, calls
 the few functions of PyTorch that rebuild arrays (ours in their place: `torch_tensors`), and all
-else becomes an `Inert` object, which keeps its state and does nothing. Keys other than text and
-whole numbers are lost with their values, as is what is in sets and in objects of other classes;
-of floating-point numbers and bytes it only stays known that they were there.
+else becomes an `Inert` object, which keeps its state and does nothing. Keys other than text are
+lost with their values, as is what is in sets and in objects of other classes; of floating-point
+numbers and bytes it only stays known that they were there.
 """
 
 from collections.abc import Mapping

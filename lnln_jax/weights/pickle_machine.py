@@ -98,8 +98,7 @@ class Unpickler:
         self._stack.append(BYTES)
 
     def _long(self, layout: str) -> None:
-        value = int.from_bytes(self._read(self._number(layout)), "little", signed=True)
-        self._make(value)
+        self._make(int.from_bytes(self._read(self._number(layout)), "little", signed=True))
 
     def _decimal(self) -> None:
         line = self._line()
@@ -149,12 +148,11 @@ class Unpickler:
         elif not isinstance(target, Inert):
             raise TypeError(f"items of a {type(target).__name__}")
 
-    def _fill(self, target: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    def _fill(self, target: dict[str, Any], items: Iterable[tuple[Any, Any]]) -> None:
         for key, value in items:
-            if isinstance(key, str | int):  # a deep tuple could not even be hashed
+            if isinstance(key, str):  # others can take long to hash, or all have the same hash
                 self._budget.take(_ITEM_BYTES)
                 target[key] = value
-        return target
 
     def _dictionary(self) -> None:
         items = self._since_mark()
@@ -164,6 +162,8 @@ class Unpickler:
     # ---- memo ----
 
     def _put(self, index: int) -> None:
+        if not 0 <= index < 2**32:  # as all but the oldest opcode have it
+            raise ValueError("it has an impossible memo")
         self._budget.take(_ITEM_BYTES)
         self._memo[index] = self._stack[-1]
 

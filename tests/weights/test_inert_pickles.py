@@ -8,6 +8,7 @@ import os
 import pickle
 import pickletools
 import sys
+import time
 import tracemalloc
 
 import pytest
@@ -49,9 +50,9 @@ def test_plain_values_of_every_protocol(protocol):
         "numbers": [0, 1, 255, 256, 65536, -1, -(2**31), 2**31, 2**62, True, False, None],
         "nested": ((), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {"a": {}}),
         "shared": (shared, shared),
-        3: collections.OrderedDict(a=1, b=2),
+        "ordered": collections.OrderedDict(a=1, b=2),
     }
-    read = unpickled(pickle.dumps(tree, protocol=protocol))
+    read = unpickled(pickle.dumps({**tree, 3: "lost"}, protocol=protocol))
     if protocol == 0:
         read["texts"][2] = tree["texts"][2]  # keeps its escapes
     assert read == tree
@@ -221,3 +222,14 @@ def test_depth_is_no_danger():
         assert unpickled(b"\x80\x02" + data + b".", 2**25)
     deep = b")" + b"\x85" * 50_000  # as the key of a dictionary it would be hashed
     assert unpickled(b"\x80\x02}" + deep + b"K\x01s.", 2**25) == {}
+
+
+@pytest.mark.parametrize("step", [b"\x8a\x0a%bNs", b"Np%d\n0"], ids=["dictionary", "memo"])
+def test_numbers_of_one_hash_take_no_time(step):
+    """As keys they would all be compared with each other."""
+    numbers = [(2**61 - 1) * i for i in range(30_000)]
+    steps = [step % (i.to_bytes(10, "little") if b"%b" in step else i) for i in numbers]
+    start = time.perf_counter()
+    with contextlib.suppress(ValueError):
+        unpickled(b"\x80\x02}" + b"".join(steps) + b".", 2**25)
+    assert time.perf_counter() - start < 5

@@ -8,7 +8,8 @@ import pytest
 
 from lnln_jax import load_model
 from lnln_jax.weights.load import load_weights
-from lnln_jax.weights.nesting import select_network
+from lnln_jax.weights.memory_budget import Budget
+from lnln_jax.weights.nesting import flatten, select_network
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
 from tests.support.torch_files import Made, edsr_state, module, save
@@ -140,6 +141,37 @@ def test_no_network_is_found_within_another(name):
     assert select_network(arrays, Path("x.pt")) == arrays
     found = select_network({f"a.b.{key}": value for key, value in arrays.items()}, Path("x.pt"))
     assert found.keys() == arrays.keys()
+
+
+# ---- what is joined ----
+
+
+def test_keys_are_joined_in_their_order():
+    part = {"x": 1}
+    tree = {"a": {"b": 1, "c": {"d": 2}}, "e": 3, 4: {"f": 5}, "g": part, "h": part}
+    assert list(flatten(tree, Budget(2**20)).items()) == [
+        ("a.b", 1),
+        ("a.c.d", 2),
+        ("e", 3),
+        ("g.x", 1),
+    ]
+
+
+def test_joined_keys_are_held_to_the_budget():
+    """A long key before many short ones would take more than all of them in the file."""
+    tree = {"a" * 10**4: {str(i): 0 for i in range(10**4)}}
+    with pytest.raises(ValueError, match="far more memory"):
+        flatten(tree, Budget(10**6))
+
+
+def test_a_deep_tree_ends():
+    tree = {"deep": {}, "a": 1}
+    inner = tree["deep"]
+    for _ in range(10**5):
+        inner["x"] = {}
+        inner = inner["x"]
+    inner["y"] = 2
+    assert flatten(tree, Budget(2**20)) == {"a": 1}
 
 
 # ---- files that hold more than tensors ----
