@@ -5,8 +5,8 @@ whose numbers are better than the paper's). L1, Adam, the rate of 1e-4 halved ev
 epochs of 1000 steps, LR patches of 48 at every scale, each scale (6.11 M, 6.08 M) from scratch.
 
 The authors test images cut in quarters that reach 10 pixels beyond the middle. With Python,
-`upscaler.upscale(lr, tile=side // 2 + 10, overlap=20)` cuts a square of even side so; within the
-network's reach of 72 pixels that changes the numbers a little.
+`upscaler.upscale(lr, tile=side // 2 + 10, overlap=20)` cuts a square of even side so. The network
+sees 36 pixels far, so that this changes the numbers a little.
 
     lnln prepare div2k --scales 2,3,4
     lnln train msrn_x2 data.validation=data/Set5
