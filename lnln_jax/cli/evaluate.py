@@ -55,7 +55,7 @@ def add_parser(commands: Any) -> None:
         help="default: that of the first network, or 2 for bicubic alone",
     )
     evaluate.add_argument(
-        "--res-scale", type=float, help="of EDSRs from PyTorch (default: the authors')"
+        "--res-scale", type=float, help="of EDSRs and WDSRs from PyTorch (default: the authors')"
     )
     _add_protocol(evaluate)
     evaluate.add_argument(

@@ -29,7 +29,7 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
     """Adds what a command that turns weights into a file takes: `convert` and `export`."""
     parser.add_argument("--scale", type=positive, help="of a VDSR from PyTorch")
     parser.add_argument(
-        "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
+        "--res-scale", type=float, help="of an EDSR or WDSR from PyTorch (default: the authors')"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
 

@@ -50,7 +50,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-s", "--scale", type=positive, help="default: the model's; without one, 2")
     parser.add_argument(
-        "--res-scale", type=float, help="of an EDSR from PyTorch (default: the authors')"
+        "--res-scale", type=float, help="of an EDSR or WDSR from PyTorch (default: the authors')"
     )
     parser.add_argument(
         "-x", "--self-ensemble", action="store_true", help="average 8 symmetries (TTA)"
