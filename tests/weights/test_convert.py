@@ -14,11 +14,12 @@ from lnln_jax.models import create_model
 from lnln_jax.weights.convert import convert
 from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.safetensors_files import load_safetensors, save_safetensors
+from lnln_jax.weights.tables import NETWORKS
 from lnln_jax.weights.torch_files import write_state_dict
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables, write_run
 
-HINT = {"vdsr": {"scale": 2}}  # what a PyTorch file does not show
+HINT = {"vdsr": {"scale": 2}, "pan": {"scale": 2}}  # what a PyTorch file does not show
 
 
 @pytest.fixture
@@ -52,10 +53,14 @@ def test_pytorch_to_safetensors_and_back(name, torch, tmp_path):
     from lnln_jax import torch_reference
 
     network = torch_reference.NETWORKS[name](2, **OPTIONS[name])
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    constants = NETWORKS[name].extras(shapes)
     with torch.no_grad():
         for key, value in network.state_dict().items():
             if key.endswith("num_batches_tracked"):
                 value.fill_(11)
+            elif key in constants:
+                value.copy_(torch.from_numpy(np.array(constants[key])))
             elif not key.startswith(("sub_mean", "add_mean")):
                 value.normal_()
     first, second, third = (tmp_path / f for f in ("1.pt", "2.safetensors", "3.pth"))

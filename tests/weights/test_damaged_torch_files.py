@@ -158,9 +158,10 @@ def check(path, content):
     before = tracemalloc.get_traced_memory()[0]
     start = time.perf_counter()
     try:
-        arrays = read_state_dict(path)
-        read = sum(np.asarray(array, np.float32).size for array in arrays.values()) >= 0
-        del arrays
+        for array in read_state_dict(path).values():
+            array.tobytes()
+        read = True
+        del array
     except ValueError as error:
         text, read = str(error), False
         del error
@@ -192,6 +193,7 @@ def test_damaged_files(tmp_path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems measure memory in other ways")
 def test_thousands_of_damaged_files(tmp_path):
     """In a process of its own, whose memory the system has measured."""
     code = f"""
