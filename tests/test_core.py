@@ -203,7 +203,6 @@ def test_the_trained_networks_are_listed(results):
     status, out, err = results["models"]
     assert status == 0, err
     assert "lnln_light_x2" in out
-    assert 'pip install "lnln-jax[torch]"' in out
 
 
 def test_loading_from_python(python, results, folder):
