@@ -9,7 +9,7 @@ import pytest
 from lnln_jax.inference import network
 from lnln_jax.inference.network import NetworkUpscaler
 from lnln_jax.models import create_model
-from lnln_jax.models.variables import initialize
+from lnln_jax.models.variables import abstract_variables
 from tests.support.small_upscaler import image
 
 
@@ -17,7 +17,10 @@ from tests.support.small_upscaler import image
 def upscaler() -> NetworkUpscaler:
     options = {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 8, "n_heads": 2}
     module = create_model("swinir_light", 2, **options)
-    variables = jax.tree.map(lambda x: 3 * x, initialize(module, 0))  # so that windows matter
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(  # large enough for windows to matter
+        lambda leaf: rng.normal(0, 0.2, leaf.shape).astype(np.float32), abstract_variables(module)
+    )
     return NetworkUpscaler("small", 2, module, variables)
 
 
