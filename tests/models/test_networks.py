@@ -229,7 +229,7 @@ def test_the_mean_goes_straight_through():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("lnlm", 2, {}), "name is 'lnlm'; the networks are carn, carn_m, carn_m_multi, carn_multi, "),
+        (("lnlm", 2, {}), "name is 'lnlm'; the networks are carn, carn_m, carn_m_multi"),
         (("lnln", 5, {}), "scale is 5"),
         (("lnln", 2, {"n_feat": 3}), "no hyper-parameter 'n_feat'; it has n_resgroups"),
         (("lnln", 2, {"n_feats": 0}), "n_feats is 0; it must be a whole number"),
