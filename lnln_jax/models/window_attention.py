@@ -105,7 +105,8 @@ def from_windows(x: jax.Array, height: int) -> jax.Array:
 
 def relative_positions() -> np.ndarray:
     """Returns the row of the bias table for each query and key: `WINDOW**2 WINDOW**2`, int64."""
-    places = np.stack(np.divmod(np.arange(WINDOW**2), WINDOW), axis=-1)  # row, column
+    pixels = np.arange(WINDOW**2, dtype=np.int64)
+    places = np.stack(np.divmod(pixels, WINDOW), axis=-1)  # row, column
     offsets = places[:, None] - places + WINDOW - 1
     return offsets @ np.array([2 * WINDOW - 1, 1])
 
@@ -128,4 +129,4 @@ def shifted_mask(height: int, width: int, shift: jax.Array | int) -> jax.Array:
     )
     parts = to_windows(jnp.asarray(3 * rows[:, None] + columns, jnp.int32)[None, ..., None])
     parts = jnp.where(shift > 0, parts[0, ..., 0], 0)
-    return jnp.where(parts[:, :, None] == parts[:, None], 0.0, -100.0)
+    return jnp.where(parts[:, :, None] == parts[:, None], 0.0, -100.0).astype(jnp.float32)
