@@ -48,6 +48,7 @@ STATE_FORMAT = 2  # of a file that holds the state of a training run
 _DTYPES = ("float32", "bfloat16")  # of a computation
 _NARROW = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}  # JAX teaches NumPy these
 _FLOATS = ("F64", "F32", "F16", "BF16", *_NARROW)
+_READ = (*_FLOATS, "I64")  # of counts and index tables
 
 
 def save_safetensors(
@@ -151,7 +152,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 [
                     f"{key} has dtype {dtype}"
                     for key, part in slices.items()
-                    if (dtype := part.get_dtype()) not in _FLOATS and part.get_shape() != []
+                    if (dtype := part.get_dtype()) not in _READ and part.get_shape() != []
                 ],
                 f"{printable(path)} holds what are not weights; they have {', '.join(_FLOATS)}",
             )

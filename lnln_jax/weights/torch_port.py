@@ -179,6 +179,8 @@ def from_torch(
     for key in expected.keys() & state_dict.keys():
         if (shape := tuple(state_dict[key].shape)) != expected[key]:
             problems.append(f"{key} has shape {shape} instead of {expected[key]}")
+        elif key not in optional and "float" not in (dtype := str(state_dict[key].dtype)):
+            problems.append(f"{key} has dtype {dtype}, which weights do not have")
         elif key in constants and not _is_about(state_dict[key], constants[key]):
             value, constant = _as_array(state_dict[key]), constants[key]
             problems.append(f"{key} is {_numbers(value)} instead of {_numbers(constant)}")

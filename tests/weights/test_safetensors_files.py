@@ -151,6 +151,19 @@ def test_other_safetensors_are_refused(arrays, message, tmp_path):
         load_safetensors(tmp_path / "x.safetensors")
 
 
+def test_index_tables_are_read_and_whole_numbers_are_no_weights(tmp_path):
+    """SwinIR's files have tables of positions."""
+    path, variables = tmp_path / "x.safetensors", make_variables("swinir_light")
+    arrays = to_torch(variables, name="swinir_light")
+    assert any(array.dtype == np.int64 and array.ndim for array in arrays.values())
+    safetensors.numpy.save_file(arrays, path)
+    assert_same(load_safetensors(path).variables, variables)
+    arrays["conv_first.weight"] = arrays["conv_first.weight"].astype(np.int64)
+    safetensors.numpy.save_file(arrays, path)
+    with pytest.raises(ValueError, match=r"\n  conv_first\.weight has dtype int64, which weights"):
+        load_safetensors(path)
+
+
 def test_a_dtype_that_numpy_has_not_is_refused(tmp_path):
     header = {"head.0.weight": {"dtype": "F8_E8M0", "shape": [2], "data_offsets": [0, 2]}}
     text = json.dumps(header).encode()
