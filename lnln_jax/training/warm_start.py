@@ -30,7 +30,8 @@ def transfer(variables: Variables, source: Path, model: ModelConfig) -> Variable
       model: the network to be trained.
 
     Returns:
-      Variables of the shapes of `variables`; those of another scale keep their fresh tail.
+      Variables of the shapes of `variables`; those of another scale keep their fresh tail, unless
+      both networks have the tails of several scales.
 
     Raises:
       ValueError: the source cannot be loaded, or its network does not fit.
@@ -39,7 +40,8 @@ def transfer(variables: Variables, source: Path, model: ModelConfig) -> Variable
         other, trained, *_ = load_weights(source, default_scale=model.scale)
     except ValueError as error:
         raise ValueError(f"init_from: {error}; init_from= starts from random weights") from error
-    fresh = TAIL if other.scale != model.scale else ()
+    together = other.options.get("n_scales", 1) == model.options.get("n_scales", 1) > 1
+    fresh = TAIL if other.scale != model.scale and not together else ()
     merged = {
         collection: {
             name: new if name in fresh else trained.get(collection, {}).get(name)

@@ -12,9 +12,9 @@ from lnln_jax.models import create_model
 from lnln_jax.models.variables import initialize
 from lnln_jax.training.experiment import open_experiment
 from lnln_jax.training.step import make_gradients
-from lnln_jax.training.warm_start import GROWING, grow
+from lnln_jax.training.warm_start import GROWING, grow, transfer
 from lnln_jax.weights.safetensors_files import save_safetensors
-from tests.support.small_networks import OPTIONS, make_variables
+from tests.support.small_networks import OPTIONS, assert_same, make_variables
 
 DEEPER = {"n_resgroups": 3, "n_resblocks": 5}
 
@@ -105,3 +105,16 @@ def test_what_is_no_part_of_the_network_cannot_grow_into_it(options, message):
     deeper = create_model("lnln", 2, **{**OPTIONS["lnln"], **DEEPER, **options})
     with pytest.raises(ValueError, match=message):
         grow(initialize(deeper, 0), make_variables("lnln"))
+
+
+def test_a_network_for_several_scales_keeps_them_all(tmp_path):
+    several = OPTIONS["carn_m"] | {"n_scales": 3}
+    trained = make_variables("carn_m", 3, n_scales=3)
+    path = tmp_path / "carn_m.safetensors"
+    save_safetensors(path, ModelConfig("carn_m", 3, several), trained)
+    fresh = jax.tree.map(np.zeros_like, trained)
+    assert_same(transfer(fresh, path, ModelConfig("carn_m", 2, several)), trained)
+    alone = jax.tree.map(np.zeros_like, make_variables("carn_m"))
+    started = transfer(alone, path, ModelConfig("carn_m", 2, OPTIONS["carn_m"]))["params"]
+    assert_same(started["upsampler"], alone["params"]["upsampler"])
+    assert_same(started["head"], trained["params"]["head"])
