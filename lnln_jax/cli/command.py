@@ -24,7 +24,7 @@ from lnln_jax.cli import (
     upscale,
 )
 from lnln_jax.cli.parser import Parser
-from lnln_jax.runtime.files import printable
+from lnln_jax.runtime.files import failure_text
 from lnln_jax.runtime.outlets import open_missing, silence
 from lnln_jax.runtime.processes import end_at_once, prepare_sudden_end
 from lnln_jax.runtime.progress import WarningLines, be_quiet, end_progress
@@ -120,10 +120,7 @@ def _explained(error: Exception, args: argparse.Namespace) -> str | None:
             f"this process lost the others ({error}); one of them has most likely died, and its "
             "own messages say why. Start all of them again: they go on from the newest checkpoint"
         )
-    name = error.filename if isinstance(error, OSError) and error.strerror else None
-    if isinstance(error, OSError) and isinstance(name, str | bytes | os.PathLike):
-        return f"{printable(os.fsdecode(name))}: {error.strerror}"
-    return str(error)
+    return failure_text(error)
 
 
 def make_parser() -> Parser:

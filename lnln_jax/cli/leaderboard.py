@@ -105,13 +105,13 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
+    if args.output is not None:  # first, since the reader of what is printed may leave
+        write_leaderboard(board, about, args.output)
+        remark(f"written to {printable(args.output)}")
     if args.json:
         print(json.dumps(to_json(board, about), indent=1, allow_nan=False))
     else:
         print(to_markdown(board, about), end="")
-    if args.output is not None:
-        write_leaderboard(board, about, args.output)
-        remark(f"written to {printable(args.output)}")
     if board.measured:
         return 0
     print("lnln: error: no model could be measured; the table says why", file=sys.stderr)

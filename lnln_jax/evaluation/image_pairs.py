@@ -1,5 +1,6 @@
 """Results with their HR images, and LR images, as two or three files or folders."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -63,6 +64,8 @@ def open_pairs(sr: Path, hr: Path, scale: int | None, lr: Path | None) -> Pairs:
       ValueError: there are files beside folders, or nothing; the sizes of LR images fit no scale,
         or several; or as `open_benchmark` and `StoredResults` raise it.
     """
+    if sr.name in ("", ".."):  # the current folder or one above it, whose name may tell the scale
+        sr = Path(os.path.abspath(sr))
     _check_alike({"SR": sr, "HR": hr} | ({} if lr is None else {"LR": lr}))
     if scale is None:
         scale = _scale_in_names(sr) if lr is None else _scale_of_lr(hr, lr)

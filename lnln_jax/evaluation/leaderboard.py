@@ -40,7 +40,13 @@ from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.models import MODELS, VARIANTS, create_model
 from lnln_jax.models.complexity import count_multiply_adds, count_parameters
 from lnln_jax.models.spec import hyper_parameters
-from lnln_jax.runtime.files import check_folder, make_folder, printable, write_file
+from lnln_jax.runtime.files import (
+    check_folder,
+    failure_text,
+    make_folder,
+    printable,
+    write_file,
+)
 from lnln_jax.runtime.progress import progress_of, remark, working
 from lnln_jax.version import __version__
 
@@ -154,11 +160,11 @@ class _Measuring:
     def row(self, model: ModelSource, scale: int | None) -> Row:
         """Measures a model on all benchmarks, as far as that is not done yet."""
         load = functools.cache(lambda: load_model(model.source, scale=scale))
-        row = Row(model.name, printable(model.source))
+        row = Row(printable(model.name), printable(model.source))
         try:
             sha256 = model.sha256()
         except _FAILURES as error:
-            return replace(row, failures=(str(error),))
+            return replace(row, failures=(failure_text(error),))
         row = replace(row, sha256=sha256)
         about = {"model": sha256 or model.source, **self._settings}
         facts, failure = self._value({"asked": scale, **about}, lambda: self._facts(load()))
@@ -187,7 +193,7 @@ class _Measuring:
         try:
             value = measure()
         except _FAILURES as error:
-            return None, str(error)
+            return None, failure_text(error)
         self._kept.put(key, value)
         return value, ""
 

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from string import Template
 
-from lnln_jax.evaluation.leaderboard_report import cells, failures, headings
+from lnln_jax.evaluation.leaderboard_report import SHA_DIGITS, cells, failures, headings
 from lnln_jax.evaluation.leaderboard_rows import Leaderboard, Row
 from lnln_jax.evaluation.scatter import Point, scatter
 from lnln_jax.runtime.files import write_file
@@ -90,7 +90,7 @@ def _value(number: float | None) -> str:
 
 def _whole(row: Row, text: str) -> str:
     """Returns the whole hash for the cell of its first digits."""
-    return f' title="{row.sha256}"' if text and row.sha256.startswith(text) else ""
+    return f' title="{row.sha256}"' if text and text == row.sha256[:SHA_DIGITS] else ""
 
 
 def _plots(board: Leaderboard, scale: int) -> str:

@@ -11,7 +11,7 @@ from lnln_jax.evaluation.tables import aligned
 from lnln_jax.models.complexity import HD
 from lnln_jax.runtime.numbers import finite_or_none
 
-_DIGITS = 12  # of a SHA-256 in the table
+SHA_DIGITS = 12  # of a SHA-256 in the table
 
 
 def headings(board: Leaderboard) -> list[str]:
@@ -33,9 +33,14 @@ def cells(row: Row, board: Leaderboard) -> list[str]:
         "" if row.parameters is None else f"{row.parameters:,}",
         "" if row.multiply_adds is None else f"{row.multiply_adds / 1e9:,.1f}",
         *(_scores(row.scores.get(name)) for name in board.names),
-        "" if row.milliseconds is None else f"{row.milliseconds:,.3g}",
-        row.sha256[:_DIGITS],
+        "" if row.milliseconds is None else _milliseconds(row.milliseconds),
+        row.sha256[:SHA_DIGITS],
     ]
+
+
+def _milliseconds(value: float) -> str:
+    """Formats three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
 
 
 def _scores(scores: tuple[float, float | None] | None) -> str:

@@ -55,7 +55,8 @@ def find_models(sources: Sequence[str]) -> list[ModelSource]:
 
     Args:
       sources: names and paths, as `load_model` takes them; or folders, of whose files, at any
-        depth, those with one of `SUFFIXES` are models, as are the folders of runs in them.
+        depth, those with one of `SUFFIXES` are models, as are the folders of runs in them, and
+        those that cannot be listed.
 
     Raises:
       ValueError: a folder without models.
@@ -83,7 +84,8 @@ def _models(source: str) -> Iterator[ModelSource]:
         yield ModelSource(source, BICUBIC if source == BICUBIC else model_name(Path(source)))
         return
     sets = set()  # files of one model are it once
-    for place, folders, files in os.walk(folder):
+    unread: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=unread.append):
         runs = [name for name in folders if _is_run(Path(place, name))]
         folders[:] = sorted({*folders} - {*runs} - {n for n in folders if n.startswith(".")})
         for name in sorted([*files, *runs]):
@@ -93,6 +95,8 @@ def _models(source: str) -> Iterator[ModelSource]:
             if fits and not name.startswith(".") and known not in sets:
                 sets.add(known)
                 yield ModelSource(str(path), model_name(path))
+    for error in unread:  # whoever loads it is told why
+        yield ModelSource(error.filename, Path(error.filename).name)
 
 
 def _is_run(folder: Path) -> bool:

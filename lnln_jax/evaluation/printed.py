@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_NUMBER = re.compile(r"\d+(?:\.(\d+))?")
+_NUMBER = re.compile(r"\d{1,4}(?:\.(\d{1,15}))?")  # more is no score, and may be infinite
 _SINGLE = 2.0**-23  # relative errors of single precision, in which most programs compute
 
 

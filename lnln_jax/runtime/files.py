@@ -30,6 +30,14 @@ def printable(path: str | os.PathLike[str]) -> str:
     return "".join(map(shown, os.fspath(path)))
 
 
+def failure_text(error: Exception) -> str:
+    """Returns what an error says; one of the operating system, as path and reason."""
+    name = error.filename if isinstance(error, OSError) and error.strerror else None
+    if isinstance(error, OSError) and isinstance(name, str | bytes | os.PathLike):
+        return f"{printable(os.fsdecode(name))}: {error.strerror}"
+    return str(error)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Gives a file to write, which takes its place at the end of the block if nothing failed.

@@ -169,6 +169,15 @@ def test_the_scale_in_names(small, capsys, name, monkeypatch):
     assert facts(capsys, path.parent, small / "HR")["scale"] == 2
 
 
+def test_the_current_folder(small, capsys, monkeypatch):
+    (small / "SR").rename(small / "x2")
+    monkeypatch.chdir(small / "x2")
+    assert facts(capsys, ".", "../HR")["scale"] == 2
+    (small / "x2" / "deep").mkdir()
+    monkeypatch.chdir(small / "x2" / "deep")
+    assert facts(capsys, "..", "../../HR")["scale"] == 2
+
+
 def test_gray_images_count_as_they_are_stored(small, capsys):
     for folder in ("SR", "HR"):
         Image.open(small / folder / "a.png").convert("L").save(small / folder / "a.png")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,18 @@ def test_json_and_files(images, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == (output / "leaderboard.md").read_text()
     assert captured.err == f"measured before, and kept in {output}: 4\nwritten to {output}\n"
+
+
+def test_a_reader_that_leaves_costs_no_file(images, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    call = ["leaderboard", "bicubic", "--data", images, "--output", tmp_path / "out"]
+    finished = lnln(*call, stdout=writer)
+    os.close(writer)
+    assert finished.returncode == 1
+    assert {path.suffix for path in (tmp_path / "out").glob("leaderboard.*")} == {
+        *(".md", ".json", ".html")
+    }
 
 
 def test_nothing_that_could_be_measured(images, tmp_path, capsys):

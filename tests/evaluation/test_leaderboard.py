@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,31 @@ def test_models_that_cannot_be_read_are_rows(sets, tmp_path):
     json.dumps(facts, allow_nan=False)
 
 
+def test_names_of_any_characters_are_of_one_line(sets, tmp_path):
+    board = compare(
+        [str(network(tmp_path / "a\u2028b.safetensors"))], sets[:1], with_published=False
+    )
+    assert [row.model for row in board.rows] == ["a\\u2028b"]
+
+
+def test_what_may_not_be_read_is_a_row(sets, tmp_path):
+    path = network(tmp_path / "net.safetensors")
+    (tmp_path / "locked").mkdir()
+    for each in (path, tmp_path / "locked"):
+        each.chmod(0)
+    try:
+        if os.access(path, os.R_OK):
+            pytest.skip("this user may read everything")
+        board = compare([str(tmp_path), "bicubic"], sets[:1])
+    finally:
+        path.chmod(0o600)
+        (tmp_path / "locked").chmod(0o700)
+    whys = {row.model: row.failures[0] for row in board.failed}
+    assert whys.keys() == {"net", "locked"}
+    assert whys["net"] == f"{path}: Permission denied"
+    assert whys["locked"].endswith(": Permission denied")
+
+
 def test_a_set_that_is_too_small_for_some_is_told(tmp_path):
     folder = tmp_path / "tiny"
     folder.mkdir()
@@ -197,6 +223,15 @@ def test_scores_without_ssim(sets):
     board = compare(["bicubic"], sets[:1], with_published=False)
     row = Row("a", "a", 2, "wdsr_reloaded", True, scores={"Set5": (38.08, None)})
     assert cells(row, board) == ["a", "wdsr_reloaded", "x2", "", "", "38.08 / -", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "shown"),
+    [(0.4821, "0.482"), (99.96, "100"), (999.6, "1,000"), (1054, "1,054")],
+)
+def test_times_have_no_exponent(sets, milliseconds, shown):
+    board = compare(["bicubic"], sets[:1], with_published=False)
+    assert cells(Row("a", "a", 2, milliseconds=milliseconds), board)[-2] == shown
 
 
 def test_files(sets, tmp_path):

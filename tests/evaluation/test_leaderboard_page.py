@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
@@ -74,6 +75,13 @@ def test_the_table_and_the_reasons(board, tmp_path):
     assert '<tr class="published"><th scope="row">rlfn (published)</th>' in page
     assert '<th scope="row">broken</th><td class="text">broken.pt: it is cut off</td>' in page
     assert "<li>A note.</li>" in page
+
+
+def test_only_the_hash_has_the_whole_hash(tmp_path):
+    row = replace(measured("a", "pan", 38.0, 1000, 10**9), milliseconds=12.0, sha256="12" * 32)
+    page = text_of(board_of(row), tmp_path)
+    assert '<td data-value="12.0">12</td>' in page
+    assert f'<td title="{"12" * 32}">121212121212</td>' in page
 
 
 def test_plots_have_a_point_for_each_row_with_a_size(board, tmp_path):
