@@ -42,7 +42,10 @@ COLOURS = (
     Colours("Y", "MATLAB's rgb2ycbcr of im2double images, EDSR's and BasicSR's code: most papers"),
     Colours("Y, rounded", "MATLAB's rgb2ycbcr of uint8 images: SRCNN's code"),
     Colours("full-range Y", "gray or YCbCr of torchvision and kornia"),
-    Colours("full-range Y, rounded", "OpenCV's gray or YCrCb, Pillow's L or YCbCr"),
+    Colours(
+        "full-range Y, rounded",
+        "OpenCV's gray or YCrCb, Pillow's L or YCbCr (to 0.001 dB, as their weights are rounded)",
+    ),
     Colours("Y of BGR", f"Y {_SWAPPED}"),
     Colours("Y of BGR, rounded", f"rounded Y {_SWAPPED}"),
     Colours("full-range Y of BGR", f"full-range Y {_SWAPPED}"),

@@ -96,10 +96,12 @@ class StoredResults:
         found = max(best.values(), key=len, default={})
         missing = [name for name in benchmark.names if name not in found]
         example = stems[missing[0]]
+        names = f"{example}.png or {example}x{self.scale}.png, called alike for all images"
+        if self.scale == 1:  # not known
+            names = f"{example}.png, called alike for all images, or give the scale (--scale)"
         raise ValueError(
             f"{printable(self.root)} has no result of {self.name} for {listed(missing)} of "
-            f"{benchmark.name}; add files such as {example}.png or {example}x{self.scale}.png, "
-            "called alike for all images"
+            f"{benchmark.name}; add files such as {names}"
         )
 
     def _only(self, places: Mapping[Place, dict[str, str]], benchmark: Benchmark) -> dict[str, str]:

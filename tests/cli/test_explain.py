@@ -169,6 +169,16 @@ def test_the_scale_in_names(small, capsys, name, monkeypatch):
     assert facts(capsys, path.parent, small / "HR")["scale"] == 2
 
 
+def test_results_of_several_scales(small, capsys):
+    for folder in ("x2", "x3"):
+        shutil.copytree(small / "SR", small / "results" / folder)
+    error = fails(capsys, "explain", small / "results", small / "HR")
+    assert error.endswith(
+        "; add files such as a.png, called alike for all images, or give the scale (--scale)"
+    )
+    assert facts(capsys, small / "results", small / "HR", "--scale", "2")["images"] == ["a", "b"]
+
+
 def test_the_current_folder(small, capsys, monkeypatch):
     (small / "SR").rename(small / "x2")
     monkeypatch.chdir(small / "x2")
