@@ -6,7 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 _WIDTH, _HEIGHT = 640, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 626, 14, 366  # edges of the area of points
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 626, 14, 366  # edges of the area of points
 _MARK = 6  # half the width of a point
 _CHARACTER, _LINE = 6.7, 15  # width and height of a label's letters, nearly
 _SHIFTS = (0, -15, 15, -30, 30)  # of a label, up or down, where it would hide another
@@ -70,7 +70,7 @@ def scatter(points: Sequence[Point], *, name: str, title: str, x_label: str, y_l
         *_axes(_log_ticks(*x_edges), y_ticks, place),
         f'<text class="axis" x="{(_LEFT + _RIGHT) / 2}" y="{_HEIGHT - 10}">'
         f"{escape(x_label)}</text>",
-        f'<text class="axis" transform="translate(16 {(_TOP + _BOTTOM) / 2}) rotate(-90)">'
+        f'<text class="axis" transform="translate(14 {(_TOP + _BOTTOM) / 2}) rotate(-90)">'
         f"{escape(y_label)}</text>",
         *(
             _point(point, spot, label)

@@ -163,10 +163,19 @@ def test_x_is_logarithmic_and_y_is_not():
 def test_points_and_ticks_lie_inside(values):
     plot = draw(*values)
     for x, y in place(plot):
-        assert 62 < x < 626
+        assert 72 < x < 626
         assert 14 < y < 366
     assert len(re.findall('class="below"', plot)) >= 2
-    assert 2 <= len(re.findall('class="left" x="54"', plot)) <= 9
+    assert 2 <= len(re.findall('class="left" x="64"', plot)) <= 9
+
+
+def test_ticks_do_not_touch_the_axis_label():
+    plot = draw((1000, 27.9573))
+    (label,) = re.findall(r'class="axis" transform="translate\((\d+) ', plot)
+    ticks = re.findall(r'class="left" x="(\d+)" y="[\d.]+">([\d.]+)<', plot)
+    assert max(len(text) for _, text in ticks) == 5
+    for x, text in ticks:  # digits are 8 wide, and letters hang down by 4
+        assert float(x) - 8 * (len(text) - 0.5) > float(label) + 4
 
 
 def test_labels_hide_nothing():
