@@ -75,19 +75,15 @@ def test_scores_of_the_authors_modules(name, scale, benchmark, published):
             difference = np.abs(sr.astype(int) - read_rgb(file).astype(int))
             assert difference.max() <= 1
             assert (difference.max(axis=2) > 0).mean() <= 1e-3, file.name
+    if name == "pan_x2" and benchmark != "B100":  # their B100 is not quite this one
+        compare_with_the_log_of_pans_authors(published, benchmark, measured)
 
 
-@pytest.mark.parametrize("benchmark", ["Set5", "Set14"])
-def test_the_log_of_pans_authors(benchmark, published):
-    log = published / "golden" / "pan" / "per_image_scores.tsv"
-    with log.open(encoding="utf-8", newline="") as file:
+def compare_with_the_log_of_pans_authors(published, benchmark, measured):
+    with (published / "golden" / "pan" / "per_image_scores.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    expected = {
-        row["image"].lower(): (float(row["psnr_y"]), float(row["ssim_y"]))
-        for row in rows
-        if (row["set"], row["scale"]) == (benchmark, "2")
-    }
-    for score in measure(published, "pan_x2", 2, benchmark):
-        psnr, ssim = expected[score.image.lower()]
-        assert score.psnr == pytest.approx(psnr, abs=2e-4)
-        assert score.ssim == pytest.approx(ssim, abs=2e-6)
+    logged = {row["image"]: row for row in rows if (row["set"], row["scale"]) == (benchmark, "2")}
+    for score in measured:
+        row = logged[score.image]
+        assert score.psnr == pytest.approx(float(row["psnr_y"]), abs=2e-4)
+        assert score.ssim == pytest.approx(float(row["ssim_y"]), abs=2e-6)
