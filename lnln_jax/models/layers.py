@@ -111,10 +111,12 @@ class Conv(nn.Module):
         init = self.init_with or uniform_fan_in(size**2 * inputs)
         kernel = self.param("kernel", init, (size, size, inputs, self.features), jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        if self.groups > 1 or self.stride > 1:
+        if self.stride > 1:
             x = plain_conv(x, kernel, groups=self.groups, stride=self.stride)
+        elif size == 1 and self.groups == 1:
+            x = channel_product(x, kernel[0, 0])
         else:
-            x = channel_product(x, kernel[0, 0]) if size == 1 else conv(x, kernel)
+            x = conv(x, kernel, groups=self.groups)
         if not self.use_bias:
             return x
         bias = self.param("bias", init, (self.features,), jnp.float32)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from lnln_jax import kernels
 from lnln_jax.kernels.convolution import (
     DEPTHWISE,
     add_bias,
@@ -84,6 +85,22 @@ def test_conv(shape, size):
     with jax.numpy_dtype_promotion("strict"):
         actual = jax.jit(lambda: value_and_gradients(conv, args, cotangent))()
     assert_close(actual, value_and_gradients(plain_conv, args, cotangent))
+
+
+@pytest.mark.parametrize("form", ["tuned", "plain"])
+@pytest.mark.parametrize("groups", [2, 4])
+def test_conv_in_groups(groups, form):
+    shape, outputs = (2, 5, 7, 8), 12
+    *args, cotangent = draw(shape, (3, 3, 8 // groups, outputs), (*shape[:-1], outputs))
+
+    def by_group(x, kernel):
+        parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
+        return jnp.concatenate([plain_conv(*part) for part in parts], -1)
+
+    with kernels.using(form), jax.numpy_dtype_promotion("strict"):
+        ours = partial(conv, groups=groups)
+        actual = jax.jit(lambda: value_and_gradients(ours, args, cotangent))()
+    assert_close(actual, value_and_gradients(by_group, args, cotangent))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

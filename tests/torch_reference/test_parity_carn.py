@@ -46,7 +46,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer(name):
-    check_layer(LAYERS[name], "odd")
+    check_layer(LAYERS[name], "even" if name == "upsampler x4" else "odd")  # far from kinks
 
 
 @pytest.mark.parametrize("scale", [2, pytest.param(3, marks=pytest.mark.slow), 4])
