@@ -31,8 +31,8 @@ from lnln_jax.weights.torch_port import to_torch
 
 NAMES = (
     *("vdsr", "edsr_baseline", "edsr", "rcan", "drca", "lnln", "rlfn", "rlfn_s", "rlfn_ntire"),
-    *("rfdn", "imdn", "carn", "carn_m", "pan", "rdn", "msrn", "wdsr_a", "wdsr_b", "san"),
-    "swinir_light",
+    *("rfdn", "imdn", "carn_multi", "carn_m_multi", "pan", "rdn", "msrn", "wdsr_a", "wdsr_b"),
+    *("san", "swinir_light"),
 )
 LR_SIDE = 256  # of the image that the NTIRE challenges count activations for
 _MIB = 2**20
@@ -122,7 +122,7 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
 
 def _cells(row: ModelRow, scale: int) -> list[str]:
     """Returns a network's row of the table."""
-    paper, figures = _paper(row.name), published(row.name, scale)
+    paper, figures = _paper(row.name), published(row.name.removesuffix("_multi"), scale)
     side, attention = row.receptive_field, row.multiply_adds["attention"]
     return [
         row.name,
