@@ -95,7 +95,7 @@ def _published_cells(row: PublishedRow) -> list[str]:
     return [
         f"`{row.network}`",
         f"{row.parameters / 1e6:.3f}" if row.parameters else "",
-        f"{row.multiply_adds:,.1f}" if row.multiply_adds else "",
+        f"{row.multiply_adds:,g}" if row.multiply_adds else "",
         *(_cell(row.scores.get(name)) for name in SETS),
         row.source,
     ]
