@@ -21,14 +21,13 @@ from lnln_jax.weights import pretrained
 from lnln_jax.weights.base import describe
 from lnln_jax.weights.pretrained import BENCHMARKS, Pretrained
 from scripts.benchmarks.common import markdown_table
+from scripts.recipes.marks import ROOT, between_marks
 
 matplotlib.use("agg")
 from matplotlib import pyplot
 
-ROOT = Path(__file__).parents[2]
 # Places that the files of the networks name, which have moved since they were released.
 MOVED = {"`scripts/training_set.py`": "`scripts/recipes/training_set.py`"}
-BEGIN, END = "<!-- scripts/recipes/{by} writes from here -->\n", "<!-- to here -->\n"
 # On `BENCHMARKS`, as the tables of later papers quote them (SRCNN, TPAMI 2016).
 SRCNN = {
     2: ((36.66, 0.9542), (32.45, 0.9067), (31.36, 0.8879)),
@@ -69,13 +68,6 @@ def pages(networks: Sequence[Pretrained]) -> dict[Path, str]:
         readme: between_marks(readme, overview(networks)),
         **{cards / f"{network.name}.md": card(network) for network in networks},
     }
-
-
-def between_marks(path: Path, text: str, by: str = "pages.py") -> str:
-    """Returns a page with another text between the two marks of a script."""
-    begin = BEGIN.format(by=by)
-    before, rest = path.read_text().split(begin)
-    return f"{before}{begin}\n{text}\n\n{END}{rest.split(END, 1)[1]}"
 
 
 def published_tables(networks: Sequence[Pretrained]) -> str:

@@ -18,7 +18,7 @@ from lnln_jax.evaluation.published import PublishedRow, all_published
 from lnln_jax.evaluation.report import format_scores
 from lnln_jax.weights.pretrained import BENCHMARKS
 from scripts.benchmarks.common import markdown_table
-from scripts.recipes.pages import ROOT, between_marks
+from scripts.recipes.marks import ROOT, between_marks
 
 KEPT = ROOT / "docs" / "zoo.json"
 SETS = (*BENCHMARKS, "Urban100")
@@ -44,6 +44,12 @@ def keep(leaderboards: Sequence[Path]) -> list[Measured]:
     kept = [rows[key] for key in sorted(rows)]
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     return kept
+
+
+def pages(measured: Sequence[Measured]) -> dict[Path, str]:
+    """Returns what is to stand in which file."""
+    parts = {ROOT / "docs" / "zoo.md": tables(measured), ROOT / "README.md": best(measured)}
+    return {path: between_marks(path, text, by="zoo.py") for path, text in parts.items()}
 
 
 def tables(measured: Sequence[Measured]) -> str:
@@ -126,10 +132,8 @@ def _cell(scores: tuple[float, float | None] | None) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("leaderboards", nargs="*", type=Path, help="leaderboard.json files")
-    measured = keep(parser.parse_args(arguments).leaderboards)
-    for path, text in (("docs/zoo.md", tables(measured)), ("README.md", best(measured))):
-        page = between_marks(ROOT / path, text, by="zoo.py")
-        (ROOT / path).write_text(page, "utf-8")
+    for path, text in pages(keep(parser.parse_args(arguments).leaderboards)).items():
+        path.write_text(text, "utf-8")
         print(path)
 
 
