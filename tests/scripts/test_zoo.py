@@ -14,8 +14,13 @@ def test_the_pages_are_up_to_date():
 def test_a_measured_network_stands_below_its_published_row(tmp_path, monkeypatch):
     monkeypatch.setattr(zoo, "KEPT", tmp_path / "zoo.json")
     row = {
-        **{"kind": "measured", "published_size": True, "network": "imdn", "scale": 2},
-        **{"model": "mine", "sha256": "0", "scores": {"Set5": {"psnr_y_db": 1.5, "ssim_y": 0.25}}},
+        "kind": "measured",
+        "published_size": True,
+        "network": "imdn",
+        "scale": 2,
+        "model": "mine",
+        "sha256": "0",
+        "scores": {"Set5": {"psnr_y_db": 1.5, "ssim_y": 0.25}},
     }
     board = {"environment": {"date": "today", "jax": "0"}, "rows": [row, {**row, "network": None}]}
     (tmp_path / "board.json").write_text(json.dumps(board), "utf-8")
