@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lnln_jax.models.registry import SCALES
 from lnln_jax.models.spec import ModelConfig
 from lnln_jax.models.variables import Variables
 from lnln_jax.weights.load import load_weights
@@ -30,8 +31,8 @@ def transfer(variables: Variables, source: Path, model: ModelConfig) -> Variable
       model: the network to be trained.
 
     Returns:
-      Variables of the shapes of `variables`; those of another scale keep their fresh tail, unless
-      both networks have the tails of several scales.
+      Variables of the shapes of `variables`, which keep their fresh tail where the source has none
+      for their scale.
 
     Raises:
       ValueError: the source cannot be loaded, or its network does not fit.
@@ -40,8 +41,12 @@ def transfer(variables: Variables, source: Path, model: ModelConfig) -> Variable
         other, trained, *_ = load_weights(source, default_scale=model.scale)
     except ValueError as error:
         raise ValueError(f"init_from: {error}; init_from= starts from random weights") from error
-    together = other.options.get("n_scales", 1) == model.options.get("n_scales", 1) > 1
-    fresh = TAIL if other.scale != model.scale and not together else ()
+    has, wanted = _tail_scales(other), _tail_scales(model)
+    fresh = () if wanted <= has else TAIL
+    if wanted < has:  # CARN with an upsampler for each scale: the one for ours
+        params = trained["params"]
+        upsampler = params["upsampler"][f"x{model.scale}"]
+        trained = {**trained, "params": {**params, "upsampler": upsampler}}
     merged = {
         collection: {
             name: new if name in fresh else trained.get(collection, {}).get(name)
@@ -62,6 +67,11 @@ def transfer(variables: Variables, source: Path, model: ModelConfig) -> Variable
     if shapes[0] != shapes[1]:
         raise ValueError(misfit)
     return jax.tree.map(jnp.asarray, merged)
+
+
+def _tail_scales(model: ModelConfig) -> set[int]:
+    """Returns the scales that a network's upsampler and what follows it can be used for."""
+    return {model.scale} if model.options.get("n_scales", 1) == 1 else set(SCALES)
 
 
 def grow(fresh: Variables, trained: Variables) -> Variables:

@@ -34,7 +34,8 @@ def from_state_dict(
         CARN's with several scales in one file; checked otherwise.
       res_scale: for EDSR and WDSR, whose weights do not show it; if left out, 0.1 for an EDSR of
         256 features, else 1.
-      default_scale: scale where neither the weights nor `scale` tell it.
+      default_scale: scale where neither the weights nor `scale` tell it; if the weights cannot be
+        of it, the least that they can be of.
 
     Raises:
       ValueError: keys of no known network, or that do not fit the network: all such are listed; or
@@ -43,7 +44,7 @@ def from_state_dict(
     taken_for = ""
     state_dict = select_network(state_dict, path)
     try:
-        model = _infer_model(state_dict, scale or default_scale, res_scale)
+        model = _infer_model(state_dict, scale, res_scale, default_scale)
         taken_for = f", taken for {describe(model)}"
         variables = from_torch(state_dict, name=model.name, like=abstract_variables(build(model)))
     except ValueError as error:
@@ -54,7 +55,10 @@ def from_state_dict(
 
 
 def _infer_model(
-    state_dict: Mapping[str, np.ndarray], scale: int | None, res_scale: float | None
+    state_dict: Mapping[str, np.ndarray],
+    scale: int | None,
+    res_scale: float | None,
+    default_scale: int | None,
 ) -> ModelConfig:
     """Returns the network with the hyper-parameters that show; the others are as published."""
     shapes = {key: value.shape for key, value in state_dict.items()}
@@ -67,10 +71,13 @@ def _infer_model(
         default = default_res_scale(name, options.get("n_feats", 0))
         options["res_scale"] = default if res_scale is None else res_scale
     scale = options.pop("scale", scale)
-    if scale is None:
-        scales = ", ".join(map(str, scales_of(name)))
-        raise ValueError(
-            f"the weights of this {name} do not show the scale; give scale (--scale), one of "
-            f"{scales}"
-        )
-    return ModelConfig(name, scale, options)
+    if scale is None and table.alike:
+        if default_scale is None:
+            scales = ", ".join(map(str, table.alike))
+            raise ValueError(
+                f"the weights of this {name} do not show the scale; give scale (--scale), one of "
+                f"{scales}"
+            )
+        scale = default_scale if default_scale in table.alike else table.alike[0]
+    # Arrays that should show it and do not fit no scale, and `from_torch` lists them.
+    return ModelConfig(name, scale or scales_of(name)[0], options)

@@ -14,6 +14,8 @@ from lnln_jax.training.experiment import open_experiment
 from lnln_jax.training.step import make_gradients
 from lnln_jax.training.warm_start import GROWING, grow, transfer
 from lnln_jax.weights.safetensors_files import save_safetensors
+from lnln_jax.weights.torch_files import write_state_dict
+from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
 
 DEEPER = {"n_resgroups": 3, "n_resblocks": 5}
@@ -114,7 +116,38 @@ def test_a_network_for_several_scales_keeps_them_all(tmp_path):
     save_safetensors(path, ModelConfig("carn_m", 3, several), trained)
     fresh = jax.tree.map(np.zeros_like, trained)
     assert_same(transfer(fresh, path, ModelConfig("carn_m", 2, several)), trained)
-    alone = jax.tree.map(np.zeros_like, make_variables("carn_m"))
-    started = transfer(alone, path, ModelConfig("carn_m", 2, OPTIONS["carn_m"]))["params"]
-    assert_same(started["upsampler"], alone["params"]["upsampler"])
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_network_for_one_scale_takes_its_upsampler_of_several(scale, tmp_path):
+    trained = make_variables("carn_m", 3, n_scales=3)
+    path = tmp_path / "carn_m.safetensors"
+    save_safetensors(path, ModelConfig("carn_m", 3, OPTIONS["carn_m"] | {"n_scales": 3}), trained)
+    fresh = jax.tree.map(np.zeros_like, make_variables("carn_m", scale))
+    started = transfer(fresh, path, ModelConfig("carn_m", scale, OPTIONS["carn_m"]))["params"]
+    for part in ("head", "tail"):
+        assert_same(started[part], trained["params"][part])
+    assert_same(started["upsampler"], trained["params"]["upsampler"][f"x{scale}"])
+
+
+def test_a_network_for_several_scales_draws_the_upsamplers_that_a_trained_one_lacks(tmp_path):
+    trained = make_variables("carn_m")
+    path = tmp_path / "carn_m.safetensors"
+    save_safetensors(path, ModelConfig("carn_m", 2, OPTIONS["carn_m"]), trained)
+    fresh = jax.tree.map(np.zeros_like, make_variables("carn_m", n_scales=3))
+    model = ModelConfig("carn_m", 2, OPTIONS["carn_m"] | {"n_scales": 3})
+    started = transfer(fresh, path, model)["params"]
     assert_same(started["head"], trained["params"]["head"])
+    assert_same(started["upsampler"], fresh["params"]["upsampler"])
+
+
+@pytest.mark.parametrize("scale", [3, 4])
+def test_another_scale_starts_from_a_file_that_does_not_show_its_own(scale, tmp_path):
+    trained = make_variables("pan")
+    path = tmp_path / "pan.pt"
+    write_state_dict(path, to_torch(trained, name="pan"))
+    fresh = jax.tree.map(np.zeros_like, make_variables("pan", scale))
+    started = transfer(fresh, path, ModelConfig("pan", scale, OPTIONS["pan"]))["params"]
+    assert_same(started["body"], trained["params"]["body"])
+    expected = trained if scale == 3 else fresh  # only x2 and x3 have the same arrays
+    assert_same(started["upsampler"], expected["params"]["upsampler"])

@@ -247,6 +247,22 @@ def test_an_array_behind_the_last_block_counts_as_one():
     ]
 
 
+def test_arrays_of_another_upsampler_are_listed_where_no_scale_is_given(tmp_path):
+    state_dict = to_torch(make_variables("swinir_light"), name="swinir_light")
+    classical = {"conv_before_upsample.0.bias": (64,), "upsample.0.bias": (256,)}  # SwinIR's
+    state_dict |= {key: np.zeros(shape, np.float32) for key, shape in classical.items()}
+    message = "(?s)unexpected conv_before_upsample.0.bias.*upsample.0.bias has shape"
+    with pytest.raises(ValueError, match=message):
+        from_state_dict(state_dict, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "scales"), [("pan", "2, 3"), ("vdsr", "2, 3, 4")])
+def test_the_scales_that_a_file_may_be_of_are_named(name, scales, tmp_path):
+    state_dict = to_torch(make_variables(name), name=name)
+    with pytest.raises(ValueError, match=f"give scale .--scale., one of {scales}$"):
+        from_state_dict(state_dict, tmp_path)
+
+
 def test_widths_that_disagree_are_refused():
     state_dict = to_torch(make_variables("vdsr"), name="vdsr")
     key = "residual_layer.0.conv.weight"  # the one that shows n_feats

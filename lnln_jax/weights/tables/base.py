@@ -59,6 +59,7 @@ class Network(NamedTuple):
       constants: arrays by key that are the same in every one.
       mark: regular expression of how keys begin that this network has and no other.
       measures: hyper-parameters that show, and `scale` where it does.
+      alike: scales whose arrays may be alike, so that one of them must be given.
       order: parts of keys, in the order in which published files have them; "block_" stands for
         block_1, block_2 and so on.
       extras: function of the shapes by PyTorch's keys that returns arrays which the authors' module
@@ -69,6 +70,7 @@ class Network(NamedTuple):
     constants: Mapping[str, np.ndarray]
     mark: str
     measures: Mapping[str, Measure]
+    alike: tuple[int, ...] = ()
     order: tuple[str, ...] = ()
     extras: Callable[[Shapes], Mapping[str, np.ndarray]] = _no_extras
 

@@ -5,6 +5,7 @@ A block has three units, `b1` to `b3`, or CARN-M's one, `b1`.
 
 import numpy as np
 
+from lnln_jax.models.registry import SCALES
 from lnln_jax.weights.tables.base import Measure, Network, Row, Shapes, size_of
 
 _ORDER = (
@@ -70,6 +71,7 @@ TABLES = {
         _MEAN_SHIFT,
         mark=r"b\d\.b[23]\.body\.",
         measures=_MEASURES,
+        alike=SCALES,
         order=_ORDER,
     ),
     "carn_m": Network(
@@ -86,6 +88,7 @@ TABLES = {
             **_MEASURES,
             "groups": lambda shapes: _FEATS(shapes) // _INPUTS(shapes),
         },
+        alike=SCALES,
         order=_ORDER,
     ),
 }

@@ -47,6 +47,7 @@ TABLES = {
             "n_feats": size_of(r"(conv_first|trunk_conv)\.bias"),
             "n_upsampler_feats": size_of(r"(upconv1|att1\.conv|HRconv1)\.bias"),
         },
+        alike=(2, 3),
         order=_ORDER,
     ),
 }

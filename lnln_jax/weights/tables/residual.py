@@ -9,6 +9,7 @@ and the non-local module is `non_local.<theta, phi, g, W>`.
 import numpy as np
 
 from lnln_jax.models.layers import DIV2K_MEAN
+from lnln_jax.models.registry import SCALES
 from lnln_jax.weights.tables.base import Measure, Network, Row, count_of, ends_of, scale_of, size_of
 
 # The parts of keys, in the order in which the published files have them.
@@ -145,6 +146,7 @@ TABLES = {
             "n_feats": size_of(r"residual_layer\.\d+\.conv\.weight"),
             "n_colors": size_of(r"input\.weight", axis=1),
         },
+        alike=SCALES,
         order=_ORDER,
     ),
 }
