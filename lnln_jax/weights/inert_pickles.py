@@ -41,7 +41,8 @@ class Inert:
         self.state: Any = None
 
 
-FLOAT, BYTES = Inert("float"), Inert("bytes")  # whose values nobody asks for
+# Whose values nobody asks for. All files share them: unlike an Inert, a Name takes no state.
+FLOAT, BYTES = Name("float"), Name("bytes")
 
 
 def module_parts(value: Any) -> Mapping[Any, Any] | None:
@@ -50,10 +51,4 @@ def module_parts(value: Any) -> Mapping[Any, Any] | None:
     if not isinstance(state, Mapping) or not isinstance(state.get("_modules"), Mapping):
         return None
     parts = [state.get(name) for name in ("_parameters", "_buffers", "_modules")]
-    return {
-        key: item
-        for part in parts
-        if isinstance(part, Mapping)
-        for key, item in part.items()
-        if item is not None
-    }
+    return {key: item for part in parts if isinstance(part, Mapping) for key, item in part.items()}

@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 _KEY_BYTES = 100  # that a joined key takes besides its characters
 _DEPTH = 12  # of dictionaries, and of modules, in each other
-_MARK = re.compile("|".join(f"(?:{table.mark})" for _, table in TABLES))
+_MARK = re.compile(rf"(?:\A|(?<=\.))(?:{'|'.join(table.mark for _, table in TABLES)})")
 # Wrappers that may be around any part of a network.
 _WRAPPED = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # A moving average is taken first.
@@ -42,7 +42,7 @@ def flatten(tree: Any, budget: Budget) -> dict[str, Any]:
       budget: memory that is left to the joined keys.
 
     Returns:
-      What is not a dictionary, by its joined keys.
+      What is neither a dictionary nor None, by its joined keys.
 
     Raises:
       ValueError: the keys would take more memory than there is left.
@@ -56,12 +56,14 @@ def flatten(tree: Any, budget: Budget) -> dict[str, Any]:
             continue
         items = part if isinstance(part, Mapping) else module_parts(part)
         if items is None:
-            flat[prefix[:-1]] = part
-        elif depth <= _DEPTH:
+            if part is not None:  # as a module has it for a parameter that it lacks
+                flat[prefix[:-1]] = part
+        else:
             seen.add(id(part))
             texts = [key for key in items if isinstance(key, str)]
             budget.take(sum(_KEY_BYTES + 4 * len(prefix) + 4 * len(key) for key in texts))
-            left += [(items[key], f"{prefix}{key}.", depth + 1) for key in reversed(texts)]
+            if depth <= _DEPTH:
+                left += [(items[key], f"{prefix}{key}.", depth + 1) for key in reversed(texts)]
     flat.pop("", None)  # of what is no dictionary
     return flat
 
@@ -106,7 +108,7 @@ def select_network(flat: Mapping[str, Value], path: Path) -> dict[str, Value]:
         if not key.startswith(prefix) and _is_array(value) and not _IGNORED.search(key)
     }
     if rest:
-        taken = printable(prefix[:-1])
+        taken = list_keys([prefix[:-1]])
         say(f"{printable(path)}: {taken} is taken; left out: {list_keys(sorted(rest))}")
     return {key[len(prefix) :]: v for key, v in clean.items() if key.startswith(prefix)}
 
@@ -115,7 +117,7 @@ def list_keys(keys: Iterable[str]) -> str:
     """Returns the first of some keys in one line, each cut where it is long."""
     keys = list(keys)
     more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
-    return ", ".join(printable(key)[:_LONGEST] for key in keys[:_LISTED]) + more
+    return ", ".join(printable(key[:_LONGEST])[:_LONGEST] for key in keys[:_LISTED]) + more
 
 
 def _unwrapped(flat: Mapping[str, Value]) -> dict[str, Value]:
@@ -126,10 +128,7 @@ def _unwrapped(flat: Mapping[str, Value]) -> dict[str, Value]:
 
 def _prefixes(keys: Iterable[str]) -> list[str]:
     """Returns the prefixes behind which a network begins, none of which begins with another."""
-    found: set[str] = set()
-    for key in keys:
-        starts = (0, *(match.end() for match in re.finditer(r"\.", key)))
-        found.update(key[:i] for i in starts if _MARK.match(key, i))
+    found = {key[: mark.start()] for key in keys if (mark := _MARK.search(key))}
     outermost: list[str] = []
     for prefix in sorted(found):  # within a group of RCAN stands what looks like an EDSR
         if not outermost or not prefix.startswith(outermost[-1]):

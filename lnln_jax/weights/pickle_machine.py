@@ -12,6 +12,7 @@ from lnln_jax.weights.inert_pickles import BYTES, FLOAT, Inert, Name
 from lnln_jax.weights.memory_budget import Budget
 
 _STEP_BYTES, _OBJECT_BYTES, _ITEM_BYTES = 8, 64, 64  # charged for an opcode, what it makes, keeps
+_RESULT_BYTES = 256  # charged for what stands for a call or a persistent id
 _MOST_STEPS = 3_000_000  # a few seconds; ten thousand arrays take half a million
 _LONGEST_LINE = 1000  # characters of a name or a number in an old pickle
 _DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, struct.error)
@@ -43,6 +44,7 @@ class Unpickler:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
+        self._steps = iter(range(_MOST_STEPS))  # of all pickles together
 
     def load(self) -> Any:
         """Returns what the next pickle holds.
@@ -53,7 +55,7 @@ class Unpickler:
         self._stack, self._marks, self._memo = [], [], {}
         data, take = self._data, self._budget.take
         try:
-            for _ in range(_MOST_STEPS):
+            for _ in self._steps:
                 code = data[self.position]
                 self.position += 1
                 if code == _STOP:
@@ -90,15 +92,17 @@ class Unpickler:
         self._stack.append(value)
 
     def _text(self, layout: str) -> None:
-        text = str(self._read(self._number(layout)), "utf-8", "replace")
-        self._make(text, _text_bytes(text))
+        part = self._read(self._number(layout))
+        self._budget.take(_OBJECT_BYTES + 4 * len(part))  # one wide character makes all of them so
+        self._stack.append(str(part, "utf-8", "replace"))
 
     def _skip(self, layout: str) -> None:
         self._read(self._number(layout))
         self._stack.append(BYTES)
 
     def _long(self, layout: str) -> None:
-        self._make(int.from_bytes(self._read(self._number(layout)), "little", signed=True))
+        part = self._read(self._number(layout))
+        self._make(int.from_bytes(part, "little", signed=True), _OBJECT_BYTES + len(part))
 
     def _decimal(self) -> None:
         line = self._line()
@@ -150,8 +154,8 @@ class Unpickler:
 
     def _fill(self, target: dict[str, Any], items: Iterable[tuple[Any, Any]]) -> None:
         for key, value in items:
+            self._budget.take(_ITEM_BYTES)
             if isinstance(key, str):  # others can take long to hash, or all have the same hash
-                self._budget.take(_ITEM_BYTES)
                 target[key] = value
 
     def _dictionary(self) -> None:
@@ -175,8 +179,8 @@ class Unpickler:
     def _name(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError("the name of a class is not a text")
-        text = f"{module}.{name}"
-        self._make(Name(text), _OBJECT_BYTES + _text_bytes(text))
+        self._budget.take(2 * _OBJECT_BYTES + 4 * (len(module) + len(name)))
+        self._stack.append(Name(f"{module}.{name}"))
 
     def _call(self, function: Any, args: Any) -> None:
         """Calls what stands for a name, or pushes what stands for its result."""
@@ -187,7 +191,7 @@ class Unpickler:
             self._make({})
             self._fill(self._stack[-1], items.items() if isinstance(items, dict) else items)
         elif isinstance(function, Name) and function.text in self._calls:
-            self._make(self._calls[function.text](*args), 4 * _OBJECT_BYTES)
+            self._make(self._calls[function.text](*args), _RESULT_BYTES)
         elif isinstance(function, Name | Inert):
             name = function.text if isinstance(function, Name) else function.name
             self.first_unknown = self.first_unknown or name
@@ -223,11 +227,6 @@ class Unpickler:
     def _call_top(self) -> None:
         args, function = self._stack.pop(), self._stack.pop()
         self._call(function, args)
-
-
-def _text_bytes(text: str) -> int:
-    """Returns the bytes that a text takes: one character of four bytes makes all of them so."""
-    return _OBJECT_BYTES + (1 if text.isascii() else 4) * len(text)
 
 
 _STOP = ord(".")
@@ -294,7 +293,7 @@ _STEPS: dict[int, Callable[[Unpickler], Any]] = {
         "i": lambda u: u._call_since_mark(named=True),
         "o": lambda u: u._call_since_mark(named=False),
         "b": lambda u: u._build(),
-        "P": lambda u: u._stack.append(u._persistent(u._line())),
-        "Q": lambda u: u._stack.append(u._persistent(u._stack.pop())),
+        "P": lambda u: u._make(u._persistent(u._line()), _RESULT_BYTES),
+        "Q": lambda u: u._make(u._persistent(u._stack.pop()), _RESULT_BYTES),
     }.items()
 }

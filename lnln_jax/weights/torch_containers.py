@@ -63,7 +63,7 @@ def read_contents(path: Path) -> Contents:
 
 def damaged(path: Path, reason: object) -> ValueError:
     """Returns what to raise for a file that cannot be read."""
-    text = printable(str(reason))[:_LONGEST_REASON]  # may quote what is in the file
+    text = printable(str(reason)[:_LONGEST_REASON])[:_LONGEST_REASON]  # may quote the file
     return ValueError(f"{printable(path)} is damaged or incomplete ({text}); download it again")
 
 

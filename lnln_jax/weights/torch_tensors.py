@@ -41,7 +41,14 @@ STORAGES = {
     "ComplexDoubleStorage": "complex128",
     "ComplexFloatStorage": "complex64",
 }
-_UNTYPED = {"UntypedStorage": "uint8", "_UntypedStorage": "uint8"}
+# Those whose numbers mean something else; in the older format their width must be known.
+_OTHERS = {
+    "UntypedStorage": "uint8",
+    "_UntypedStorage": "uint8",
+    "QInt8Storage": "int8",
+    "QUInt8Storage": "uint8",
+    "QInt32Storage": "int32",
+}
 
 
 class Source(Protocol):
@@ -133,15 +140,12 @@ class Tensor:
         source, key, dtype, numel, start = self._storage
         width = dtype.itemsize
         content = source.content(key)
-        end = start + numel
-        if len(content) < end * width:
+        if len(content) < (start + numel) * width:
             raise ValueError(f"storage {key} has fewer numbers than it should have")
-        if source.big_endian and width > 1:
-            half = width // 2 if dtype.kind == "c" else width
-            swapped = np.frombuffer(content[: end * width], f"u{half}").byteswap()
-            content = memoryview(swapped.tobytes())
         strides = [stride * width for stride in self._strides]
         array = np.ndarray(self.shape, dtype, content, (start + self._offset) * width, strides)
+        if source.big_endian:
+            array = array.byteswap()
         array.flags.writeable = False
         return array
 
@@ -163,7 +167,7 @@ def load_storage(source: Source, saved: Any) -> Any:
         return of
     if kind != "storage" or not isinstance(of, Name):
         return Inert("a persistent id")
-    name = (STORAGES | _UNTYPED).get(of.text.rpartition(".")[2])
+    name = (STORAGES | _OTHERS).get(of.text.rpartition(".")[2])
     if name is None:
         return Inert(of.text)
     if len(rest) not in (3, 4) or not isinstance(rest[0], str) or not _is_count(rest[2]):
@@ -187,7 +191,7 @@ def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) ->
     """Rebuilds an array; behind requires_grad and hooks may stand flags, such as of its sign."""
     if isinstance(storage, Inert):  # of a kind that NumPy lacks
         return storage
-    if len(rest) > 2 and isinstance(rest[2], Mapping) and any(map(bool, rest[2].values())):
+    if len(rest) > 2 and rest[2]:  # PyTorch writes only those that are set
         return Inert("torch.Tensor with a flag")
     if not isinstance(storage, Storage):
         raise ValueError("an array without a storage")

@@ -56,7 +56,7 @@ class ZipArchive:
         self._unpacked = Budget(2 * len(data))
         try:
             self.entries = self._read_directory()
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:  # where a number of 64 bits points
             raise ValueError("its zip archive is cut off") from error
         self._checked = any(entry.checksum for entry in self.entries.values())
 

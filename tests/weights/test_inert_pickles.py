@@ -143,6 +143,15 @@ def test_nothing_is_imported():
     assert set(sys.modules) == before
 
 
+def test_floats_and_bytes_carry_no_state_into_other_files():
+    """All files share what stands for them."""
+    for made in (b"G" + bytes(8), b"C\x01a"):
+        with pytest.raises(ValueError, match="TypeError"):
+            unpickled(b"\x80\x03" + made + b"}X\x01\x00\x00\x00aK\x01sb.")
+    assert not hasattr(FLOAT, "state")
+    assert not hasattr(BYTES, "state")
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -187,11 +196,20 @@ def test_persistent_ids_are_left_to_the_reader():
         b"".join(b"Nr" + i.to_bytes(4, "little") for i in range(10**5)) + b".",
         b"((" + b"K\x01" * 500 + b"tq\x00" + b"h\x00\x85" * 10**5 + b".",
         b"]q\x00" + b"h\x00h\x00a" * 10**5 + b".",
+        b"K\x01q\x00" + b"h\x00Q" * 3000 + b".",  # persistent ids
+        b"\x8b\xa0\x86\x01\x00" + b"\x01" * 10**5 + b".",
+        b"X\xa0\x86\x01\x00" + "\U0001f600".encode() + b"a" * 10**5 + b".",
     ],
 )
 def test_memory_is_held_to_the_budget(data):
-    with pytest.raises(ValueError, match="far more memory"):
-        unpickled(b"\x80\x02" + data, 10**5)
+    unpickler = unpickler_of(data, 10**5, persistent=lambda _: Inert("array"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="far more memory"):
+            unpickler.load()
+        assert tracemalloc.get_traced_memory()[1] < 3 * 10**5
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -233,3 +251,19 @@ def test_numbers_of_one_hash_take_no_time(step):
     with contextlib.suppress(ValueError):
         unpickled(b"\x80\x02}" + b"".join(steps) + b".", 2**25)
     assert time.perf_counter() - start < 5
+
+
+def test_a_list_that_is_copied_again_and_again_takes_no_time():
+    pairs = b"]q\x01(K\x01K\x01\x86q\x02" + b"h\x02" * 50_000 + b"e0"
+    copies = b"h\x00h\x01\x85R0" * 2000
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="far more memory"):
+        unpickled(b"\x80\x02ccollections\nOrderedDict\nq\x00" + pairs + copies + b".", 2**24)
+    assert time.perf_counter() - start < 5
+
+
+def test_the_steps_of_all_pickles_are_counted_together():
+    unpickler = unpickler_of((b"N0" * 800_000 + b"N.") * 2, 2**25)
+    assert unpickler.load() is None
+    with pytest.raises(ValueError, match="more than 3000000 steps"):
+        unpickler.load()

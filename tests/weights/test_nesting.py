@@ -1,12 +1,15 @@
 """Networks within dictionaries, under prefixes and in whole modules, as training scripts save."""
 
 import argparse
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lnln_jax import load_model
+from lnln_jax.weights.inert_pickles import Inert
 from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.memory_budget import Budget
 from lnln_jax.weights.nesting import flatten, select_network
@@ -162,6 +165,44 @@ def test_joined_keys_are_held_to_the_budget():
     tree = {"a" * 10**4: {str(i): 0 for i in range(10**4)}}
     with pytest.raises(ValueError, match="far more memory"):
         flatten(tree, Budget(10**6))
+
+
+@pytest.mark.parametrize("depth", [12, 13])
+def test_a_module_in_many_places_is_visited_once(depth):
+    whole = Inert("nets.Net")
+    parts = {"_modules": {}, "_parameters": {str(i): None for i in range(10_000)}}
+    whole.state = parts
+    tree = {str(i): whole for i in range(10_000)}
+    for _ in range(depth - 1):
+        tree = {"a": tree}
+    start = time.perf_counter()
+    assert flatten(tree, Budget(2**24)) == {}
+    assert time.perf_counter() - start < 1
+
+
+def test_modules_that_share_their_parameters_are_held_to_the_budget():
+    shared = dict.fromkeys(map(str, range(1000)))
+    modules = {str(i): Inert("nets.Net") for i in range(1000)}
+    for of in modules.values():
+        of.state = {"_modules": {}, "_parameters": shared}
+    with pytest.raises(ValueError, match="far more memory"):
+        flatten(modules, Budget(2**24))
+
+
+def test_what_repeats_a_mark_is_one_prefix(tmp_path):
+    """A longer prefix for each would take the square of the key's length."""
+    key = "residual_layer.1.conv." * 2000
+    tracemalloc.start()
+    try:
+        assert select_network({key: 0}, tmp_path) == {key: 0}
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_prefix_is_cut_in_the_message(edsr, capfd, tmp_path):
+    select_network(prefixed("a" * 10**5 + ".", edsr[1]) | {"b": np.ones(3)}, tmp_path)
+    assert len(capfd.readouterr().err) < 1000
 
 
 def test_a_deep_tree_ends():

@@ -188,6 +188,17 @@ def test_a_checkpoint_of_a_training_run(zipped, tmp_path, capfd):
     assert "params_ema is taken; left out: params, rng\n" in capfd.readouterr().err
 
 
+@FORMATS
+@pytest.mark.parametrize("dtype", ["qint8", "quint8", "qint32"])
+def test_quantised_tensors_may_be_beside(dtype, zipped, tmp_path):
+    tensors = tensors_of(edsr_state()[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated; the files are not gone
+        other = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, getattr(torch, dtype))
+        tree = {"first": other, "model": tensors}
+        assert_read(save_by_pytorch(tmp_path / "x.pt", tree, zipped=zipped), tensors)
+
+
 def test_a_torchscript_archive_is_refused(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated; its files are not gone

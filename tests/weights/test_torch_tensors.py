@@ -1,5 +1,7 @@
 """What a file says of its arrays: places in storages, of which nothing is believed."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -137,6 +139,18 @@ def test_the_other_byte_order(dtype):
     np.testing.assert_array_equal(tensor.array(), numbers[2:8].reshape(2, 3), strict=True)
 
 
+def test_of_the_other_byte_order_only_the_array_itself_is_copied():
+    source = Source(True, a=np.zeros(10**6, np.uint8))
+    storage = Storage(source, "a", DTYPES["float32"], 250_000)
+    tracemalloc.start()
+    try:
+        arrays = [Tensor(storage, i, (2,), (100,)).array() for i in range(50)]
+        assert tracemalloc.get_traced_memory()[1] < 10**5
+    finally:
+        tracemalloc.stop()
+    assert len(arrays) == 50
+
+
 # ---- calls ----
 
 REBUILD = "torch._utils._rebuild_tensor"
@@ -148,7 +162,7 @@ def test_functions_that_rebuild():
     made = [
         CALLS[REBUILD](*args),
         CALLS[f"{REBUILD}_v2"](*v2),
-        CALLS[f"{REBUILD}_v2"](*v2, {"neg": False}),
+        CALLS[f"{REBUILD}_v2"](*v2, {}),
         CALLS["torch._utils._rebuild_parameter"](CALLS[REBUILD](*args), True, {}),
         CALLS["torch.nn.parameter.Parameter"](CALLS[REBUILD](*args)),
         CALLS["torch._tensor._rebuild_from_type_v2"](

@@ -139,6 +139,16 @@ def test_a_directory_of_nothing_takes_no_memory():
     assert refused(content) == "it would take far more memory than its size"
 
 
+@pytest.mark.parametrize("place", [2**63 - 1, 2**64 - 1])
+def test_a_place_behind_all_memory_is_refused(place):
+    content = packed({"a": DATA})
+    start, end = directory_entry(content), content.index(b"PK\x05\x06")
+    entry = content[start:end] + struct.pack("<2HQ", 1, 8, place)
+    entry = with_field(with_field(entry, 42, "<L", 2**32 - 1), 30, "<H", 12)
+    tail = with_field(content[end:], 12, "<L", len(entry))
+    assert refused(content[:start] + entry + tail) == "its zip archive is cut off"
+
+
 def test_every_truncation_is_refused():
     content = packed({"a": DATA[:50], "b": DATA[:20]})
     for length in range(len(content)):
