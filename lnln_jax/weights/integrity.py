@@ -21,6 +21,7 @@ _OF_THE_SYSTEM = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.E
 _OF_DAMAGE = (AttributeError, LookupError, OSError, ValueError, TypeError)
 _LISTED = 5  # arrays that an error names
 MOST_LISTED = 20  # lines of a longer list
+_LONGEST = 300  # characters of a line
 
 
 class DamagedCheckpointError(ValueError):
@@ -152,7 +153,9 @@ def _list(items: list[str], separator: str = ", ") -> str:
 def raise_if(problems: Iterable[str], summary: str) -> None:
     """Raises one ValueError that lists the problems, if there are any."""
     if problems := sorted(problems):
-        shown, more = problems[:MOST_LISTED], len(problems) - MOST_LISTED
+        # They may quote names of a file.
+        shown = [printable(problem[:_LONGEST])[:_LONGEST] for problem in problems[:MOST_LISTED]]
+        more = len(problems) - MOST_LISTED
         if more > 0:
             shown.append(f"and {more} more")
         raise ValueError("\n  ".join([f"{summary}:", *shown]))

@@ -12,7 +12,6 @@ from lnln_jax.weights.inert_pickles import BYTES, FLOAT, Inert, Name
 from lnln_jax.weights.memory_budget import Budget
 
 _STEP_BYTES, _OBJECT_BYTES, _ITEM_BYTES = 8, 64, 64  # charged for an opcode, what it makes, keeps
-_RESULT_BYTES = 256  # charged for what stands for a call or a persistent id
 _MOST_STEPS = 3_000_000  # a few seconds; ten thousand arrays take half a million
 _LONGEST_LINE = 1000  # characters of a name or a number in an old pickle
 _DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, struct.error)
@@ -92,13 +91,14 @@ class Unpickler:
         self._stack.append(value)
 
     def _text(self, layout: str) -> None:
-        part = self._read(self._number(layout))
-        self._budget.take(_OBJECT_BYTES + 4 * len(part))  # one wide character makes all of them so
-        self._stack.append(str(part, "utf-8", "replace"))
+        text = bytes(self._read(self._number(layout)))
+        width = 1 if text.isascii() else 4  # one wide character makes all of them so
+        self._budget.take(_OBJECT_BYTES + width * len(text))
+        self._stack.append(text.decode("utf-8", "replace"))
 
-    def _skip(self, layout: str) -> None:
-        self._read(self._number(layout))
-        self._stack.append(BYTES)
+    def _skip(self, size: int, value: Name) -> None:
+        self._read(size)
+        self._stack.append(value)
 
     def _long(self, layout: str) -> None:
         part = self._read(self._number(layout))
@@ -108,13 +108,6 @@ class Unpickler:
         line = self._line()
         flags = {"00": False, "01": True}
         self._make(flags[line] if line in flags else int(line.removesuffix("L")))
-
-    def _float(self, layout: str | None) -> None:
-        if layout:
-            self._read(struct.calcsize(layout))
-        else:
-            self._line()
-        self._stack.append(FLOAT)
 
     # ---- containers ----
 
@@ -191,13 +184,16 @@ class Unpickler:
             self._make({})
             self._fill(self._stack[-1], items.items() if isinstance(items, dict) else items)
         elif isinstance(function, Name) and function.text in self._calls:
-            self._make(self._calls[function.text](*args), _RESULT_BYTES)
+            self._make(self._calls[function.text](*args), 2 * _OBJECT_BYTES)
         elif isinstance(function, Name | Inert):
             name = function.text if isinstance(function, Name) else function.name
             self.first_unknown = self.first_unknown or name
             self._make(Inert(name))
         else:
             raise TypeError(f"a call of a {type(function).__name__}")
+
+    def _persist(self, saved: Any) -> None:
+        self._make(self._persistent(saved), 2 * _OBJECT_BYTES)
 
     def _call_since_mark(self, *, named: bool) -> None:
         if named:
@@ -245,8 +241,8 @@ _STEPS: dict[int, Callable[[Unpickler], Any]] = {
         "\x8b": lambda u: u._long("<i"),
         "I": lambda u: u._decimal(),
         "L": lambda u: u._decimal(),
-        "G": lambda u: u._float(">d"),
-        "F": lambda u: u._float(None),
+        "G": lambda u: u._skip(8, FLOAT),
+        "F": lambda u: (u._line(), u._stack.append(FLOAT)),
         "U": lambda u: u._text("<B"),
         "T": lambda u: u._text("<i"),
         "\x8c": lambda u: u._text("<B"),
@@ -254,10 +250,10 @@ _STEPS: dict[int, Callable[[Unpickler], Any]] = {
         "\x8d": lambda u: u._text("<Q"),
         "S": lambda u: u._make(u._line().strip("'\"")),
         "V": lambda u: u._make(u._line()),
-        "C": lambda u: u._skip("<B"),
-        "B": lambda u: u._skip("<I"),
-        "\x8e": lambda u: u._skip("<Q"),
-        "\x96": lambda u: u._skip("<Q"),
+        "C": lambda u: u._skip(u._number("<B"), BYTES),
+        "B": lambda u: u._skip(u._number("<I"), BYTES),
+        "\x8e": lambda u: u._skip(u._number("<Q"), BYTES),
+        "\x96": lambda u: u._skip(u._number("<Q"), BYTES),
         "(": lambda u: u._marks.append(len(u._stack)),
         "0": lambda u: u._pop(),
         "1": lambda u: u._since_mark(),
@@ -293,7 +289,7 @@ _STEPS: dict[int, Callable[[Unpickler], Any]] = {
         "i": lambda u: u._call_since_mark(named=True),
         "o": lambda u: u._call_since_mark(named=False),
         "b": lambda u: u._build(),
-        "P": lambda u: u._make(u._persistent(u._line()), _RESULT_BYTES),
-        "Q": lambda u: u._make(u._persistent(u._stack.pop()), _RESULT_BYTES),
+        "P": lambda u: u._persist(u._line()),
+        "Q": lambda u: u._persist(u._stack.pop()),
     }.items()
 }

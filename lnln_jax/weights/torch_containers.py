@@ -19,7 +19,7 @@ from lnln_jax.weights.torch_tensors import CALLS, Storage, load_storage
 from lnln_jax.weights.zip_entries import ZipArchive
 
 _MAPPED_BYTES = 2**20  # of a file from which on it is mapped
-_ALLOWANCE = 2**24  # bytes that the objects of a small file may take
+_ALLOWANCE = 2**25  # bytes that the objects of a small file may take: ten thousand arrays
 _LONGEST_REASON = 200  # characters
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 

@@ -188,6 +188,14 @@ def test_a_checkpoint_of_a_training_run(zipped, tmp_path, capfd):
     assert "params_ema is taken; left out: params, rng\n" in capfd.readouterr().err
 
 
+def test_ten_thousand_small_tensors_may_be_beside(tmp_path):
+    """More memory than twice the file."""
+    tensors = tensors_of(edsr_state()[1])
+    state = {i: {"exp_avg": torch.zeros(1)} for i in range(10_000)}
+    tree = {"model": tensors, "optimizer": {"state": state}}
+    assert_read(save_by_pytorch(tmp_path / "x.pt", tree), tensors)
+
+
 @FORMATS
 @pytest.mark.parametrize("dtype", ["qint8", "quint8", "qint32"])
 def test_quantised_tensors_may_be_beside(dtype, zipped, tmp_path):

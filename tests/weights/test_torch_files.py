@@ -246,6 +246,16 @@ def test_other_contents_are_refused(tree, message, tmp_path):
         load_model(path)
 
 
+def test_a_key_is_one_line_and_not_a_long_one(edsr, tmp_path):
+    path = save(tmp_path / "x.pt", edsr[1] | {"a\n\x1b[31m": np.zeros(1, "f4")})
+    with pytest.raises(ValueError, match=r"\n  unexpected a\\n\\x1b\[31m$"):
+        load_model(path)
+    path = save(tmp_path / "x.pt", edsr[1] | {"a" * 10**5: np.zeros(1, "f4")})
+    with pytest.raises(ValueError, match=r"unexpected aaa") as error:
+        load_model(path)
+    assert len(str(error.value)) < len(str(path)) + 1000
+
+
 def test_a_dictionary_in_itself_ends(tmp_path):
     tree = {}
     tree["model"] = tree["net"] = tree
