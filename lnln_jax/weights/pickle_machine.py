@@ -90,8 +90,8 @@ class Unpickler:
         self._budget.take(nbytes)
         self._stack.append(value)
 
-    def _text(self, layout: str) -> None:
-        text = bytes(self._read(self._number(layout)))
+    def _text(self, part: memoryview | bytes) -> None:
+        text = bytes(part)
         width = 1 if text.isascii() else 4  # one wide character makes all of them so
         self._budget.take(_OBJECT_BYTES + width * len(text))
         self._stack.append(text.decode("utf-8", "replace"))
@@ -243,13 +243,13 @@ _STEPS: dict[int, Callable[[Unpickler], Any]] = {
         "L": lambda u: u._decimal(),
         "G": lambda u: u._skip(8, FLOAT),
         "F": lambda u: (u._line(), u._stack.append(FLOAT)),
-        "U": lambda u: u._text("<B"),
-        "T": lambda u: u._text("<i"),
-        "\x8c": lambda u: u._text("<B"),
-        "X": lambda u: u._text("<I"),
-        "\x8d": lambda u: u._text("<Q"),
-        "S": lambda u: u._make(u._line().strip("'\"")),
-        "V": lambda u: u._make(u._line()),
+        "U": lambda u: u._text(u._read(u._number("<B"))),
+        "T": lambda u: u._text(u._read(u._number("<i"))),
+        "\x8c": lambda u: u._text(u._read(u._number("<B"))),
+        "X": lambda u: u._text(u._read(u._number("<I"))),
+        "\x8d": lambda u: u._text(u._read(u._number("<Q"))),
+        "S": lambda u: u._text(u._line().strip("'\"").encode()),
+        "V": lambda u: u._text(u._line().encode()),
         "C": lambda u: u._skip(u._number("<B"), BYTES),
         "B": lambda u: u._skip(u._number("<I"), BYTES),
         "\x8e": lambda u: u._skip(u._number("<Q"), BYTES),

@@ -140,7 +140,7 @@ class ZipArchive:
         packed, size, lengths, place = fields[8], fields[9], fields[10:13], fields[16]
         if signature != _CENTRAL:
             raise ValueError("its zip directory is damaged")
-        self._budget.take(_ENTRY_BYTES + lengths[0])
+        self._budget.take(_ENTRY_BYTES + 4 * lengths[0])  # as many as a character may take
         name = str(self._data[at + 46 : at + 46 + lengths[0]], "utf-8", "replace")
         if flags & 1:
             raise ValueError(f"{name} is encrypted")

@@ -196,6 +196,7 @@ def test_persistent_ids_are_left_to_the_reader():
         b"".join(b"Nr" + i.to_bytes(4, "little") for i in range(10**5)) + b".",
         b"((" + b"K\x01" * 500 + b"tq\x00" + b"h\x00\x85" * 10**5 + b".",
         b"]q\x00" + b"h\x00h\x00a" * 10**5 + b".",
+        (b"V" + "\U0001f600".encode() + b"a" * 900 + b"\n") * 100 + b".",
         b"K\x01q\x00" + b"h\x00Q" * 3000 + b".",  # persistent ids
         b"\x8b\xa0\x86\x01\x00" + b"\x01" * 10**5 + b".",
         b"X\xa0\x86\x01\x00" + "\U0001f600".encode() + b"a" * 10**5 + b".",

@@ -149,6 +149,13 @@ def test_a_place_behind_all_memory_is_refused(place):
     assert refused(content[:start] + entry + tail) == "its zip archive is cut off"
 
 
+def test_names_are_held_to_the_budget():
+    """One wide character makes all of them so."""
+    content = packed({"\U0001f600" + "a" * 60_000: b""})
+    with pytest.raises(ValueError, match="far more memory"):
+        archive_of(content, 10**5)
+
+
 def test_every_truncation_is_refused():
     content = packed({"a": DATA[:50], "b": DATA[:20]})
     for length in range(len(content)):
