@@ -23,7 +23,7 @@ from lnln_jax.inference.network import TILE_BATCH, TILE_BATCHES
 from lnln_jax.inference.photo_pipeline import AUTO_TILE
 from lnln_jax.inference.upscaler import Upscaler
 from lnln_jax.kernels.attention import DENSE_POSITIONS
-from lnln_jax.models import input_channels
+from lnln_jax.models import input_channels, least_side
 from lnln_jax.runtime.extras import installed
 from lnln_jax.runtime.files import check_target, failure_named, printable, write_file
 from lnln_jax.runtime.numbers import whole
@@ -114,7 +114,8 @@ def export_program(
         raise ValueError(f"platforms are {platforms}; choose one or several of {PLATFORMS}")
     if batch is None:
         batch = min(TILE_BATCHES.get(platform, TILE_BATCH) for platform in platforms)
-    tile, batch = whole("tile", tile, least=2), whole("batch", batch, least=1)
+    tile = whole("tile", tile, least=least_side(model.module))
+    batch = whole("batch", batch, least=1)
 
     module, constants = model.module, jax.device_get(model.variables)
     channels = input_channels(module)

@@ -17,9 +17,10 @@ from lnln_jax.inference.network import TILE_BATCH
 from lnln_jax.models import create_model
 from lnln_jax.models.variables import initialize
 from lnln_jax.weights.safetensors_files import save_safetensors
+from tests.support.small_networks import OPTIONS as SMALL
 
 GROUPS = {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}
-OPTIONS = {
+OPTIONS = SMALL | {
     "lnln": GROUPS,
     "drca": GROUPS,
     "rcan": GROUPS,
@@ -55,10 +56,10 @@ def write_model(path, name="lnln", scale=2):
 
 
 def assert_same(sr, expected, name):
-    """Compares bits, or units of the last place where XLA computes with constant statistics."""
-    if name in ("lnln", "drca"):
+    """Compares bits, or last places where XLA computes with constant statistics or kernels."""
+    if name in ("lnln", "drca", "wdsr_a", "wdsr_b", "wdsr_reloaded"):
         assert sr.dtype == expected.dtype
-        np.testing.assert_allclose(sr, expected, rtol=0, atol=1e-4)  # of 255
+        np.testing.assert_allclose(sr, expected, rtol=0, atol=4e-7 * np.abs(expected).max())
     else:
         np.testing.assert_array_equal(sr, expected, strict=True)
 
@@ -188,6 +189,14 @@ def test_other_arguments_are_refused_and_leave_nothing(options, message, lnln, t
     with pytest.raises(ValueError, match=message):
         export_model(**call, overwrite=True)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("name", "least"), [("rlfn", 15), ("swinir_light", 5), ("san", 4)])
+def test_a_tile_that_the_network_does_not_take_is_refused(name, least, tmp_path):
+    source = write_model(tmp_path / "a.safetensors", name)
+    message = f"tile is {least - 1}; it must be a whole number of at least {least}$"
+    with pytest.raises(ValueError, match=message):
+        export_model(source, tmp_path / "a.stablehlo", tile=least - 1)
 
 
 def test_bicubic_itself_is_refused():
