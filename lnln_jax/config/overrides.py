@@ -80,6 +80,10 @@ def _set(tree: dict[str, Any], key: str, text: str) -> None:
         tree[leaf] = parse(key, text, hints[leaf])
     elif cls is ModelConfig and leaf in (numbers := number_types(tree["name"])):
         tree["options"][leaf] = parse(key, text, numbers[leaf])
+    elif cls is ModelConfig and key in _keys(TrainConfig, ""):  # another network's
+        raise ValueError(
+            f"{tree['name']} has no hyper-parameter {leaf!r}; it has {', '.join(numbers)}"
+        )
     else:
         raise _unknown(key, ".".join(parents), cls)
 

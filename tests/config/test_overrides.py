@@ -101,6 +101,13 @@ def test_booleans():
         TrainConfig(init_from="x", init_state=1)
 
 
+def test_a_hyper_parameter_of_another_network_is_refused():
+    config = TrainConfig(model=ModelConfig("pan"))
+    own = "n_resblocks, n_feats, n_upsampler_feats"
+    with pytest.raises(ValueError, match=f"^pan has no hyper-parameter 'groups'; it has {own}$"):
+        override(config, ["model.groups=2"])
+
+
 def test_an_unknown_field_of_a_file_is_named():
     with pytest.raises(ValueError, match=r"no config field 'model\.colour'; model has name, scale"):
         from_dict({"model": {"colour": 3}})
