@@ -27,15 +27,17 @@ def load_model(
         - `.safetensors`, as `weights.safetensors_files.save_safetensors` writes it, or with a
           training run's state (`weights.handed_state`): also by the name that all files of a set
           have without their numbers;
-        - `.pt`, `.pth` or `.ckpt` with a PyTorch state dict of LNLN, DRCA, RCAN, EDSR or VDSR,
-          whose keys are those of the authors' checkpoints, or BasicSR's of EDSR and RCAN. The
-          network is recognised by them, within dictionaries, under prefixes (`weights.nesting`),
-          and in a whole pickled module. It needs no PyTorch, and no code of the file is run.
+        - `.pt`, `.pth` or `.ckpt` with a PyTorch state dict of a network of this package, whose
+          keys are those of the authors' checkpoints, or BasicSR's of EDSR and RCAN. The network is
+          recognised by them, within dictionaries, under prefixes (`weights.nesting`), and in a
+          whole pickled module. It needs no PyTorch, and no code of the file is run.
         - `.safetensors` with such a state dict.
-      scale: factor of "bicubic" (2 unless given); 2, 3 or 4 for a VDSR from PyTorch, whose weights
-        fit any; otherwise it may be left out and is checked.
-      res_scale: factor of an EDSR from PyTorch, whose weights do not show it; if left out, the
-        authors': 0.1 for 256 features, else 1. Otherwise it may be left out and is checked.
+      scale: factor of "bicubic" (2 unless given), and where weights from PyTorch fit several: of
+        a VDSR, of a PAN (2 or 3), and of a CARN or CARN-M for three scales, of which it chooses
+        one; otherwise it may be left out and is checked.
+      res_scale: factor of an EDSR or WDSR from PyTorch, whose weights do not show it; if left out,
+        the authors': 0.1 for an EDSR of 256 features, else 1. Otherwise it may be left out and is
+        checked.
 
     Returns:
       An `Upscaler`, with `.name`, `.scale`, `.module`, `.variables` and `.upscale(lr)`.

@@ -33,8 +33,7 @@ def load_weights(
       source: see `load_model`.
       scale: see `load_model`.
       res_scale: see `load_model`.
-      default_scale: the scale where neither `source` nor `scale` tells it, as for a VDSR from
-        PyTorch.
+      default_scale: see `from_state_dict`.
 
     Raises:
       ValueError: there is nothing that can be loaded, or another network than the arguments say.
