@@ -44,7 +44,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         )
     if sum(value.nbytes for value in state_dict.values()) > 2 * path.stat().st_size:
         raise ValueError(
-            f"{printable(path)} is smaller than the arrays that it claims to hold; it is damaged"
+            f"{printable(path)} is smaller than the arrays that it claims to hold; it is damaged, "
+            "or they share memory and must be cloned before they are saved"
         )
     try:
         return {key: value.array() for key, value in state_dict.items()}
