@@ -27,7 +27,9 @@ MODEL_HELP = f'"bicubic", or {NETWORK_HELP}'
 
 def add_target_options(parser: argparse.ArgumentParser) -> None:
     """Adds what a command that turns weights into a file takes: `convert` and `export`."""
-    parser.add_argument("--scale", type=positive, help="where a PyTorch file does not show it: VDSR, PAN, CARN")
+    parser.add_argument(
+        "--scale", type=positive, help="where a PyTorch file does not show it (VDSR, PAN, CARN)"
+    )
     parser.add_argument(
         "--res-scale", type=float, help="of an EDSR or WDSR from PyTorch (default: the authors')"
     )
