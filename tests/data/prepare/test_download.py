@@ -1,6 +1,5 @@
-import hashlib
-import itertools
-import os
+"""Downloads that are killed, cut, refused or begun by another call."""
+
 import re
 import signal
 import socket
@@ -13,63 +12,21 @@ from types import SimpleNamespace
 import pytest
 
 from lnln_jax.data.prepare.download import DownloadError, download
-from tests.support.http_server import MIB, Server, serving
+from tests.support import downloads
+from tests.support.downloads import (
+    CONTENT,
+    OTHER,
+    SIZE,
+    assert_whole,
+    bytes_of,
+    fetch,
+    leave_partial,
+    partial_of,
+    sha256_of,
+)
+from tests.support.http_server import MIB
 
-
-def bytes_of(seed: str, size: int) -> bytes:
-    return hashlib.shake_256(seed.encode()).digest(size)
-
-
-CONTENT = bytes_of("archive", 300_000)
-OTHER = bytes_of("another", 300_000)
-SIZE = len(CONTENT)
-
-
-def sha256_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-@pytest.fixture
-def server():
-    with serving(CONTENT) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """No waiting before retries, and no proxy to this machine's own servers."""
-    monkeypatch.setattr("lnln_jax.data.prepare.download._BACKOFF", 0.0)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "manual" / "DIV2K.zip"
-
-
-def partial_of(path: Path) -> Path:
-    return path.with_name("DIV2K.zip.partial")
-
-
-def assert_whole(path: Path, content: bytes = CONTENT) -> None:
-    assert sha256_of(path.read_bytes()) == sha256_of(content)
-    assert list(path.parent.iterdir()) == [path]
-
-
-def fetch(server: Server, path: Path, **options: object) -> None:
-    """Downloads what the server has, whose size and checksum are known."""
-    known = {"size": len(server.content), "sha256": sha256_of(server.content)}
-    download(server.url, path, **known | options)
-
-
-def leave_partial(server: Server, path: Path, size: int) -> None:
-    """Has a download cut, and the log of it forgotten."""
-    server.cuts = [size]
-    with pytest.raises(DownloadError, match=f"it goes on from {size} of"):
-        fetch(server, path, attempts=1)
-    assert partial_of(path).read_bytes() == server.content[:size]
-    assert not path.exists()
-    server.asked.clear()
+server, path, quick = downloads.server, downloads.path, downloads.quick
 
 
 # ---- a real process that is killed ----
@@ -249,109 +206,3 @@ def test_a_partial_that_is_whole_or_too_long(server, path, more):
     fetch(server, path, attempts=1)
     assert_whole(path)
     assert server.asked == ([None] if more else [])
-
-
-# ---- verification ----
-
-
-def test_a_file_that_is_there_is_not_fetched(server, path):
-    path.parent.mkdir()
-    path.write_bytes(CONTENT)
-    fetch(server, path)
-    assert_whole(path)
-    assert server.asked == []
-
-
-@pytest.mark.parametrize(
-    ("expected", "message"),
-    [
-        ({"size": 7}, f"has {SIZE} bytes, expected 7"),
-        ({"sha256": "00"}, f"has SHA-256 {sha256_of(CONTENT)}, expected 00"),
-    ],
-)
-def test_a_wrong_file_that_is_there_is_kept(server, path, expected, message):
-    path.parent.mkdir()
-    path.write_bytes(CONTENT)
-    with pytest.raises(DownloadError, match=rf"manual/DIV2K\.zip {message}; remove it"):
-        fetch(server, path, **expected)
-    assert_whole(path)
-    assert server.asked == []
-
-
-def test_a_wrong_sha256_removes_what_was_sent(server, path):
-    message = f"{server.url} sent has SHA-256 {sha256_of(CONTENT)}, expected 00, and was removed"
-    with pytest.raises(DownloadError, match=message):
-        fetch(server, path, sha256="00")
-    assert list(path.parent.iterdir()) == []
-
-
-def test_a_wrong_size_is_found_before_the_first_byte(server, path):
-    leave_partial(server, path, 1000)
-    with pytest.raises(DownloadError, match=f"it has {SIZE} bytes, expected 2000; check the"):
-        fetch(server, path, size=2000)
-    assert partial_of(path).stat().st_size == 1000
-
-
-def test_an_answer_of_unknown_length(server, path):
-    server.framing = "chunked"
-    with pytest.raises(DownloadError, match=f"has {SIZE} bytes, expected 2000, and was removed"):
-        fetch(server, path, size=2000)
-    assert list(path.parent.iterdir()) == []
-    calls = []
-    fetch(server, path, progress=lambda *call: calls.append(call))
-    assert_whole(path)
-    assert {total for _, total in calls} == {SIZE}
-    assert calls[-1] == (SIZE, SIZE)
-
-
-# ---- disks ----
-
-
-def test_too_little_space(server, path, monkeypatch):
-    leave_partial(server, path, 1000)
-    usage = SimpleNamespace(free=SIZE - 1001)
-    monkeypatch.setattr("lnln_jax.data.prepare.download.shutil.disk_usage", lambda _: usage)
-    message = f"{SIZE - 1000} bytes are needed in {path.parent}, {SIZE - 1001} are free; free some"
-    with pytest.raises(DownloadError, match=message):
-        fetch(server, path)
-    assert partial_of(path).stat().st_size == 1000
-    usage.free += 1
-    fetch(server, path)
-    assert_whole(path)
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
-def test_a_disk_that_gets_full(server, path, monkeypatch):
-    # The device is one for all: another run of this test may hold it.
-    monkeypatch.setattr("lnln_jax.data.prepare.download.try_lock", lambda _: True)
-    path.parent.mkdir()
-    partial_of(path).symlink_to("/dev/full")
-    message = f"No space left on device; free some space, and run the same .* 0 of {SIZE} bytes"
-    with pytest.raises(DownloadError, match=message):
-        fetch(server, path)
-    assert partial_of(path).is_symlink()
-    assert len(server.asked) == 1
-
-
-# ---- progress ----
-
-
-def test_progress_is_shown_from_where_it_goes_on(server, path, monkeypatch):
-    monkeypatch.setattr("lnln_jax.data.prepare.download._PROGRESS_INTERVAL", 0.0)
-    leave_partial(server, path, 1000)
-    server.pace = (10_000, 0.001)
-    calls = []
-    fetch(server, path, progress=lambda *call: calls.append(call))
-    assert calls[0][0] > 1000
-    assert all(before < after for before, after in itertools.pairwise(calls))
-    assert {total for _, total in calls} == {SIZE}
-    assert calls[-1] == (SIZE, SIZE)
-
-
-def test_progress_is_shown_now_and_then(server, path, monkeypatch):
-    monkeypatch.setattr("lnln_jax.data.prepare.download._PROGRESS_INTERVAL", float("inf"))
-    server.pace = (10_000, 0.001)
-    calls = []
-    fetch(server, path, progress=lambda *call: calls.append(call))
-    assert len(calls) <= 2
-    assert calls[-1] == (SIZE, SIZE)
