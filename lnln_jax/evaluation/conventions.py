@@ -12,17 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lnln_jax.images.arrays import Y_OFFSET, Y_WEIGHTS
+from lnln_jax.images.metrics import C1, C2, PEAK, WINDOW
 from lnln_jax.images.resize import round_to_uint8
 
 _STUDIO = np.array(Y_WEIGHTS) / 255.0
 _FULL_RANGE = np.array([0.299, 0.587, 0.114])  # BT.601 without offset, as JPEG has it
-_PEAK = 255.0
 _STRIP_HEIGHT = 64  # of rows whose sums stay in the cache
-_REACH = 5  # of the Gaussian window of SSIM, which is 11x11
-_WINDOW = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / 1.5) ** 2)
-_WINDOW /= _WINDOW.sum()
-_C1 = (0.01 * _PEAK) ** 2
-_C2 = (0.03 * _PEAK) ** 2
+_REACH = len(WINDOW) // 2
 _SWAPPED = "of images whose red and blue were swapped (OpenCV reads BGR)"
 
 
@@ -79,7 +75,7 @@ def measure(sr: np.ndarray, hr: np.ndarray, shaves: Sequence[int], *, gray: bool
       ValueError: the images are smaller than the 11x11 pixels that SSIM needs.
     """
     height, width = hr.shape[:2]
-    if min(height, width) < len(_WINDOW):
+    if min(height, width) < len(WINDOW):
         raise ValueError(
             f"images must be of 11x11 pixels or more for SSIM, got {width}x{height}; give larger "
             "ones"
@@ -99,7 +95,7 @@ def measure(sr: np.ndarray, hr: np.ndarray, shaves: Sequence[int], *, gray: bool
 def _psnr(errors: np.ndarray) -> np.ndarray:
     """Returns the PSNR of mean squared errors."""
     with np.errstate(divide="ignore"):  # of identical images
-        return 10.0 * np.log10(_PEAK**2 / errors)
+        return 10.0 * np.log10(PEAK**2 / errors)
 
 
 def _lumas(image: np.ndarray) -> list[np.ndarray]:
@@ -116,7 +112,7 @@ def _scores(sr: np.ndarray, hr: np.ndarray, shaves: Sequence[int]) -> list[tuple
     """Returns the mean squared error and SSIM of two planes for each shave."""
     difference = sr.astype(np.float64) - hr
     total = difference + 2.0 * hr
-    reach = len(_WINDOW) - 1
+    reach = len(WINDOW) - 1
     similarity = np.empty([size - reach for size in sr.shape])
     for start in range(0, len(similarity), _STRIP_HEIGHT):
         strip = slice(start, start + _STRIP_HEIGHT)
@@ -142,8 +138,8 @@ def _similarity(difference: np.ndarray, total: np.ndarray) -> np.ndarray:
     mean_d, mean_s = _windowed(difference), _windowed(total)
     variance_d = _windowed(difference**2) - mean_d**2
     variance_s = _windowed(total**2) - mean_s**2
-    a = 2.0 * mean_d**2 / (mean_s**2 + mean_d**2 + 2.0 * _C1)
-    b = 2.0 * variance_d / (variance_s + variance_d + 2.0 * _C2)
+    a = 2.0 * mean_d**2 / (mean_s**2 + mean_d**2 + 2.0 * C1)
+    b = 2.0 * variance_d / (variance_s + variance_d + 2.0 * C2)
     return (1.0 - a) * (1.0 - b)
 
 
@@ -151,8 +147,8 @@ def _windowed(plane: np.ndarray) -> np.ndarray:
     """Returns the Gaussian-weighted mean of each window that fits in: `H-10 W-10`."""
     for _ in range(2):  # rows, then columns; the window is symmetric
         size = len(plane) - 2 * _REACH
-        mean = _WINDOW[_REACH] * plane[_REACH : _REACH + size]
+        mean = WINDOW[_REACH] * plane[_REACH : _REACH + size]
         for i in range(_REACH):
-            mean += _WINDOW[i] * (plane[i : i + size] + plane[2 * _REACH - i :][:size])
+            mean += WINDOW[i] * (plane[i : i + size] + plane[2 * _REACH - i :][:size])
         plane = mean.T
     return plane

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 from PIL import Image
 
-from lnln_jax.images.resize import imresize, round_to_uint8
+from lnln_jax.images.resize import cubic, imresize, resize_axis, round_to_uint8
 
 NEARLY = 0.98  # share of equal pixels from which rounding explains the others, if they differ by 1
 
@@ -134,10 +134,7 @@ def _imresize_unrounded(hr: np.ndarray, scale: int) -> np.ndarray:
 def _resize(image: np.ndarray, scale: int, *, a: float, antialias: bool) -> np.ndarray:
     """Makes `H W C` smaller in float64 by the cubic kernel of Keys with a parameter `a`."""
     for axis in (0, 1):
-        moved = np.moveaxis(image, axis, 0)
-        matrix = _matrix(len(moved), scale, a, antialias)
-        rows = matrix @ moved.reshape(len(moved), -1).astype(np.float64)
-        image = np.moveaxis(rows.reshape(-1, *moved.shape[1:]), 0, axis)
+        image = resize_axis(image, axis, _matrix(image.shape[axis], scale, a, antialias))
     return image
 
 
@@ -151,20 +148,13 @@ def _matrix(size: int, scale: int, a: float, antialias: bool) -> scipy.sparse.cs
     outputs = np.arange(size // scale)
     centre = (outputs + 0.5) * scale - 0.5
     taps = (np.floor(centre) - 2 * stretch)[:, None] + np.arange(4 * stretch + 2)
-    weights = _cubic((centre[:, None] - taps) / stretch, a)
+    weights = cubic((centre[:, None] - taps) / stretch, a)
     if antialias:
         weights[(taps < 0) | (taps >= size)] = 0.0
     weights /= weights.sum(axis=1, keepdims=True)
     rows, columns = np.broadcast_to(outputs[:, None], taps.shape), taps.clip(0, size - 1)
     places = rows.ravel(), columns.astype(int).ravel()
     return scipy.sparse.coo_array((weights.ravel(), places), (len(outputs), size)).tocsr()
-
-
-def _cubic(x: np.ndarray, a: float) -> np.ndarray:
-    x = np.abs(x)
-    inner = ((a + 2) * x - (a + 3)) * x**2 + 1
-    outer = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.where(x <= 1, inner, np.where(x < 2, outer, 0.0))
 
 
 MAKERS = (

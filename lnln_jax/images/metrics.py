@@ -27,12 +27,13 @@ from lnln_jax.runtime.numbers import whole
 ImageLike = np.ndarray | jax.Array
 
 _IMAGE_AXES = (-3, -2, -1)  # C H W, as the images are laid out inside
-_PEAK = 255.0
+PEAK = 255.0
 _WINDOW_SIZE = 11
-_WINDOW_SIGMA = 1.5
+WINDOW = np.exp(-0.5 * ((np.arange(_WINDOW_SIZE) - _WINDOW_SIZE // 2) / 1.5) ** 2)  # of SSIM
+WINDOW /= WINDOW.sum()
 _STRIP_HEIGHT = 64
-_C1 = (0.01 * _PEAK) ** 2
-_C2 = (0.03 * _PEAK) ** 2
+C1 = (0.01 * PEAK) ** 2
+C2 = (0.03 * PEAK) ** 2
 
 
 def psnr(sr: ImageLike, hr: ImageLike, *, shave: int = 0, y_channel: bool = True) -> jax.Array:
@@ -89,7 +90,7 @@ def ssim(sr: ImageLike, hr: ImageLike, *, shave: int = 0, y_channel: bool = True
 @functools.partial(jax.jit, static_argnames=("shave", "y_channel"))
 def _psnr(sr: jax.Array, hr: jax.Array, *, shave: int, y_channel: bool) -> jax.Array:
     difference, _ = _difference_and_sum(sr, hr, shave, y_channel)
-    return 10.0 * jnp.log10(_PEAK**2 / jnp.mean(difference**2, axis=_IMAGE_AXES))
+    return 10.0 * jnp.log10(PEAK**2 / jnp.mean(difference**2, axis=_IMAGE_AXES))
 
 
 @functools.partial(jax.jit, static_argnames=("shave", "y_channel"))
@@ -113,8 +114,8 @@ def _ssim(sr: jax.Array, hr: jax.Array, *, shave: int, y_channel: bool) -> jax.A
         start = jnp.minimum(i * strip_height, height - strip_height)
         strip = jax.lax.dynamic_slice_in_dim(pair, start, strip_height + _WINDOW_SIZE - 1, axis=-2)
         (mean_d, mean_s), (variance_d, variance_s) = _windowed_mean_and_variance(strip)
-        a = 2.0 * mean_d**2 / (mean_s**2 + mean_d**2 + 2.0 * _C1)
-        b = 2.0 * variance_d / (variance_s + variance_d + 2.0 * _C2)
+        a = 2.0 * mean_d**2 / (mean_s**2 + mean_d**2 + 2.0 * C1)
+        b = 2.0 * variance_d / (variance_s + variance_d + 2.0 * C2)
         # The last strip begins early, with rows of the one before.
         return total + jnp.where(start + row >= i * strip_height, a + b - a * b, 0.0)
 
@@ -169,9 +170,7 @@ def _mean_and_variance(
     var(x) = mean(u^2) - mean(u)^2. This difference does not cancel: the central pixel, of weight
     w = 0.27, is itself mean(u) away from the mean, hence var(x) is at least w mean(u^2).
     """
-    offsets = np.arange(_WINDOW_SIZE) - _WINDOW_SIZE // 2
-    window = np.exp(-0.5 * (offsets / _WINDOW_SIGMA) ** 2)
-    weights = (window / window.sum()).tolist()
+    weights = WINDOW.tolist()
     positions = x.shape[axis] - _WINDOW_SIZE + 1
 
     def pixel(of: jax.Array, i: int) -> jax.Array:

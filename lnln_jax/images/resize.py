@@ -77,7 +77,7 @@ def imresize(
             resized = _resize_uint8_axis(resized, axis, size, factor, border)
         else:
             matrix = _resize_matrix(image.shape[axis], size, factor, border)
-            resized = _resize_axis(resized, axis, matrix)
+            resized = resize_axis(resized, axis, matrix)
     return resized.reshape(*resized.shape[:2], *image.shape[2:]).astype(image.dtype, copy=False)
 
 
@@ -116,12 +116,12 @@ def imresize_rows(
     heights = scipy.sparse.csr_array(
         (heights.data, heights.indices - first, heights.indptr), shape=(stop - start, last - first)
     )
-    resized = _resize_axis(rows if rows.ndim == 3 else rows[..., None], 0, heights)
+    resized = resize_axis(rows if rows.ndim == 3 else rows[..., None], 0, heights)
     if rows.dtype == np.uint8:
         resized = _resize_uint8_axis(round_to_uint8(resized), 1, sizes[1], scales[1], "symmetric")
     else:
         widths = _resize_matrix(image.shape[1], sizes[1], scales[1], "symmetric")
-        resized = _resize_axis(resized, 1, widths)
+        resized = resize_axis(resized, 1, widths)
     return resized.reshape(*resized.shape[:2], *rows.shape[2:]).astype(rows.dtype, copy=False)
 
 
@@ -158,7 +158,7 @@ def _sizes_and_scales(
     )
 
 
-def _resize_axis(image: np.ndarray, axis: int, matrix: scipy.sparse.csr_array) -> np.ndarray:
+def resize_axis(image: np.ndarray, axis: int, matrix: scipy.sparse.csr_array) -> np.ndarray:
     """Resizes one axis of `H W C`; returns float64."""
     moved = np.moveaxis(image, axis, 0).astype(np.float64, order="C")
     resized = matrix @ moved.reshape(moved.shape[0], -1)
@@ -181,7 +181,7 @@ def _resize_uint8_axis(
         blocks = _dense_blocks(image.shape[axis], out_size, scale, border, together)
     if blocks is None:
         matrix = _resize_matrix(image.shape[axis], out_size, scale, border)
-        return round_to_uint8(_resize_axis(image, axis, matrix))
+        return round_to_uint8(resize_axis(image, axis, matrix))
     rows = image.reshape(height, width * channels)
     if axis == 0:
         return multiply_and_round(blocks, rows).reshape(out_size, width, channels)
@@ -222,7 +222,7 @@ def _weights(
     # Pixel centres are at integers from 0; the centre of output pixel i seen by the input:
     centre = (np.arange(out_size) + 0.5) / scale - 0.5
     taps = np.floor(centre - support / 2)[:, None] + np.arange(math.ceil(support) + 2)
-    weights = _cubic((centre[:, None] - taps) * stretch)
+    weights = cubic((centre[:, None] - taps) * stretch)
     weights /= weights.sum(axis=1, keepdims=True)
 
     columns = taps.astype(np.int32)
@@ -234,11 +234,11 @@ def _weights(
     return weights, columns
 
 
-def _cubic(x: np.typing.ArrayLike) -> np.ndarray:
-    """Evaluates the cubic convolution kernel of Keys (1981) with a = -0.5."""
+def cubic(x: np.typing.ArrayLike, a: float = -0.5) -> np.ndarray:
+    """Evaluates the cubic convolution kernel of Keys (1981)."""
     x = np.abs(x)
-    inner = (1.5 * x - 2.5) * x**2 + 1
-    outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    inner = ((a + 2) * x - (a + 3)) * x**2 + 1
+    outer = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))
 
 
@@ -269,7 +269,7 @@ def _upsample_axis(x: jax.Array, axis: int, factor: int) -> jax.Array:
         centre = (phase + 0.5) / factor - 0.5
         first = math.floor(centre) - 1
         taps = [
-            _cubic(centre - tap).item()
+            cubic(centre - tap).item()
             * lax.slice_in_dim(padded, reach + tap, reach + tap + size, axis=axis)
             for tap in range(first, first + 4)
         ]
