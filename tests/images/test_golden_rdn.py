@@ -4,19 +4,14 @@ import csv
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from lnln_jax.data.degradations import Degradation, degrade
 from lnln_jax.images.arrays import modcrop
+from lnln_jax.images.files import read_rgb
 from lnln_jax.images.metrics import psnr, ssim
 from lnln_jax.images.resize import imresize
 
 NAMES = ("baby", "bird", "butterfly", "head", "woman")
-
-
-def read_rgb(path):
-    with Image.open(path) as file:
-        return np.array(file.convert("RGB"))
 
 
 @pytest.fixture
