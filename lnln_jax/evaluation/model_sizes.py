@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lnln_jax.evaluation.paper import TABLE_2, Size
-from lnln_jax.evaluation.published import published
+from lnln_jax.evaluation.published import PublishedRow, published
 from lnln_jax.evaluation.report import format_scores
 from lnln_jax.evaluation.tables import aligned
 from lnln_jax.models import SCALES, create_model, resolve
@@ -102,7 +102,9 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
             "of them attention",
             "published",
             "activations (M)",
+            "published",
             "convolutions",
+            "published",
             "receptive field",
         ],
         *(_cells(row, scale) for row in sorted(rows, key=lambda row: row.parameters)),
@@ -113,7 +115,7 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
         "published ones of some networks leave attention out. Activations, the elements of all "
         f"results of convolutions, for an LR image of {LR_SIDE}x{LR_SIDE}, as the NTIRE challenges "
         "count them. The receptive field is in LR pixels.",
-        "PyTorch's column is of a state dict in the zip format, which spends about 300 bytes on "
+        "PyTorch's column is of a state dict in the zip format, which spends about 250 bytes on "
         "each array.",
         *filter(None, (disagreement(row.name) for row in rows)),
     ]
@@ -122,20 +124,23 @@ def format_models(rows: Sequence[ModelRow], scale: int) -> str:
 
 def _cells(row: ModelRow, scale: int) -> list[str]:
     """Returns a network's row of the table."""
-    paper, figures = _paper(row.name), published(row.name.removesuffix("_multi"), scale)
+    paper = _paper(row.name)
+    figures = published(row.name.removesuffix("_multi"), scale) or PublishedRow(row.name, scale)
     side, attention = row.receptive_field, row.multiply_adds["attention"]
     return [
         row.name,
         f"{row.parameters / 1e6:.3f}",
-        f"{figures.parameters / 1e6:.4g}" if figures and figures.parameters else "",
+        f"{figures.parameters / 1e6:.4g}" if figures.parameters else "",
         f"{row.safetensors / _MIB:.2f}",
         f"{row.state_dict / _MIB:.2f}",
         f"{paper.storage:g}" if paper else "",
         f"{sum(row.multiply_adds.values()) / 1e9:.1f}",
         f"{attention / 1e9:.1f}" if attention else "",
-        f"{figures.multiply_adds:g}" if figures and figures.multiply_adds else "",
+        f"{figures.multiply_adds:g}" if figures.multiply_adds else "",
         f"{row.activations['activations'] / 1e6:.1f}",
+        f"{figures.activations:g}" if figures.activations else "",
         f"{row.activations['convolutions']}",
+        f"{figures.convolutions}" if figures.convolutions else "",
         f"{side}x{side}" if side else "global",
     ]
 
@@ -198,7 +203,7 @@ def disagreement(name: str) -> str | None:
         listing = ", ".join(f"{n / 1e6:.2f} M at x{scale}" for scale, n in counts.items())
         problems.append(f"{paper.parameters:g} M parameters (the authors' code has {listing})")
     sizes = [4 * n / _MIB for n in counts.values()]
-    # Statistics and the format add to the four bytes of each parameter: 17 % in LNLN's zip file.
+    # Statistics and the format add to the four bytes of each parameter: 14 % in LNLN's zip file.
     if not any(0.95 <= paper.storage / size <= 1.2 for size in sizes):
         problems.append(
             f"{paper.storage:g} MB (four bytes a parameter make {min(sizes):.1f} to "

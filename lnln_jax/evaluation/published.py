@@ -32,7 +32,7 @@ class PublishedRow:
       source: where the scores are from: one of the constants of this module; "" without scores.
       scores: name of the benchmark, as in `paper.BENCHMARKS` or `DIV2K_RGB`, -> PSNR and SSIM.
       parameters: number of parameters; None where it is not known.
-      multiply_adds: 1e9 multiply-adds for an output of 1280x720, those of attention included.
+      multiply_adds: 1e9 multiply-adds for an output of 1280x720.
       activations: 1e6 elements of convolution outputs for an LR image of 256x256.
       convolutions: number of convolutions.
       note: what a reader of the figures must know; may be empty.
@@ -156,6 +156,7 @@ _NOTES = {
     "257,027, 303,427 or 294,147",
     "msrn": "retrained by its authors, not the paper's",
     "rfdn": "the variant of AIM 2020",
+    "san": "with layers that its module never uses; multiply-adds without those of attention",
     "swinir_light": "the paper prints 878, 886 and 897 K without 32,400 of bias tables, and 195.6, "
     "87.2 and 49.6 G for an output of about 1024x720",
 }

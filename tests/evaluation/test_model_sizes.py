@@ -63,6 +63,15 @@ def test_the_table():
     assert "LNLN: " not in notes
 
 
+def test_published_activations_stand_beside():
+    counts = {"activations": 80_046_336, "convolutions": 39}
+    row = ModelRow("rlfn_ntire", 317_218, 1, 1, {"convolution": 17, "attention": 0}, counts, 154)
+    line = format_models([row], 4).splitlines()[2]
+    assert [cell.strip() for cell in line.strip("|").split("|")][-6:] == [
+        *("17.3", "80.0", "80.05", "39", "39", "154x154")
+    ]
+
+
 @pytest.mark.parametrize("name", ["vdsr", "drca", "lnln", "edsr_baseline"])
 @pytest.mark.slow
 def test_where_the_paper_agrees_or_says_nothing(name):
