@@ -6,7 +6,7 @@ from typing import Any
 
 from lnln_jax.evaluation.leaderboard_rows import TIMED_RUNS, TIMED_SIDE, Leaderboard, Row
 from lnln_jax.evaluation.protocol import Protocol
-from lnln_jax.evaluation.report import escape
+from lnln_jax.evaluation.report import escape, format_scores
 from lnln_jax.evaluation.tables import aligned
 from lnln_jax.models.complexity import HD
 from lnln_jax.runtime.numbers import finite_or_none
@@ -32,7 +32,7 @@ def cells(row: Row, board: Leaderboard) -> list[str]:
         f"x{row.scale}",
         "" if row.parameters is None else f"{row.parameters:,}",
         "" if row.multiply_adds is None else f"{row.multiply_adds / 1e9:,.1f}",
-        *(_scores(row.scores.get(name)) for name in board.names),
+        *(format_scores(row.scores.get(name)) for name in board.names),
         "" if row.milliseconds is None else _milliseconds(row.milliseconds),
         row.sha256[:SHA_DIGITS],
     ]
@@ -41,13 +41,6 @@ def cells(row: Row, board: Leaderboard) -> list[str]:
 def _milliseconds(value: float) -> str:
     """Formats three digits, or all before the point."""
     return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
-
-
-def _scores(scores: tuple[float, float | None] | None) -> str:
-    if scores is None:
-        return ""
-    psnr, ssim = scores
-    return f"{psnr:.2f} / {'-' if ssim is None else f'{ssim:.4f}'}"
 
 
 def failures(board: Leaderboard) -> list[tuple[str, str]]:

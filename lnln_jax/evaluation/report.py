@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from lnln_jax.evaluation.paper import TABLE_1, Scores, has_published_sizes, published_scores
+from lnln_jax.evaluation.published import PublishedScores
 from lnln_jax.evaluation.results import SRCNN_BICUBIC, Result, Score
 from lnln_jax.runtime.numbers import finite_or_none
 from lnln_jax.version import __version__
@@ -208,9 +209,12 @@ def _times(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def format_scores(scores: Scores | None) -> str:
-    """Formats PSNR (dB) / SSIM as in the tables of papers; nothing for None."""
-    return f"{scores[0]:.2f} / {scores[1]:.4f}" if scores else ""
+def format_scores(scores: PublishedScores | None) -> str:
+    """Formats PSNR (dB) / SSIM as in the tables of papers; nothing for None, "-" for no SSIM."""
+    if scores is None:
+        return ""
+    psnr, ssim = scores
+    return f"{psnr:.2f} / {'-' if ssim is None else f'{ssim:.4f}'}"
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ figures are those of `lnln_jax.evaluation.published`.
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from scripts.recipes.marks import ROOT, between_marks
 
 KEPT = ROOT / "docs" / "zoo.json"
 SETS = (*BENCHMARKS, "Urban100")
-CLASSES = ((0.5e6, "below 0.5 M"), (1e6, "0.5 to 1 M"), (2e6, "1 to 2 M"), (1e7, "2 to 10 M"))
-LARGEST = "above 10 M"
+CLASSES = (
+    *((0.5e6, "below 0.5 M"), (1e6, "0.5 to 1 M"), (2e6, "1 to 2 M"), (1e7, "2 to 10 M")),
+    (math.inf, "above 10 M"),
+)
 Measured = dict[str, Any]  # a row of a leaderboard, without its images
 
 
@@ -68,29 +71,29 @@ def tables(measured: Sequence[Measured]) -> str:
 
 
 def best(measured: Sequence[Measured]) -> str:
-    """Returns README's table: of each size the network with the highest published PSNR at x2."""
+    """Returns README's table: of each size the network with the highest published PSNR at x2.
+
+    Rows that are quoted from memory do not count.
+    """
     table = [["size", "network", "parameters (M)", *BENCHMARKS, "measured here"]]
     rows = [row for row in all_published() if row.scale == 2 and row.parameters and row.certain]
     ours = {row["network"]: row for row in measured if row["scale"] == 2}
-    for least, (most, name) in zip((0.0, *(top for top, _ in CLASSES)), _classes(), strict=True):
-        inside = [r for r in rows if least <= _size(r) < most and r.score("Set5")]
-        if inside:
-            row = max(inside, key=lambda row: row.scores["Set5"][0])
-            found = ours.get(row.network)
-            table.append(
-                [
-                    name,
-                    f"`{row.network}`",
-                    f"{_size(row) / 1e6:.2f}",
-                    *(_cell(row.scores.get(name)) for name in BENCHMARKS),
-                    ", ".join(_of(found, name) for name in BENCHMARKS) if found else "",
-                ]
-            )
+    least = 0.0
+    for most, size in CLASSES:
+        inside = [row for row in rows if least <= _size(row) < most and row.score("Set5")]
+        row = max(inside, key=lambda row: row.scores["Set5"][0])
+        found = ours.get(row.network)
+        table.append(
+            [
+                size,
+                f"`{row.network}`",
+                f"{_size(row) / 1e6:.2f}",
+                *(format_scores(row.scores.get(name)) for name in BENCHMARKS),
+                ", ".join(_of(found, name) for name in BENCHMARKS) if found else "",
+            ]
+        )
+        least = most
     return markdown_table(table)
-
-
-def _classes() -> list[tuple[float, str]]:
-    return [*CLASSES, (float("inf"), LARGEST)]
 
 
 def _size(row: PublishedRow) -> float:
@@ -102,7 +105,7 @@ def _published_cells(row: PublishedRow) -> list[str]:
         f"`{row.network}`",
         f"{row.parameters / 1e6:.3f}" if row.parameters else "",
         f"{row.multiply_adds:,g}" if row.multiply_adds else "",
-        *(_cell(row.scores.get(name)) for name in SETS),
+        *(format_scores(row.scores.get(name)) for name in SETS),
         row.source,
     ]
 
@@ -120,13 +123,6 @@ def _measured_cells(row: Measured) -> list[str]:
 def _of(row: Measured, name: str) -> str:
     scores = row["scores"][name]
     return format_scores((scores["psnr_y_db"], scores["ssim_y"]))
-
-
-def _cell(scores: tuple[float, float | None] | None) -> str:
-    if scores is None:
-        return ""
-    psnr, ssim = scores
-    return f"{psnr:.2f}" if ssim is None else format_scores((psnr, ssim))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
