@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from lnln_jax.evaluation.leaderboard import compare, write_leaderboard
 from lnln_jax.evaluation.leaderboard_report import cells, headings, to_json, to_markdown
-from lnln_jax.evaluation.leaderboard_rows import Row, published_rows, told_apart
+from lnln_jax.evaluation.leaderboard_rows import Row, order, published_rows, told_apart
 from lnln_jax.evaluation.measure import evaluate
 from lnln_jax.evaluation.model_files import find_models
 from lnln_jax.evaluation.report import environment
@@ -104,17 +105,26 @@ def test_rows_are_what_evaluate_measures(sets, tmp_path):
 
 
 def test_rows_are_sorted_by_scale_and_the_first_set(sets, tmp_path):
-    files = [
-        network(tmp_path / f"{i}_x{scale}.safetensors", scale, i)
-        for scale in (3, 2)
-        for i in (1, 2)
+    files = [str(network(tmp_path / f"x{scale}.safetensors", scale)) for scale in (3, 2)]
+    board = compare([*files, "bicubic"], sets[:1], with_published=False)
+    assert [(row.model, row.scale) for row in board.rows] == [
+        *(("bicubic", 2), ("x2", 2), ("bicubic", 3), ("x3", 3))
     ]
-    board = compare([*map(str, files), "bicubic"], sets, with_published=False)
-    assert [row.scale for row in board.rows] == [2, 2, 2, 3, 3, 3]
-    for scale in (2, 3):
-        psnr = [row.scores["Set5"][0] for row in board.rows if row.scale == scale]
-        assert psnr == sorted(psnr, reverse=True)
     assert {*board.sets} == {2, 3}
+
+
+def test_ties_are_sorted_by_the_next_set_and_published_rows_come_last():
+    scores = {"Set5": (38.0, 0.96), "other": (33.0, 0.91)}
+    rows = [
+        *published_rows([Row("a", "a", 2, "pan")], ["Set5"]),
+        Row("better", "b", 2, scores=scores | {"other": (34.0, 0.91)}),
+        Row("equal", "e", 2, scores=scores),
+        Row("best", "c", 2, scores=scores | {"Set5": (39.0, 0.96)}),
+        Row("x3", "x3", 3, scores=scores | {"Set5": (50.0, 0.96)}),
+    ]
+    rows[0] = replace(rows[0], scores=scores)
+    rows.sort(key=lambda row: order(row, ["Set5", "other"]))
+    assert [row.model for row in rows] == ["best", "better", "equal", "pan (published)", "x3"]
 
 
 def test_a_scale_that_is_asked_for(sets, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lnln_jax.evaluation.image_pairs import open_pairs
 from lnln_jax.evaluation.lr_makers import MAKERS, Agreement, compare, percent, together, verdict
 from lnln_jax.images.resize import imresize
 
@@ -107,8 +108,6 @@ def test_several_images_count_together():
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_real_files(published_dir, scale):
-    from lnln_jax.evaluation.image_pairs import open_pairs
-
     rdn = published_dir.parent / "golden" / "rdn"
     if not rdn.is_dir():
         pytest.skip(f"no files of RDN: {rdn} is not a folder")
