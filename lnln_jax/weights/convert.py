@@ -14,7 +14,7 @@ from lnln_jax.weights.load import WRITTEN, find_source, load_weights
 from lnln_jax.weights.part_names import files_of, stem_of
 from lnln_jax.weights.safetensors_files import save_safetensors
 from lnln_jax.weights.tables import NETWORKS
-from lnln_jax.weights.tables.base import measured
+from lnln_jax.weights.tables.base import Shapes, measured
 from lnln_jax.weights.tables.residual import default_res_scale
 from lnln_jax.weights.torch_files import write_state_dict
 from lnln_jax.weights.torch_port import to_torch
@@ -55,15 +55,14 @@ def convert(
 
     weights = load_weights(source, scale=scale, res_scale=res_scale)
     with failure_named(target):
-        _write(weights, target)
+        hidden = _write(weights, target)
     model = weights.model
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(weights.variables["params"]))
     trained = f", trained for {weights.step:,} steps" if weights.step else ""
     size = target.stat().st_size
     report = f"{model.name} x{model.scale}, {count:,} parameters{trained}: {printable(target)} ("
     return Told(
-        f"{report}{size / 1e6:.2f} MB)"
-        + ("" if target.suffix.lower() == ".safetensors" else _hidden_in_pytorch(weights)),
+        f"{report}{size / 1e6:.2f} MB){hidden}",
         files=[printable(target)],
         size_bytes=size,
         network=model.name,
@@ -92,7 +91,8 @@ def _check_file(source: str | Path, target: Path, *, overwrite: bool) -> None:
     check_target(target, overwrite=overwrite)
 
 
-def _write(weights: Weights, target: Path) -> None:
+def _write(weights: Weights, target: Path) -> str:
+    """Writes a file; returns lines on what it does not tell `load_model`, if there is anything."""
     model, variables = weights.model, weights.variables
     if target.suffix.lower() == ".safetensors":
         save_safetensors(
@@ -103,8 +103,10 @@ def _write(weights: Weights, target: Path) -> None:
             dtype=weights.dtype,
             training=weights.training,
         )
-    else:
-        write_state_dict(target, to_torch(variables, name=model.name, step=weights.step))
+        return ""
+    state_dict = to_torch(variables, name=model.name, step=weights.step)
+    write_state_dict(target, state_dict)
+    return _hidden_in_pytorch(weights, {key: array.shape for key, array in state_dict.items()})
 
 
 def convert_state(
@@ -175,10 +177,9 @@ def _check_set(source: Path, target: Path, *, overwrite: bool) -> None:
         check_target(file, overwrite=overwrite)
 
 
-def _hidden_in_pytorch(weights: Weights) -> str:
-    """Returns lines on what a PyTorch file does not tell `load_model`, if there is anything."""
+def _hidden_in_pytorch(weights: Weights, shapes: Shapes) -> str:
+    """Returns lines on what a PyTorch file with arrays of these shapes does not tell."""
     name, module, scale = weights.model.name, weights.module(), weights.model.scale
-    shapes = {k: array.shape for k, array in to_torch(weights.variables, name=name).items()}
     measure = NETWORKS[name].measures.get("scale")
     hidden: dict[str, float] = {}
     if measure is None or measured(measure, shapes) is None:

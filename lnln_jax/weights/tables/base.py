@@ -13,7 +13,7 @@ hyper-parameter, and in which order the parts of keys stand in the published fil
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -155,23 +155,61 @@ def count_of(keys: str, more: int = 0) -> Measure:
     return count
 
 
-def scale_of(upsampler: str, n_feats: Measure, layer: str = "") -> Measure:
-    """Reads the scale: 8 has three convolutions, 4 two, 2 and 3 one to 4 or 9 times `n_feats`.
+# Of an `Upsampler`, whose convolutions are 0, 2 and 4.
+_STEPS = {4: 8, 2: 4}
+
+
+def scale_of(
+    upsampler: str, n_feats: Measure, layer: str = "", steps: Mapping[int, int] = _STEPS
+) -> Measure:
+    """Reads the scale of an upsampler whose first step at 2 and 3 makes 4 or 9 times `n_feats`.
 
     Args:
       upsampler: prefix of the upsampler's keys.
       n_feats: reads the width of the network.
       layer: pattern that leads from a convolution to the array that shows its outputs.
+      steps: scales by the index of the convolution that smaller ones lack, the largest first.
     """
     outputs = size_of(rf"{re.escape(upsampler)}0\.{layer}bias")
 
     def scale(shapes: Shapes) -> int:
-        for layer, factor in ((4, 8), (2, 4)):
-            if any(key.startswith(f"{upsampler}{layer}.") for key in shapes):
+        for index, factor in steps.items():
+            if any(key.startswith(f"{upsampler}{index}.") for key in shapes):
                 return factor
         return {4: 2, 9: 3}[outputs(shapes) // n_feats(shapes)]
 
     return scale
+
+
+def single_step_scale_of(keys: str) -> Measure:
+    """Reads the scale from the bias of one convolution that makes all colours of `scale**2` pixels.
+
+    Args:
+      keys: regular expression of its key.
+    """
+    outputs = size_of(keys)
+
+    def scale(shapes: Shapes) -> int:
+        return {12: 2, 27: 3, 48: 4}[outputs(shapes)]
+
+    return scale
+
+
+def mean_shift(mean: Sequence[float], layer: str = "") -> dict[str, np.ndarray]:
+    """Returns the arrays of frozen 1x1 convolutions that subtract and add a mean.
+
+    Args:
+      mean: mean of RGB, in the range that the authors' network takes.
+      layer: what stands between their names and those of their arrays.
+    """
+    identity = np.eye(3, dtype=np.float32)[:, :, None, None]
+    bias = np.asarray(mean, np.float32)
+    return {
+        f"sub_mean{layer}.weight": identity,
+        f"sub_mean{layer}.bias": -bias,
+        f"add_mean{layer}.weight": identity,
+        f"add_mean{layer}.bias": bias,
+    }
 
 
 def ends_of(head: str, upsampler: str, tail: str, kind: str = "conv") -> tuple[Row, ...]:

@@ -3,24 +3,23 @@
 A block has three units, `b1` to `b3`, or CARN-M's one, `b1`.
 """
 
-import numpy as np
-
 from lnln_jax.models.registry import SCALES
-from lnln_jax.weights.tables.base import Measure, Network, Row, Shapes, size_of
+from lnln_jax.weights.tables.base import (
+    Measure,
+    Network,
+    Row,
+    Shapes,
+    mean_shift,
+    scale_of,
+    size_of,
+)
 
 _ORDER = (
     *("sub_mean", "add_mean", "shifter", "entry", "b", "c", "upsample", "exit"),
     *("up", "body", "weight", "bias"),
 )
 
-_IDENTITY = np.eye(3, dtype=np.float32)[:, :, None, None]
-_MEAN = np.array((0.4488, 0.4371, 0.4040), np.float32)  # of DIV2K, in 0..1
-_MEAN_SHIFT = {
-    "sub_mean.shifter.weight": _IDENTITY,
-    "sub_mean.shifter.bias": -_MEAN,
-    "add_mean.shifter.weight": _IDENTITY,
-    "add_mean.shifter.bias": _MEAN,
-}
+_MEAN_SHIFT = mean_shift((0.4488, 0.4371, 0.4040), ".shifter")  # of DIV2K, in 0..1
 
 # What the two have in common: all but the units. The upsamplers' convolutions are 0 and 3.
 _LAYERS = (
@@ -37,14 +36,6 @@ _LAYERS = (
 )
 
 _FEATS = size_of(r"(entry|b\d\.c\d\.body\.0)\.bias")
-_OUTPUTS = size_of(r"upsample\.up\.body\.0\.bias")
-
-
-def _scale(shapes: Shapes) -> int:
-    """Reads the scale of a network that has one."""
-    if any(key.startswith("upsample.up.body.3.") for key in shapes):
-        return 4
-    return {4: 2, 9: 3}[_OUTPUTS(shapes) // _FEATS(shapes)]
 
 
 def _n_scales(shapes: Shapes) -> int:
@@ -52,7 +43,11 @@ def _n_scales(shapes: Shapes) -> int:
     return 3 if any(key.startswith(several) for key in shapes) else 1
 
 
-_MEASURES: dict[str, Measure] = {"scale": _scale, "n_feats": _FEATS, "n_scales": _n_scales}
+_MEASURES: dict[str, Measure] = {
+    "scale": scale_of("upsample.up.body.", _FEATS, steps={3: 4}),  # of a network that has one
+    "n_feats": _FEATS,
+    "n_scales": _n_scales,
+}
 _INPUTS = size_of(r"b\d\.b1\.body\.[02]\.weight", axis=1)
 
 TABLES = {

@@ -1,8 +1,13 @@
 """IMDN, RFDN and RLFN, which come one from the other."""
 
-import math
-
-from lnln_jax.weights.tables.base import Measure, Network, Row, Shapes, count_of, size_of
+from lnln_jax.weights.tables.base import (
+    Measure,
+    Network,
+    Row,
+    count_of,
+    single_step_scale_of,
+    size_of,
+)
 
 # The parts of keys, in the order in which the published files have them.
 _ORDER = (
@@ -11,12 +16,6 @@ _ORDER = (
     *("conv_du", "conv1", "conv_f", "conv_max", "conv2", "conv3", "conv3_", "conv4"),
     *("weight", "bias"),
 )
-_OUTPUTS = size_of(r"upsampler\.0\.bias")
-
-
-def _scale(shapes: Shapes) -> int:
-    """Reads the scale of an upsampler with a single step, to 3 * scale**2 channels."""
-    return math.isqrt(_OUTPUTS(shapes) // 3)
 
 
 def _network(
@@ -39,7 +38,11 @@ def _network(
         tuple(Row(flax, torch, "conv") for flax, torch in (ends | within).items()),
         {},
         mark=mark,
-        measures={"scale": _scale, "n_resblocks": count_of(mark, more=-1), **measures},
+        measures={
+            "scale": single_step_scale_of(r"upsampler\.0\.bias"),
+            "n_resblocks": count_of(mark, more=-1),
+            **measures,
+        },
         order=_ORDER,
     )
 

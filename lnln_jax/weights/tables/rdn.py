@@ -1,17 +1,8 @@
 """RDN under the keys of the EDSR authors' port, which RDN's own authors point to."""
 
-from lnln_jax.weights.tables.base import Network, Row, Shapes, count_of, size_of
+from lnln_jax.weights.tables.base import Network, Row, count_of, scale_of, size_of
 
 _GROWTH_RATE = size_of(r"RDBs\.\d+\.convs\.\d+\.conv\.0\.bias")
-_UPSAMPLED = size_of(r"UPNet\.0\.bias")
-
-
-def _scale(shapes: Shapes) -> int:
-    """Reads the scale: 4 has three convolutions, 2 and 3 have two of another width."""
-    if any(key.startswith("UPNet.4.") for key in shapes):
-        return 4
-    return {4: 2, 9: 3}[_UPSAMPLED(shapes) // _GROWTH_RATE(shapes)]
-
 
 TABLES = {
     "rdn": Network(
@@ -27,7 +18,7 @@ TABLES = {
         {},
         mark=r"RDBs\.\d+\.convs\.",
         measures={
-            "scale": _scale,
+            "scale": scale_of("UPNet.", _GROWTH_RATE, steps={4: 4}),  # the last one is at 2 or 4
             "n_resblocks": count_of(r"RDBs\.(\d{1,9})\.(?:convs\.0|LFF)\."),
             "n_layers": count_of(r"RDBs\.0\.convs\.(\d{1,9})\."),
             "growth_rate": _GROWTH_RATE,

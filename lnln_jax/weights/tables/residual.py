@@ -6,11 +6,18 @@ are the same layers, a depthwise separable convolution holds a `depthwise` and a
 and the non-local module is `non_local.<theta, phi, g, W>`.
 """
 
-import numpy as np
-
 from lnln_jax.models.layers import DIV2K_MEAN
 from lnln_jax.models.registry import SCALES
-from lnln_jax.weights.tables.base import Measure, Network, Row, count_of, ends_of, scale_of, size_of
+from lnln_jax.weights.tables.base import (
+    Measure,
+    Network,
+    Row,
+    count_of,
+    ends_of,
+    mean_shift,
+    scale_of,
+    size_of,
+)
 
 # The parts of keys, in the order in which the published files have them.
 _ORDER = (
@@ -64,13 +71,7 @@ def _grouped_measures(attention: int, layer: str = "") -> dict[str, Measure]:
 
 _EDSR_FEATS = size_of(r"(head\.0|body\.\d+\.body\.0)\.bias")
 
-# A frozen 1x1 convolution in PyTorch, two additions in Flax.
-_MEAN_SHIFT = {
-    "sub_mean.weight": np.eye(3, dtype=np.float32)[:, :, None, None],
-    "sub_mean.bias": -np.asarray(DIV2K_MEAN, np.float32),
-    "add_mean.weight": np.eye(3, dtype=np.float32)[:, :, None, None],
-    "add_mean.bias": np.asarray(DIV2K_MEAN, np.float32),
-}
+_MEAN_SHIFT = mean_shift(DIV2K_MEAN)  # two additions in Flax
 
 TABLES = {
     "drca": Network(

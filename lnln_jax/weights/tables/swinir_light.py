@@ -10,18 +10,18 @@ import re
 import numpy as np
 
 from lnln_jax.models.window_attention import SHIFT, relative_positions, shifted_mask
-from lnln_jax.weights.tables.base import Network, Row, Shapes, count_of, size_of
+from lnln_jax.weights.tables.base import (
+    Network,
+    Row,
+    Shapes,
+    count_of,
+    single_step_scale_of,
+    size_of,
+)
 
 _BLOCK = "layers.{group}.residual_group.blocks.{block}"
 _FEATS = size_of(r"(conv_first|conv_after_body)\.bias")
 _HIDDEN = size_of(r"layers\.\d+\.residual_group\.blocks\.\d+\.mlp\.fc1\.bias")
-_COLORS = 3
-
-
-def _scale(shapes: Shapes) -> int:
-    """Reads the scale: one convolution makes all colours of `scale**2` pixels."""
-    outputs = size_of(r"upsample\.0\.bias")(shapes)
-    return {scale**2 * _COLORS: scale for scale in (2, 3, 4)}[outputs]
 
 
 @functools.cache
@@ -65,7 +65,7 @@ TABLES = {
         {},
         mark=r"layers\.\d+\.residual_group\.blocks\.\d+\.",
         measures={
-            "scale": _scale,
+            "scale": single_step_scale_of(r"upsample\.0\.bias"),
             "n_resgroups": count_of(r"layers\.(\d{1,9})\."),
             "n_resblocks": count_of(r"layers\.0\.residual_group\.blocks\.(\d{1,9})\."),
             "n_feats": _FEATS,

@@ -6,7 +6,7 @@ PyTorch, which are read as well, `parametrizations.weight.original0` and `origin
 
 from typing import NamedTuple
 
-from lnln_jax.weights.tables.base import Measure, Network, Row, Shapes, count_of, size_of
+from lnln_jax.weights.tables.base import Network, Row, count_of, single_step_scale_of, size_of
 
 _ORDER = ("head", "body", "tail", "skip", "bias", "weight_g", "weight_v")
 
@@ -20,16 +20,6 @@ class _Naming(NamedTuple):
 
 _OLD = _Naming("weight_norm", r"weight_[gv]")
 _NEW = _Naming("parametrized_weight_norm", r"parametrizations\.weight\.original[01]")
-
-
-def _scale_of(keys: str) -> Measure:
-    """Reads the scale from the bias of a convolution before the pixel shuffle."""
-    outputs = size_of(keys)
-
-    def scale(shapes: Shapes) -> int:
-        return {12: 2, 27: 3, 48: 4}[outputs(shapes)]
-
-    return scale
 
 
 def _authors(naming: _Naming, last: int, mark: str) -> Network:
@@ -47,7 +37,7 @@ def _authors(naming: _Naming, last: int, mark: str) -> Network:
         {},
         mark=mark,
         measures={
-            "scale": _scale_of(r"(tail|skip)\.0\.bias"),
+            "scale": single_step_scale_of(r"(tail|skip)\.0\.bias"),
             "n_resblocks": count_of(r"body\.(\d{1,9})\.body\."),
             "n_feats": size_of(rf"(head\.0|body\.\d+\.body\.{last})\.bias"),
             "block_feats": size_of(r"body\.\d+\.body\.0\.bias"),
@@ -74,7 +64,7 @@ def _tables(naming: _Naming) -> dict[str, Network]:
             {},
             mark=rf"body\.\d+\.{naming.gain_or_direction}",
             measures={
-                "scale": _scale_of(r"(skip\.0|body\.[1-9]\d*)\.bias"),
+                "scale": single_step_scale_of(r"(skip\.0|body\.[1-9]\d*)\.bias"),
                 "n_resblocks": count_of(r"body\.([1-9]\d{0,8})\.body\.", more=-1),
                 "n_feats": size_of(r"(body\.0|body\.\d+\.body\.2)\.bias"),
                 "block_feats": size_of(r"body\.\d+\.body\.0\.bias"),
