@@ -30,6 +30,11 @@ def printable(path: str | os.PathLike[str]) -> str:
     return "".join(map(shown, os.fspath(path)))
 
 
+def excerpt(text: str, longest: int) -> str:
+    """Returns the beginning of what a file has chosen, as `printable`."""
+    return printable(text[:longest])[:longest]  # escapes are longer than what they stand for
+
+
 def failure_text(error: Exception) -> str:
     """Returns what an error says; one of the operating system, as path and reason."""
     name = error.filename if isinstance(error, OSError) and error.strerror else None

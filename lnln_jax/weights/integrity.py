@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lnln_jax.runtime.files import free_space, printable
+from lnln_jax.runtime.files import excerpt, free_space, printable
 
 _METADATA_BYTES = 2**20  # what a checkpoint has besides its arrays
 # Errors that say nothing of what is in a file.
@@ -154,7 +154,7 @@ def raise_if(problems: Iterable[str], summary: str) -> None:
     """Raises one ValueError that lists the problems, if there are any."""
     if problems := sorted(problems):
         # They may quote names of a file.
-        shown = [printable(problem[:_LONGEST])[:_LONGEST] for problem in problems[:MOST_LISTED]]
+        shown = [excerpt(problem, _LONGEST) for problem in problems[:MOST_LISTED]]
         more = len(problems) - MOST_LISTED
         if more > 0:
             shown.append(f"and {more} more")

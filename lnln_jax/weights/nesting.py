@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lnln_jax.runtime.distributed import say
-from lnln_jax.runtime.files import printable
+from lnln_jax.runtime.files import excerpt, printable
 from lnln_jax.weights.inert_pickles import module_parts
 from lnln_jax.weights.memory_budget import Budget
 from lnln_jax.weights.tables import NETWORKS, TABLES
@@ -117,7 +117,7 @@ def list_keys(keys: Iterable[str]) -> str:
     """Returns the first of some keys in one line, each cut where it is long."""
     keys = list(keys)
     more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
-    return ", ".join(printable(key[:_LONGEST])[:_LONGEST] for key in keys[:_LISTED]) + more
+    return ", ".join(excerpt(key, _LONGEST) for key in keys[:_LISTED]) + more
 
 
 def _unwrapped(flat: Mapping[str, Value]) -> dict[str, Value]:

@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lnln_jax.runtime.files import printable
+from lnln_jax.runtime.files import excerpt, printable
 from lnln_jax.weights.memory_budget import Budget
 from lnln_jax.weights.pickle_machine import Unpickler
 from lnln_jax.weights.torch_tensors import CALLS, Storage, load_storage
@@ -63,7 +63,7 @@ def read_contents(path: Path) -> Contents:
 
 def damaged(path: Path, reason: object) -> ValueError:
     """Returns what to raise for a file that cannot be read."""
-    text = printable(str(reason)[:_LONGEST_REASON])[:_LONGEST_REASON]  # may quote the file
+    text = excerpt(str(reason), _LONGEST_REASON)  # may quote the file
     return ValueError(f"{printable(path)} is damaged or incomplete ({text}); download it again")
 
 
