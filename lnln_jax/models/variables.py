@@ -1,5 +1,6 @@
 """The variables of a network: drawn, or their shapes alone."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -34,4 +35,9 @@ def initialize(module: nn.Module, seed: int) -> Variables:
 
 def abstract_variables(module: nn.Module) -> Variables:
     """Returns the shapes and dtypes of a network's variables; nothing is computed."""
+    return jax.tree.map(lambda leaf: leaf, _traced(module))  # dictionaries of the caller's own
+
+
+@functools.lru_cache(maxsize=64)  # to trace a network takes about a second
+def _traced(module: nn.Module) -> Variables:
     return jax.eval_shape(lambda: initialize(module, 0))
