@@ -40,20 +40,21 @@ def _correlate(x: jax.Array, taps: jax.Array, start: jax.Array) -> jax.Array:
     return total.astype(x.dtype)
 
 
-def conv(x: jax.Array, kernel: jax.Array, *, groups: int = 1) -> jax.Array:
-    """Convolves with zero padding that keeps the size.
+def conv(x: jax.Array, kernel: jax.Array, *, groups: int = 1, stride: int = 1) -> jax.Array:
+    """Convolves with zero padding that keeps the size, or without padding at a stride above 1.
 
     Args:
       x: `B H W I`.
       kernel: `K K I/groups O`, K odd, the dtype of `x`.
       groups: number of groups of channels that see only themselves; tuned, each is a convolution
         of its own, since XLA's CPU compiler has no fast one for groups.
+      stride: pixels from one window to the next; above 1 there is only the plain form.
 
     Returns:
-      `B H W O`, the dtype of `x`.
+      `B H W O`, the dtype of `x`; at a stride, fewer rows and columns.
     """
-    if not kernels.tuned():
-        return reference.conv(x, kernel, groups=groups)
+    if stride > 1 or not kernels.tuned():
+        return reference.conv(x, kernel, groups=groups, stride=stride)
     if groups == 1:
         return _conv(x, kernel)
     pairs = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)

@@ -4,7 +4,7 @@ ACM Multimedia 2019.
 """
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -19,10 +19,9 @@ from lnln_jax.models.layers import (
     chain_outputs,
     channel_means,
     check_reduction,
+    leaky_relu,
     pixel_shuffle,
 )
-
-leaky_relu = partial(nn.leaky_relu, negative_slope=0.05)
 
 
 def contrast(x: jax.Array) -> jax.Array:
@@ -69,7 +68,7 @@ class IMDN(nn.Module):
       dtype: of the computation; parameters are float32.
     """
 
-    narrow: ClassVar[dict[str, Any]] = {"n_feats": 4}
+    narrow: ClassVar[dict[str, int]] = {"n_feats": 4}
 
     scale: int = 2
     n_resblocks: int = 6

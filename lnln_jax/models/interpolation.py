@@ -12,7 +12,8 @@ from lnln_jax.kernels.reference import widen
 def bilinear_resize(x: jax.Array, height: int, width: int) -> jax.Array:
     """Interpolates `B H W C` bilinearly, without a filter against aliasing, in float32 or wider.
 
-    As `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`.
+    As `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`, and as
+    `jax.image.resize` up to rounding, which takes products with matrices of whole sides for it.
 
     Returns:
       `B height width C`, of the dtype of `x`.

@@ -7,6 +7,7 @@ since the published networks were trained from there.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -18,15 +19,17 @@ from jax.typing import DTypeLike
 from lnln_jax.kernels.attention import region_attention
 from lnln_jax.kernels.convolution import add_bias, channel_product, conv, depthwise_conv3x3
 from lnln_jax.kernels.normalization import moments, normalize, scale_channels
-from lnln_jax.kernels.reference import conv as plain_conv
 from lnln_jax.kernels.reference import widen
 
 Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
 Layer = Callable[..., nn.Module]  # a module of this file, or a partial of one, for other modules
+leaky_relu = partial(nn.leaky_relu, negative_slope=0.05)  # of IMDN, RFDN and RLFN
 
 # The mean of DIV2K's training images, RGB in 0..255; subtracted before the head, added at the end.
 # Multiplied in float32, as EDSR's code does: the published files hold these very numbers.
 DIV2K_MEAN = tuple(float(np.float32(255) * np.float32(mean)) for mean in (0.4488, 0.4371, 0.4040))
+# The steps in which features are enlarged, by scale.
+UPSAMPLING = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
 def uniform_fan_in(fan_in: int) -> Initializer:
@@ -106,17 +109,15 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Convolves `B H W I` to `B H W features`."""
+        """Convolves `B H W I` to `B H W features`; at a stride, fewer rows and columns."""
         size, inputs = self.kernel_size, x.shape[-1] // self.groups
         init = self.init_with or uniform_fan_in(size**2 * inputs)
         kernel = self.param("kernel", init, (size, size, inputs, self.features), jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        if self.stride > 1:
-            x = plain_conv(x, kernel, groups=self.groups, stride=self.stride)
-        elif size == 1 and self.groups == 1:
+        if size == self.groups == self.stride == 1:
             x = channel_product(x, kernel[0, 0])
         else:
-            x = conv(x, kernel, groups=self.groups)
+            x = conv(x, kernel, groups=self.groups, stride=self.stride)
         if not self.use_bias:
             return x
         bias = self.param("bias", init, (self.features,), jnp.float32)
@@ -290,11 +291,10 @@ class Upsampler(nn.Module):
         Raises:
           ValueError: `scale` is not 2, 3, 4 or 8.
         """
-        factors = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}.get(self.scale)
-        if factors is None:
+        if self.scale not in UPSAMPLING:
             raise ValueError(f"scale is {self.scale}; the published networks have 2, 3, 4 and 8")
         features = x.shape[-1]
-        for i, factor in enumerate(factors, start=1):
+        for i, factor in enumerate(UPSAMPLING[self.scale], start=1):
             x = self.conv(features * factor**2, name=f"conv_{i}")(x)
             x = pixel_shuffle(x, factor)
         return x

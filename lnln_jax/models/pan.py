@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
 from lnln_jax.models.interpolation import bilinear_resize
-from lnln_jax.models.layers import Conv, Layer, chain
+from lnln_jax.models.layers import UPSAMPLING, Conv, Layer, chain
 
 leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 
@@ -83,8 +83,7 @@ class PANUpsampler(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Upsamples `B H W C` to `B H*scale W*scale features`."""
-        factors = (2, 2) if self.scale == 4 else (self.scale,)
-        for i, factor in enumerate(factors, start=1):
+        for i, factor in enumerate(UPSAMPLING[self.scale], start=1):
             x = UpsamplingBlock(self.features, factor, self.conv, name=f"block_{i}")(x)
         return x
 

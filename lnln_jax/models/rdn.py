@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
-from lnln_jax.models.layers import Conv, Layer, chain_outputs, pixel_shuffle
+from lnln_jax.models.layers import UPSAMPLING, Conv, Layer, chain_outputs, pixel_shuffle
 
 
 class ResidualDenseBlock(nn.Module):
@@ -39,7 +39,7 @@ class UPNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Upsamples `B H W C` to `B H*scale W*scale 3`."""
-        factors = (2, 2) if self.scale == 4 else (self.scale,)
+        factors = UPSAMPLING[self.scale]
         for i, factor in enumerate(factors, start=1):
             x = self.conv(self.features * factor**2, name=f"conv_{i}")(x)
             x = pixel_shuffle(x, factor)

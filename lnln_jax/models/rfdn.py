@@ -1,7 +1,7 @@
 """RFDN: Residual Feature Distillation Network for Lightweight Image SR (Liu et al., ECCVW 2020)."""
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -9,10 +9,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
-from lnln_jax.models.layers import Conv, Layer, chain_outputs, pixel_shuffle
+from lnln_jax.models.layers import Conv, Layer, chain_outputs, leaky_relu, pixel_shuffle
 from lnln_jax.models.spatial_attention import ESA, ESA_LEAST_SIDE
-
-leaky_relu = partial(nn.leaky_relu, negative_slope=0.05)
 
 
 class RFDNBlock(nn.Module):
@@ -47,7 +45,7 @@ class RFDN(nn.Module):
     """
 
     least_side: ClassVar[int] = ESA_LEAST_SIDE
-    narrow: ClassVar[dict[str, Any]] = {"n_feats": 4}
+    narrow: ClassVar[dict[str, int]] = {"n_feats": 4}
 
     scale: int = 2
     n_resblocks: int = 4

@@ -1,7 +1,7 @@
 """RLFN: Residual Local Feature Network for Efficient Super-Resolution (Kong et al., CVPRW 2022)."""
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -9,10 +9,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
-from lnln_jax.models.layers import Conv, Layer, chain, pixel_shuffle
+from lnln_jax.models.layers import Conv, Layer, chain, leaky_relu, pixel_shuffle
 from lnln_jax.models.spatial_attention import ESA, ESA_LEAST_SIDE
-
-leaky_relu = partial(nn.leaky_relu, negative_slope=0.05)
 
 
 class RLFNBlock(nn.Module):
@@ -49,7 +47,7 @@ class RLFN(nn.Module):
     """
 
     least_side: ClassVar[int] = ESA_LEAST_SIDE
-    narrow: ClassVar[dict[str, Any]] = {"n_mid_feats": 2, "n_attention_feats": 1}
+    narrow: ClassVar[dict[str, int]] = {"n_mid_feats": 2, "n_attention_feats": 1}
 
     scale: int = 2
     n_resblocks: int = 6

@@ -22,7 +22,7 @@ from lnln_jax.models.layers import (
 )
 
 _LONGEST = 1000  # rows or columns of which the covariance is taken
-_product = partial(jnp.einsum, "bij,bjk->bik", precision=lax.Precision.HIGHEST)
+_product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 def covariance(x: jax.Array) -> jax.Array:

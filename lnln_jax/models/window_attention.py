@@ -37,7 +37,10 @@ class Linear(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Normalisation of each position's channels (Ba et al., 2016), computed in float32."""
+    """Normalisation of each position's channels (Ba et al., 2016), computed in float32.
+
+    `flax.linen.LayerNorm` mixes dtypes in bfloat16, which strict promotion refuses.
+    """
 
     epsilon: float = 1e-5
 
