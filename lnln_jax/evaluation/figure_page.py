@@ -5,19 +5,16 @@ policy forbids every request. Without scripts the crops and the tables are still
 """
 
 import base64
-import hashlib
 import math
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 import numpy as np
 
 from lnln_jax.evaluation.figures import Figure, Method, ShownScore, enlarged_crop, shown_scores
+from lnln_jax.evaluation.pages import write_html
 from lnln_jax.images.encode import encode_png
-from lnln_jax.runtime.files import write_file
 
 _MOST_COLUMNS = 6
 
@@ -37,20 +34,14 @@ def write_page(figures: Sequence[Figure], path: str | Path, *, title: str, note:
     """
     if not figures:
         raise ValueError("figures is empty; give at least one")
-    template = (
-        resources.files("lnln_jax.evaluation").joinpath("figure_page.html").read_text("utf-8")
-    )
-    sections = "\n".join(_section(i, figure) for i, figure in enumerate(figures))
-    page = Template(template).substitute(
-        title=escape(title),
+    write_html(
+        Path(path),
+        "figure_page.html",
+        title=title,
         note=f'<p class="note">{escape(note)}</p>' if note else "",
         sizes="\n".join(_sizes(i, figure) for i, figure in enumerate(figures)),
-        sections=sections,
-        # Made from all the content: no text in it can have been written with the nonce in mind.
-        nonce=hashlib.sha256((title + note + sections).encode("utf-8", "replace")).hexdigest(),
+        sections="\n".join(_section(i, figure) for i, figure in enumerate(figures)),
     )
-    # Names of files can hold bytes that are not text: browsers show them as U+FFFD.
-    write_file(Path(path), page.encode("utf-8", "xmlcharrefreplace"))
 
 
 def _sizes(index: int, figure: Figure) -> str:

@@ -4,19 +4,16 @@ The page needs nothing but its own file, and its content security policy forbids
 Without scripts the table stays as it is, and the plots are there.
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
-from string import Template
 
 from lnln_jax.evaluation.leaderboard_report import SHA_DIGITS, cells, failures, headings
 from lnln_jax.evaluation.leaderboard_rows import Leaderboard, Row
+from lnln_jax.evaluation.pages import write_html
 from lnln_jax.evaluation.scatter import Point, scatter
-from lnln_jax.runtime.files import write_file
 
 
 def write_page(board: Leaderboard, notes: Sequence[str], path: Path) -> None:
@@ -30,23 +27,12 @@ def write_page(board: Leaderboard, notes: Sequence[str], path: Path) -> None:
     Raises:
       OSError: the file cannot be written.
     """
-    template = (
-        resources.files("lnln_jax.evaluation").joinpath("leaderboard_page.html").read_text("utf-8")
-    )
-    title = f"Leaderboard: {', '.join(board.names)}"
     content = "\n".join(
         [_table(board), *(_plots(board, scale) for scale in board.sets), _failures(board)]
     )
     lines = "\n".join(f"<li>{escape(note)}</li>" for note in notes)
-    page = Template(template).substitute(
-        title=escape(title),
-        content=content,
-        notes=lines,
-        # Made from all the content: no text in it can have been written with the nonce in mind.
-        nonce=hashlib.sha256((title + content + lines).encode("utf-8", "replace")).hexdigest(),
-    )
-    # Names of files can hold bytes that are not text: browsers show them as U+FFFD.
-    write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
+    title = f"Leaderboard: {', '.join(board.names)}"
+    write_html(path, "leaderboard_page.html", title=title, content=content, notes=lines)
 
 
 def _table(board: Leaderboard) -> str:
