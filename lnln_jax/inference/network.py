@@ -6,7 +6,7 @@ Every new image shape costs a compilation; with `tile` there is one shape for al
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -57,7 +57,13 @@ class NetworkUpscaler(Upscaler):
     module: Any
     variables: Mapping[str, Any] = dataclasses.field(repr=False)
     tile_batch: int | None = None
-    uses_tiles: ClassVar[bool] = True
+
+    def tile_for(self, tile: int | None) -> int | None:
+        """Returns the least side that is not below `tile`, as `Upscaler.tile_for` says."""
+        if tile is None:
+            return None
+        size = window(self.module)
+        return -(-max(tile, least_side(self.module)) // size) * size
 
     def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
         """Compiles as `Upscaler.compile` says."""
@@ -78,31 +84,32 @@ class NetworkUpscaler(Upscaler):
     def _bands(self, image: np.ndarray, options: Options) -> Iterator[np.ndarray]:
         upscale = functools.partial(self._upscale, self_ensemble=options.self_ensemble)
         border = options.border
-        if options.tile is not None:
-            tile, size = max(options.tile, least_side(self.module)), window(self.module)
+        if (tile := self.tile_for(options.tile)) is not None:
             yield from tiled_bands(
-                upscale,
+                functools.partial(upscale, forward=self._forward),
                 image,
                 scale=self.scale,
-                tile=-(-tile // size) * size,
+                tile=tile,
                 overlap=options.overlap,
                 batch=self.tile_batch or TILE_BATCHES.get(jax.default_backend(), TILE_BATCH),
                 border=border,
             )
             return
         height, width = image.shape[:2]
-        seen = [self._padded(side + 2 * border) for side in (height, width)]
-        sr = upscale(mirrored(image, -border, -border, *seen)[None])[0]
+        seen = [side + 2 * border for side in (height, width)]
+        whole = mirrored(image, -border, -border, *seen)
+        sr = upscale(whole[None], forward=self._forward_filled)[0]
         inner = (
             slice(border * self.scale, (border + side) * self.scale) for side in (height, width)
         )
         yield sr[tuple(inner)]
 
-    def _upscale(self, images: np.ndarray, *, self_ensemble: bool) -> np.ndarray:
+    def _upscale(
+        self, images: np.ndarray, *, forward: "Forward", self_ensemble: bool
+    ) -> np.ndarray:
         """Upscales `B H W 1` or `B H W 3`, keeping channels and dtype."""
         x = to_float32(images)
         rgb = np.broadcast_to(x, (*x.shape[:3], 3))
-        forward: Forward = self._forward
         if self_ensemble:
             forward = functools.partial(_self_ensemble, forward)
         if input_channels(self.module) == 1:
@@ -123,6 +130,12 @@ class NetworkUpscaler(Upscaler):
             for x in leaves
         ]
         return _compile(self.module, structure, tuple(kinds), shape)
+
+    def _forward_filled(self, x: np.ndarray) -> np.ndarray:
+        """Applies the network to `B H W C`, mirrored up to sides that it takes."""
+        height, width = x.shape[1:3]
+        filled = [mirrored(image, 0, 0, self._padded(height), self._padded(width)) for image in x]
+        return self._forward(np.stack(filled))[:, : height * self.scale, : width * self.scale]
 
     def _forward(self, x: np.ndarray) -> np.ndarray:
         """Applies the network to float32 `B H W C`."""

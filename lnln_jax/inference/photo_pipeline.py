@@ -52,10 +52,7 @@ def upscale_each(
     appear, and older ones are kept. `progress` is told how many files have been upscaled, with the
     part of the present one.
     """
-    if tile == "auto":
-        tile = AUTO_TILE
-    if not upscaler.uses_tiles:
-        tile = None
+    tile = upscaler.tile_for(AUTO_TILE if tile == "auto" else tile)
     waiting: collections.deque[_Job] = collections.deque()
     with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
         coming = [reader.submit(_open, entry, upscaler.scale, overwrite) for entry in planned[:1]]

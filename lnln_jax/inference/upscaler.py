@@ -7,7 +7,7 @@ with values in 0..255, and returns its result whole or from top to bottom (`band
 import abc
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,14 +56,12 @@ class Upscaler(abc.ABC):
       scale: whole factor by which it upscales.
       module: Flax module of the network, or None.
       variables: first argument of `module.apply`; empty without a network.
-      uses_tiles: whether `tile` makes a difference.
     """
 
     name: str
     scale: int
     module: Any
     variables: Mapping[str, Any]
-    uses_tiles: ClassVar[bool] = False
 
     def upscale(
         self,
@@ -150,6 +148,10 @@ class Upscaler(abc.ABC):
         if lr.dtype == np.float32:
             _warn_once_of_unit_range(lr=lr)
         return self._checked_bands(lr, Options(self_ensemble, tile, overlap, border))
+
+    def tile_for(self, tile: int | None) -> int | None:
+        """Returns the side of the tiles that are cut for `tile`; None: images are taken whole."""
+        return None
 
     def compile(self, shape: tuple[int, ...], *, self_ensemble: bool = False) -> int:
         """Compiles the programs for whole images of a shape, which `upscale` does where it must.

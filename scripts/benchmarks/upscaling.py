@@ -110,7 +110,7 @@ def folder(args: argparse.Namespace) -> None:
     paths = find_images(args.folder)
 
     def serially(output: Path) -> None:
-        tile = AUTO_TILE if upscaler.uses_tiles else None
+        tile = upscaler.tile_for(AUTO_TILE)
         for path in paths:
             photo = read_photo(path)
             height, width, channels = photo.samples.shape

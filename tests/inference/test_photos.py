@@ -96,6 +96,17 @@ def test_tiles(tmp_path, monkeypatch, tile, size, expected, said):
     np.testing.assert_array_equal(load(tmp_path / "out/x_x2.png"), lr.repeat(2, 0).repeat(2, 1))
 
 
+def test_a_tile_that_the_network_does_not_take_is_named_as_it_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(NetworkUpscaler, "_program", lambda self, shape: self.module.apply)
+    network, lines = Nearest(), Lines()
+    network.least_side = 15
+    source = save(tmp_path / "x.bmp", np.zeros((20, 20, 3), np.uint8))
+    upscaler = NetworkUpscaler("nearest", 2, network, {})
+    upscale_files(upscaler, [source], tmp_path / "out", tile=4, report=lines)
+    assert set(network.shapes) == {(15, 15)}
+    assert ", tiles of 15" in lines[0]
+
+
 def test_self_ensemble_is_passed_on(tmp_path, monkeypatch):
     network = Nearest()
     monkeypatch.setattr(NetworkUpscaler, "_program", lambda self, shape: self.module.apply)

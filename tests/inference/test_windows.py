@@ -51,6 +51,13 @@ def test_what_fills_the_windows_shows():
     assert np.abs(alone - upscaler().upscale_float(lr)).max() > 1
 
 
+def test_the_self_ensemble_fills_each_turned_image():
+    lr = image(9, 14).astype(np.float32)
+    once, turned = (upscaler().upscale_float(x, self_ensemble=True) for x in (lr, np.rot90(lr)))
+    # The eight results are added in another order: some units of 2**-23 of the largest.
+    np.testing.assert_allclose(np.rot90(once), turned, rtol=0, atol=2e-6 * np.abs(once).max())
+
+
 @pytest.mark.parametrize("size", [(1, 1), (4, 3), (2, 11)])
 def test_images_smaller_than_the_network_takes(size):
     sr = upscaler().upscale(image(*size))
