@@ -38,9 +38,7 @@ def _cosines(config: OptimizerConfig) -> optax.Schedule:
     steps, cycles = config.cosine_steps, config.cosine_cycles
     floor = config.cosine_floor / config.learning_rate
     cosine = optax.cosine_decay_schedule(config.learning_rate, steps, alpha=floor)
-    if cycles == 1:
-        return cosine
-    return lambda step: cosine(jnp.where(step < cycles * steps, step % steps, steps))
+    return optax.join_schedules([cosine] * cycles, [steps * n for n in range(1, cycles)])
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
