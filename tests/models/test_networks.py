@@ -247,7 +247,7 @@ def test_wrong_hyper_parameters_are_named(arguments, message):
         create_model(name, scale, **overrides)
 
 
-def test_the_upsampler_knows_three_factors():
+def test_the_upsampler_knows_four_scales():
     with pytest.raises(ValueError, match="scale is 5"):
         Upsampler(5).init(jax.random.key(0), jnp.zeros((1, 2, 2, 4)))
 

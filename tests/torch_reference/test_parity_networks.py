@@ -8,13 +8,40 @@ import pytest
 
 from lnln_jax import torch_reference
 from lnln_jax.images import resize
-from lnln_jax.models import input_channels, resolve
+from lnln_jax.models import ALL_SCALES, input_channels, resolve
 from lnln_jax.torch_reference.vdsr import VDSR, bicubic_upsample
 from tests.support import parity
 from tests.support.parity import SIZES, check, in_float64, make_networks, to_nchw, to_nhwc, torch
-from tests.support.small_networks import published_shapes
+from tests.support.small_networks import PUBLISHED, published_shapes
 
 settings = parity.one_thread_and_full_precision
+
+# Sizes of images at x2, x3, x4 and x8. Other scales differ in the upsampler, a layer by itself too.
+IMAGES = {
+    "lnln": ("even", "odd", "even", "even"),
+    "drca": ("odd", "even", "odd", "even"),
+    "rcan": ("even", "odd", "even", "even"),
+    "edsr": ("odd", "even", "odd", "even"),
+    "vdsr": ("even", "odd", "even"),
+    "rlfn": ("large", "large", "large"),
+    "rfdn": ("large", "large", "large"),
+    "imdn": ("odd", "large", "large"),
+    "carn": ("odd", "even", "odd"),
+    "carn_m": ("even", "even", "odd"),
+    "pan": ("odd", "even", "odd"),
+    "san": ("even", "odd", "even"),
+    "swinir_light": ("odd", "even", "odd"),
+    "rdn": ("odd", "even", "odd"),
+    "msrn": ("odd", "odd", "odd"),
+    "wdsr_a": ("odd", "odd", "odd"),
+    "wdsr_b": ("odd", "odd", "odd"),
+    "wdsr_reloaded": ("odd", "odd", "odd"),
+}
+CASES = [
+    pytest.param(name, scale, size, marks=[pytest.mark.slow] * (scale > 2))
+    for name, sizes in IMAGES.items()
+    for scale, size in zip(ALL_SCALES, sizes, strict=False)
+]
 
 
 def compare(function, variables, network, x):
@@ -27,57 +54,7 @@ def compare(function, variables, network, x):
     check("output", *({"output": sr} for sr in (ours, to_nhwc(theirs), to_nhwc(truth))))
 
 
-@pytest.mark.parametrize(
-    ("name", "scale", "size"),
-    [
-        ("lnln", 2, "even"),
-        ("lnln", 3, "odd"),
-        ("lnln", 4, "even"),
-        ("drca", 2, "odd"),
-        ("drca", 3, "even"),
-        ("drca", 4, "odd"),
-        ("rcan", 2, "even"),
-        ("rcan", 3, "odd"),
-        ("rcan", 4, "even"),
-        ("edsr", 2, "odd"),
-        ("edsr", 3, "even"),
-        ("edsr", 4, "odd"),
-        *((name, 8, "even") for name in ("lnln", "drca", "rcan", "edsr")),
-        ("vdsr", 2, "even"),
-        ("vdsr", 3, "odd"),
-        ("vdsr", 4, "even"),
-        ("rlfn", 2, "large"),
-        ("rfdn", 2, "large"),
-        ("imdn", 2, "odd"),
-        *(
-            pytest.param(name, scale, "large", marks=pytest.mark.slow)
-            for name in ("rlfn", "rfdn", "imdn")
-            for scale in (3, 4)
-        ),
-        ("carn", 2, "odd"),
-        ("carn_m", 2, "even"),
-        ("pan", 2, "odd"),
-        *(
-            pytest.param(name, scale, size, marks=pytest.mark.slow)
-            for name in ("carn", "carn_m", "pan")
-            for scale, size in ((3, "even"), (4, "odd"))
-        ),
-        ("swinir_light", 2, "odd"),
-        pytest.param("swinir_light", 3, "even", marks=pytest.mark.slow),
-        pytest.param("swinir_light", 4, "odd", marks=pytest.mark.slow),
-        ("san", 2, "even"),
-        pytest.param("san", 3, "odd", marks=pytest.mark.slow),
-        pytest.param("san", 4, "even", marks=pytest.mark.slow),
-        ("rdn", 2, "odd"),
-        pytest.param("rdn", 3, "even", marks=pytest.mark.slow),
-        pytest.param("rdn", 4, "odd", marks=pytest.mark.slow),
-        *(
-            pytest.param(name, scale, "odd", marks=[pytest.mark.slow] * (scale > 2))
-            for name in ("msrn", "wdsr_a", "wdsr_b", "wdsr_reloaded")
-            for scale in (2, 3, 4)
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "scale", "size"), CASES)
 def test_inference(name, scale, size):
     """VDSR: the whole chain, from the LR luma in 0..255 through the interpolation."""
     module, variables, network = make_networks(name, scale)
@@ -107,31 +84,7 @@ def test_interpolation(scale):
 
 
 @pytest.mark.parametrize(
-    ("published", "name", "scale"),
-    [
-        *((f"drca_x{scale}", "drca", scale) for scale in (2, 4)),
-        *((f"rcan_x{scale}", "rcan", scale) for scale in (2, 4)),
-        *((f"edsr_x{scale}", "edsr", scale) for scale in (2, 4)),
-        *((f"edsr_baseline_x{scale}", "edsr_baseline", scale) for scale in (2, 3, 4)),
-        ("vdsr", "vdsr", 2),
-        *((f"{name}_x{n}", name, n) for name in ("rlfn", "rlfn_s", "imdn") for n in (2, 3, 4)),
-        ("rlfn_ntire_x4", "rlfn_ntire", 4),
-        ("rfdn_aim_x4", "rfdn", 4),
-        *((f"carn_x{scale}", "carn", scale) for scale in (2, 3, 4)),
-        *((f"carn_m_x{scale}", "carn_m", scale) for scale in (2, 3, 4)),
-        *((f"pan_x{scale}", "pan", scale) for scale in (2, 3, 4)),
-        ("carn_multi", "carn_multi", 2),
-        ("carn_m_multi", "carn_m_multi", 3),
-        *((f"swinir_light_x{scale}", "swinir_light", scale) for scale in (2, 3, 4)),
-        *((f"san_x{scale}", "san", scale) for scale in (2, 3, 4)),
-        *((f"rdn_x{scale}", "rdn", scale) for scale in (2, 3, 4)),
-        ("rdn_a_x2", "rdn_a", 2),
-        *(
-            (f"{name}_x{scale}", name, scale)
-            for name in ("msrn", "wdsr_a", "wdsr_b", "wdsr_reloaded")
-            for scale in (2, 3, 4)
-        ),
-    ],
+    ("published", "name", "scale"), [(file, *network) for file, network in PUBLISHED.items()]
 )
 def test_reference_has_the_published_keys(published, name, scale):
     name, options = resolve(name)
