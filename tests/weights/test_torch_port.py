@@ -2,16 +2,9 @@ import jax
 import numpy as np
 import pytest
 
-from lnln_jax.models import resolve, scales_of
+from lnln_jax.models import scales_of
 from lnln_jax.weights.torch_port import from_torch, to_torch
-from tests.support.small_networks import (
-    OPTIONS,
-    PUBLISHED,
-    assert_same,
-    make_variables,
-    published_shapes,
-    shapes_of,
-)
+from tests.support.small_networks import OPTIONS, assert_same, make_variables
 
 
 @pytest.fixture
@@ -21,44 +14,9 @@ def tiny():
     return variables, to_torch(variables, name="lnln")
 
 
-@pytest.mark.parametrize(
-    ("name", "scale", "options"),
-    [
-        *(
-            (name, scale, {"n_resgroups": groups, "n_resblocks": blocks})
-            for name in ("lnln", "drca", "rcan", "san")
-            for scale, groups, blocks in [(2, 2, 3), (3, 1, 1), (4, 3, 1), (2, 1, 2)]
-        ),
-        *(("edsr", scale, {"n_resblocks": blocks}) for scale, blocks in [(2, 3), (3, 1), (4, 2)]),
-        *((name, 8, {}) for name in ("lnln", "drca", "rcan", "edsr")),
-        *(("vdsr", 2, {"n_layers": n, "n_colors": c}) for n, c in [(3, 1), (5, 1), (4, 3)]),
-        *((name, scale, {}) for name in ("carn", "carn_m") for scale in (2, 3, 4)),
-        *((name, 3, {"n_scales": 3}) for name in ("carn", "carn_m")),
-        *(("pan", scale, {"n_resblocks": n}) for scale, n in [(2, 3), (3, 1), (4, 2)]),
-        *(("swinir_light", s, {"n_heads": n, "n_resblocks": n}) for s, n in [(2, 4), (3, 1)]),
-        *(
-            (name, scale, {"n_resblocks": n})
-            for name in ("rlfn", "rfdn", "imdn")
-            for scale, n in [(2, 3), (3, 1), (4, 2)]
-        ),
-        *(
-            ("rdn", scale, {"n_resblocks": n, "n_layers": n})
-            for scale, n in [(2, 2), (3, 1), (4, 3)]
-        ),
-        *(
-            (name, scale, {"n_resblocks": n})
-            for name in ("msrn", "wdsr_a", "wdsr_b", "wdsr_reloaded")
-            for scale, n in [(2, 2), (3, 1), (4, 3)]
-        ),
-    ],
-)
-def test_round_trips_are_exact(name, scale, options):
-    variables = make_variables(name, scale, **options)
-    state_dict = to_torch(variables, name=name, step=7)
-    like = shapes_of(name, scale, **{**OPTIONS[name], **options})
-    back = from_torch(state_dict, name=name, like=like)
-    assert_same(back, variables)
-    assert_same(to_torch(back, name=name, step=7), state_dict)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_layouts_and_dtypes(name):
+    state_dict = to_torch(make_variables(name), name=name)
     assert all(array.flags.c_contiguous for array in state_dict.values())
     integers = (".num_batches_tracked", ".relative_position_index")
     counts = {key for key in state_dict if key.endswith(integers)}
@@ -67,19 +25,9 @@ def test_round_trips_are_exact(name, scale, options):
         assert array.dtype == ("int64" if key in counts else "float32")
 
 
-@pytest.mark.parametrize("stem", PUBLISHED)
-def test_keys_are_the_published_ones_in_their_order(stem):
-    name, scale = PUBLISHED[stem]
-    network, options = resolve(name)
-    zeros = jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, np.float32), shapes_of(network, scale, **options)
-    )
-    state_dict = to_torch(zeros, name=network)
-    shapes = [(key, array.shape) for key, array in state_dict.items()]
-    assert shapes == list(published_shapes(stem).items())
-
-
-@pytest.mark.parametrize(("name", "scale"), [(n, scale) for n in OPTIONS for scale in scales_of(n)])
+@pytest.mark.parametrize(
+    ("name", "scale"), [(n, scale) for n in OPTIONS for scale in (2, max(scales_of(n)))]
+)
 def test_reference_has_the_same_keys(name, scale):
     pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
     from lnln_jax import torch_reference
