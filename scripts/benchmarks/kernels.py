@@ -54,7 +54,7 @@ def calls(prepared: Prepared) -> dict[str, Callable[[], Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="lnln", help="lnln, drca, rcan, edsr, edsr_baseline")
+    parser.add_argument("--model", default="lnln", help="name, as create_model takes it")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a hyper-parameter"
     )

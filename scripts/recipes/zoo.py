@@ -30,10 +30,14 @@ CLASSES = (
 Measured = dict[str, Any]  # a row of a leaderboard, without its images
 
 
-def keep(leaderboards: Sequence[Path]) -> list[Measured]:
-    """Adds the networks of published sizes of leaderboards to docs/zoo.json, and returns all."""
-    kept = json.loads(KEPT.read_text("utf-8")) if KEPT.is_file() else []
-    rows = {(row["network"], row["scale"], row["sha256"]): row for row in kept}
+def kept() -> list[Measured]:
+    """Returns the rows of docs/zoo.json."""
+    return json.loads(KEPT.read_text("utf-8")) if KEPT.is_file() else []
+
+
+def keep(leaderboards: Sequence[Path]) -> None:
+    """Adds the networks of published sizes of leaderboards to docs/zoo.json."""
+    rows = {(row["network"], row["scale"], row["sha256"]): row for row in kept()}
     for path in leaderboards:
         board = json.loads(path.read_text("utf-8"))
         for row in board["rows"]:
@@ -44,9 +48,7 @@ def keep(leaderboards: Sequence[Path]) -> list[Measured]:
                     "date": board["environment"]["date"],
                     "jax": board["environment"]["jax"],
                 }
-    kept = [rows[key] for key in sorted(rows)]
-    KEPT.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
-    return kept
+    KEPT.write_text(json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n", "utf-8")
 
 
 def pages(measured: Sequence[Measured]) -> dict[Path, str]:
@@ -128,7 +130,9 @@ def _of(row: Measured, name: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("leaderboards", nargs="*", type=Path, help="leaderboard.json files")
-    for path, text in pages(keep(parser.parse_args(arguments).leaderboards)).items():
+    if leaderboards := parser.parse_args(arguments).leaderboards:
+        keep(leaderboards)
+    for path, text in pages(kept()).items():
         path.write_text(text, "utf-8")
         print(path)
 
