@@ -3,7 +3,7 @@
 import pytest
 
 from lnln_jax.evaluation.paper import BENCHMARKS, TABLE_1
-from lnln_jax.evaluation.published import DIV2K_RGB, MEMORY, PublishedRow, all_published, published
+from lnln_jax.evaluation.published import DIV2K_RGB, PublishedRow, all_published, published
 
 
 def test_a_row_by_network_and_scale() -> None:
@@ -21,7 +21,6 @@ def test_a_row_by_network_and_scale() -> None:
 def test_what_is_quoted_from_memory_says_so() -> None:
     uncertain = {row.network for row in all_published() if not row.certain}
     assert uncertain == {"rlfn_s", "san", "rfdn"}
-    assert all(row.source == MEMORY for row in all_published() if not row.certain)
 
 
 def test_the_papers_own_table_is_there_and_not_a_copy() -> None:
