@@ -108,7 +108,7 @@ def _published_cells(row: PublishedRow) -> list[str]:
         f"{row.parameters / 1e6:.3f}" if row.parameters else "",
         f"{row.multiply_adds:,g}" if row.multiply_adds else "",
         *(format_scores(row.scores.get(name)) for name in SETS),
-        row.source,
+        row.source if {*SETS} & {*row.scores} else "",
     ]
 
 
