@@ -6,7 +6,6 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import DTypeLike
 
 from lnln_jax.kernels.reference import widen
@@ -22,7 +21,8 @@ from lnln_jax.models.layers import (
 )
 
 _LONGEST = 1000  # rows or columns of which the covariance is taken
-_product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+# No `matmul`, which drops a batch of one: `complexity` tells these products by their batch.
+_product = partial(jnp.einsum, "bij,bjk->bik", precision=jax.lax.Precision.HIGHEST)
 
 
 def covariance(x: jax.Array) -> jax.Array:

@@ -41,6 +41,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "msrn": {"n_resblocks": 2, "n_feats": 16},
     "wdsr_a": {"n_resblocks": 2, "n_feats": 16, "block_feats": 32},
     "wdsr_b": {"n_resblocks": 2, "n_feats": 16, "block_feats": 32, "low_rank_feats": 12},
+    "wdsr_reloaded": {"n_resblocks": 2, "n_feats": 16, "block_feats": 32},
     "san": _GROUPS,
     "swinir_light": {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 60, "drop_path": 0.0},
 }

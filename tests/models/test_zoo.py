@@ -64,7 +64,6 @@ def test_parameter_counts(name, scale, parameters):
     assert count_parameters(create_model(name, scale)) == expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PARAMETERS if not name.endswith("multi")])
 def test_multiply_adds(name):
     """Those that the authors' modules need for 1280x720; at x3, of LR images 427 wide."""
@@ -75,7 +74,8 @@ def test_multiply_adds(name):
         if name == "san":  # whose published count leaves attention out
             del counts["attention"]
         whole = float(row.multiply_adds).is_integer()
-        expected = pytest.approx(row.multiply_adds, abs=0.51 if whole else 0.051)  # as printed
+        digit = 1 if whole else 0.2 if name == "swinir_light" else 0.1  # a sum of two
+        expected = pytest.approx(row.multiply_adds, abs=0.51 * digit)  # as printed
         assert sum(counts.values()) / 1e9 == expected, row.scale
 
 
