@@ -13,7 +13,7 @@ def batch_key(lr: jax.Array) -> jax.Array:
 
 
 def drop_path(x: jax.Array, key: jax.Array, rate: jax.Array) -> jax.Array:
-    """Drops a branch `B H W C` for some images (stochastic depth, Huang et al., ECCV 2016).
+    """Drops a branch `B H W C` for some images.
 
     Args:
       x: output of the branch.
