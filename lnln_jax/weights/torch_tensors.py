@@ -41,8 +41,8 @@ STORAGES = {
     "ComplexDoubleStorage": "complex128",
     "ComplexFloatStorage": "complex64",
 }
-# Those whose numbers mean something else; in the older format their width must be known.
-_OTHERS = {
+# With those whose numbers mean something else; in the older format their width must be known.
+_ALL_STORAGES = STORAGES | {
     "UntypedStorage": "uint8",
     "_UntypedStorage": "uint8",
     "QInt8Storage": "int8",
@@ -167,7 +167,7 @@ def load_storage(source: Source, saved: Any) -> Any:
         return of
     if kind != "storage" or not isinstance(of, Name):
         return Inert("a persistent id")
-    name = (STORAGES | _OTHERS).get(of.text.rpartition(".")[2])
+    name = _ALL_STORAGES.get(of.text.rpartition(".")[2])
     if name is None:
         return Inert(of.text)
     if len(rest) not in (3, 4) or not isinstance(rest[0], str) or not _is_count(rest[2]):
