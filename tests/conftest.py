@@ -54,6 +54,15 @@ def published_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def published_weights(published_dir: Path) -> Path:
+    """The authors' files, beside the real images."""
+    folder = published_dir.parent / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"no published weights: {folder} is not a folder")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def standard_promotion() -> Iterator[None]:
     """For tests that train: Optax divides the integer count of its schedules."""

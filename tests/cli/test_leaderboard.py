@@ -111,10 +111,8 @@ def test_wrong_calls(images, tmp_path, capsys):
 
 
 @pytest.mark.slow  # a network of full size
-def test_a_published_file_beside_its_published_row(published_dir, capsys):
-    weights = published_dir.parent / "weights" / "rlfn_x2.pt"
-    if not weights.is_file():
-        pytest.skip(f"no published weights: {weights} is not a file")
+def test_a_published_file_beside_its_published_row(published_dir, published_weights, capsys):
+    weights = published_weights / "rlfn_x2.pt"
     assert main(["leaderboard", str(weights), "--data", str(published_dir / "Set5")]) == 0
     rows = rows_of(capsys.readouterr().out.split("\n\n")[1])
     assert {row[0]: row[1:6] for row in rows} == {

@@ -12,7 +12,8 @@ from lnln_jax.weights.torch_port import to_torch
 from lnln_jax.weights.torch_tensors import STORAGES
 from tests.support.small_networks import make_variables
 
-MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
+MARK = "body.0.body.0.weight"  # by which EDSR is known
+_MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _CLASSES = {dtype: name for name, dtype in STORAGES.items()}
 
 
@@ -126,7 +127,7 @@ def _save_zip(file: Any, tree: Any, order: str | None) -> None:
 
 
 def _save_legacy(file: Any, tree: Any) -> None:
-    for part in (MAGIC, VERSION, {"protocol_version": VERSION, "little_endian": True}):
+    for part in (_MAGIC, _VERSION, {"protocol_version": _VERSION, "little_endian": True}):
         pickle.dump(part, file, protocol=2)
     pickler = _Pickler(file, zipped=False)
     pickler.dump(tree)

@@ -11,14 +11,6 @@ from lnln_jax.weights.torch_containers import read_contents
 NAMES = ["rlfn_x2", "rlfn_s_x4", "carn_m", "pan_x2", "rfdn_aim_x4", "vdsr"]
 
 
-@pytest.fixture(scope="module")
-def folder(published_dir):
-    found = published_dir.parent / "weights"
-    if not found.is_dir():
-        pytest.skip(f"no published weights: {found} is not a folder")
-    return found
-
-
 def read(path):
     contents = read_contents(path)
     flat = flatten(contents.tree, contents.budget)
@@ -26,9 +18,9 @@ def read(path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_all_arrays_are_there(name, folder):
-    about = json.loads((folder / "info.json").read_text())[name]
-    arrays = read(folder / f"{name}.pt")
+def test_all_arrays_are_there(name, published_weights):
+    about = json.loads((published_weights / "info.json").read_text())[name]
+    arrays = read(published_weights / f"{name}.pt")
     assert len(arrays) == about["keys"]
     assert sum(array.size for array in arrays.values()) == about["numbers"]
     assert {array.dtype.name for array in arrays.values()} == {"float32"}
@@ -36,10 +28,10 @@ def test_all_arrays_are_there(name, folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pytorch_reads_the_same(name, folder):
+def test_pytorch_reads_the_same(name, published_weights):
     torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
-    arrays = read(folder / f"{name}.pt")
-    tensors = torch.load(folder / f"{name}.pt", weights_only=True)
+    arrays = read(published_weights / f"{name}.pt")
+    tensors = torch.load(published_weights / f"{name}.pt", weights_only=True)
     assert list(arrays) == list(tensors)
     for key, tensor in tensors.items():
         np.testing.assert_array_equal(arrays[key], tensor.numpy(), key, strict=True)

@@ -11,20 +11,13 @@ from tests.support.small_networks import assert_same
 
 
 @pytest.fixture
-def carn_m(published_dir):
-    return find(published_dir, "carn_m.pt")
+def carn_m(published_weights):
+    return published_weights / "carn_m.pt"
 
 
 @pytest.fixture
-def pan(published_dir):
-    return find(published_dir, "pan_x2.pt")
-
-
-def find(published_dir, name):
-    path = published_dir.parent / "weights" / name
-    if not path.is_file():
-        pytest.skip(f"no published weights: {path} is not there")
-    return path
+def pan(published_weights):
+    return published_weights / "pan_x2.pt"
 
 
 def test_the_scale_is_asked_for(carn_m, tmp_path, capsys):

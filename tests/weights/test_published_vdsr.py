@@ -12,12 +12,9 @@ from lnln_jax.images.resize import imresize
 
 
 @pytest.mark.slow
-def test_vdsr_on_set5(published_dir):
+def test_vdsr_on_set5(published_dir, published_weights):
     """37.65 dB at x2 (README of pytorch-vdsr), by its protocol: nothing is rounded."""
-    path = published_dir.parent / "weights" / "vdsr.pt"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    model = load_model(path, scale=2)
+    model = load_model(published_weights / "vdsr.pt", scale=2)
     scores = []
     for file in sorted((published_dir / "Set5" / "HR").iterdir()):
         hr = rgb_to_y(modcrop(read_rgb(file), 2))

@@ -13,13 +13,12 @@ from lnln_jax.models import create_model
 from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.torch_files import read_state_dict, write_state_dict
 from tests.support.small_networks import OPTIONS, assert_same
-from tests.support.torch_files import edsr_state, save, save_by_pytorch, tensors_of
+from tests.support.torch_files import MARK, edsr_state, save, save_by_pytorch, tensors_of
 
 torch = pytest.importorskip("torch", reason="install the torch extra (make test TORCH=1)")
 
 from lnln_jax import torch_reference  # noqa: E402  (it needs torch)
 
-MARK = "body.0.body.0.weight"  # by which EDSR is known
 HINTS = {"vdsr": {"scale": 2}}  # for a file that does not show it
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 

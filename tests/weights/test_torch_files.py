@@ -18,9 +18,7 @@ from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.torch_files import read_state_dict
 from lnln_jax.weights.torch_port import to_torch
 from tests.support.small_networks import OPTIONS, assert_same, make_variables
-from tests.support.torch_files import edsr_state, save
-
-MARK = "body.0.body.0.weight"  # by which EDSR is known
+from tests.support.torch_files import MARK, edsr_state, save
 
 
 @pytest.fixture(scope="module")

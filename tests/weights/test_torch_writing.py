@@ -9,9 +9,7 @@ import pytest
 from lnln_jax.weights.load import load_weights
 from lnln_jax.weights.torch_files import read_state_dict, write_state_dict
 from tests.support.small_networks import assert_same
-from tests.support.torch_files import edsr_state
-
-MARK = "body.0.body.0.weight"  # by which EDSR is known
+from tests.support.torch_files import MARK, edsr_state
 
 
 def test_what_is_written_is_read(tmp_path):
