@@ -1,6 +1,5 @@
 """What the tests of weights share: small networks, runs, and the keys of the published files."""
 
-import functools
 import json
 import lzma
 from pathlib import Path
@@ -80,17 +79,12 @@ PUBLISHED = {
 }
 
 
-@functools.cache
-def shapes_of(name, scale=2, **options):
-    return abstract_variables(create_model(name, scale, **options))
-
-
 def make_variables(name, scale=2, **options):
     """Variables of which no two numbers are the same; `options` on top of `OPTIONS`."""
     rng = np.random.default_rng(0)
+    module = create_model(name, scale, **{**OPTIONS[name], **options})
     variables = jax.tree.map(
-        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
-        shapes_of(name, scale, **{**OPTIONS[name], **options}),
+        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), abstract_variables(module)
     )
     if shift := variables["params"].get("sub_mean"):  # small ones are of images in 0..1
         shift["bias"] -= 100
