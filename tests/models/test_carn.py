@@ -32,7 +32,7 @@ def test_gradients_of_bfloat16_are_float32(name):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((sr, variables, grads)))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ["carn_m", pytest.param("carn", marks=pytest.mark.slow)])
 def test_bfloat16_is_near(name):
     full, half = (
         apply(create_model(name, dtype=dtype, n_scales=3, **SMALL[name]), drawn(name), image(8, 8))

@@ -67,7 +67,7 @@ def test_smallest_images(name):
     assert np.isfinite(sr).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["rlfn", "imdn", pytest.param("rfdn", marks=pytest.mark.slow)])
 def test_bfloat16(name):
     """Float32 parameters and output; 8 bits through some ten layers cost a few percent at most."""
     module, variables = small(name)

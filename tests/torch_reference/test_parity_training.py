@@ -117,7 +117,7 @@ def without_cancelled(name, arrays, keys):
 
 
 # Ten seconds for LNLN: gradients of the paper's network in three precisions.
-@pytest.mark.parametrize("name", long_for("drca"))
+@pytest.mark.parametrize("name", long_for("drca", "swinir_light"))
 def test_training_pass(name):
     _, variables, network = make_networks(name, 2)
     batch = make_batches(name)[0]
